@@ -1,0 +1,37 @@
+"""Errors that are the user's to mend: one line that names the thing, its value and what is allowed.
+
+The command line prints them without a traceback. Each is also the built-in error it is closest to,
+so that library users can catch either.
+"""
+
+
+class PermtrainError(Exception):
+    """Base of every error that a user's input can cause."""
+
+
+class SettingError(PermtrainError, ValueError):
+    """A setting has a value outside its allowed range, or a name that does not exist."""
+
+
+class GranularityError(PermtrainError, ValueError):
+    """A tensor has no weight vectors at the granularity asked for."""
+
+
+class NonFiniteError(PermtrainError, ValueError):
+    """NaN or infinity was about to enter a ranking."""
+
+
+class ProfileError(PermtrainError, ValueError):
+    """Weights and profile do not belong together."""
+
+
+class ChangedWeightsError(PermtrainError, RuntimeError):
+    """Weights were changed behind the optimizer's back."""
+
+
+class DataError(PermtrainError, ValueError):
+    """A data set is missing, empty, damaged or of the wrong shape."""
+
+
+class CheckpointError(PermtrainError, RuntimeError):
+    """A checkpoint is missing, damaged, or belongs to another model or other settings."""
