@@ -1,0 +1,87 @@
+"""Synchronisation: a profile's values laid out in the order of other weights."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from permtrain.core.ranking import sorting_order
+from permtrain.core.vectors import Granularity, VectorView, as_view
+from permtrain.errors import ProfileError
+
+
+def arrange_vectors(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
+    """`arrange` on rows: `profile_VL` is (V, L) or (1, L), ascending; `like_VL` is (V, L).
+
+    The value at place r of the order goes to the position that holds place r: one sort, one
+    scatter. Indexing the profile by ranks gives the same and costs a second sort.
+    """
+    order_VL = sorting_order(like_VL)
+    values_VL = profile_VL.expand_as(order_VL)
+    return torch.empty_like(values_VL).scatter_(1, order_VL, values_VL)
+
+
+def arrange(
+    profile: Tensor, like: Tensor, granularity: Granularity | VectorView = "neuron"
+) -> Tensor:
+    """The profile's values laid out in the order of `like`: sigma_theta(theta_sorted).
+
+    Source: Train by Reconnect, section 4, "Synchronization"; index optimizer, Algorithm 1, line 11,
+    which indexes by argsort; taken literally that is the inverse permutation, and its text asks for
+    the ranking, which is used here.
+
+    Args:
+        profile: ascending values, (V, L), or (1, L) or (L,) shared by all vectors.
+        like: weights of any shape whose order counts.
+        granularity: how `like` is cut into vectors.
+
+    Shapes: out has the shape of `like` and the dtype of `profile`; exactly the profile's values.
+    Ties: equal weights in `like` take ascending values in the order of their positions.
+    Raises:
+        ProfileError: the profile's shape does not fit, or it does not ascend.
+        NonFiniteError: `like` holds NaN or infinity.
+
+    Example:
+        >>> arrange(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]]))
+        tensor([[3., 1., 2.]])
+    """
+    view = as_view(like, granularity)
+    profile_VL = profile[None] if profile.dim() == 1 else profile
+    V, L = view.num_vectors, view.vector_length
+    if tuple(profile_VL.shape) not in {(V, L), (1, L)}:
+        raise ProfileError(
+            f"profile has shape {tuple(profile.shape)}; allowed: {(V, L)}, {(1, L)} or {(L,)}"
+        )
+    if not (profile_VL[:, 1:] >= profile_VL[:, :-1]).all():
+        raise ProfileError("profile does not ascend; allowed: values sorted along the last axis")
+    return view.to_tensor(arrange_vectors(profile_VL, view.to_vectors(like)))
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, profile: Tensor, scores: Tensor, view: VectorView) -> Tensor:
+        return arrange(profile, scores, view)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
+        return None, grad_outputs[0], None
+
+
+def straight_through(
+    profile: Tensor, scores: Tensor, granularity: Granularity | VectorView = "neuron"
+) -> Tensor:
+    """`arrange(profile, like=scores)`, whose gradient passes to `scores` unchanged.
+
+    The straight-through estimator of the index optimizer thesis, section 4.1: the permutation is
+    taken for the identity on the way back. No gradient reaches the profile.
+
+    Args, shapes, ties, errors: as in `arrange`.
+
+    Example:
+        >>> scores = torch.tensor([[0.5, -7.0, 0.1]], requires_grad=True)
+        >>> out = straight_through(torch.tensor([1.0, 2.0, 3.0]), scores)
+        >>> (out * torch.tensor([10.0, 20.0, 30.0])).sum().backward()
+        >>> out.detach(), scores.grad
+        (tensor([[3., 1., 2.]]), tensor([[10., 20., 30.]]))
+    """
+    return _StraightThrough.apply(profile, scores, as_view(scores, granularity))  # type: ignore[no-any-return,no-untyped-call]

@@ -1,0 +1,57 @@
+"""The place of each weight in its vector's ascending order."""
+
+import torch
+from torch import Tensor
+
+from permtrain.core.vectors import Granularity, VectorView, as_view
+from permtrain.errors import NonFiniteError
+
+
+def sorting_order(w_VL: Tensor) -> Tensor:
+    """Positions of each vector's weights in ascending order, (V, L) int64: `argsort`, stable.
+
+    Ties keep their positions' order, on every device; -0.0 and 0.0 tie.
+
+    Raises:
+        NonFiniteError: NaN or infinity. They would end up at the ends of the order, so looking
+            there costs nothing.
+    """
+    if w_VL.is_complex() or not w_VL.is_floating_point():
+        raise TypeError(f"weights are {w_VL.dtype}; allowed: floating point")
+    # A radix sort (CUDA) may tell -0.0 from 0.0; adding 0.0 makes them one.
+    key_VL = w_VL if w_VL.device.type == "cpu" else w_VL + 0.0
+    sorted_VL, order_VL = torch.sort(key_VL.detach(), dim=1, stable=True)
+    if order_VL.numel() and not torch.isfinite(sorted_VL[:, [0, -1]]).all():
+        raise NonFiniteError("weights hold NaN or infinity; allowed: finite values")
+    return order_VL
+
+
+def ranks_of(order_VL: Tensor) -> Tensor:
+    """Ranks from a sorting order, which is their inverse permutation: one scatter."""
+    places_VL = torch.arange(order_VL.shape[1], device=order_VL.device).expand_as(order_VL)
+    return torch.empty_like(order_VL).scatter_(1, order_VL, places_VL)
+
+
+def ranking(w: Tensor, granularity: Granularity | VectorView = "neuron") -> Tensor:
+    """Place of each weight in its vector's ascending order, 0 for the smallest.
+
+    R_j of Train by Reconnect, section 3: `ranking(w)[i]` is the place of w_j[i].
+
+    Args:
+        w: weights of any shape and floating dtype.
+        granularity: how `w` is cut into vectors.
+
+    Shapes: int64, the shape of `w`.
+    Ties: by position, the first one smallest.
+    Cost: one sort and one scatter of each vector.
+    Raises:
+        NonFiniteError: `w` holds NaN or infinity.
+        GranularityError: `w` has no vectors at this granularity.
+
+    Example:
+        >>> ranking(torch.tensor([[0.3, -1.0, 0.3], [5.0, 4.0, 3.0]]))
+        tensor([[1, 0, 2],
+                [2, 1, 0]])
+    """
+    view = as_view(w, granularity)
+    return view.to_tensor(ranks_of(sorting_order(view.to_vectors(w))))
