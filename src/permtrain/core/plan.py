@@ -1,0 +1,167 @@
+"""Which tensors of a model are permuted, and at which granularity.
+
+One function decides for every tensor, from its name, its shape and its module's type.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+from permtrain.core.vectors import (
+    GRANULARITIES,
+    Granularity,
+    Layout,
+    VectorView,
+    layout_of,
+    plain_layout,
+)
+from permtrain.errors import GranularityError, SettingError
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A granularity with the output axis named, for tensors whose module type does not tell it.
+
+    Example:
+        >>> experts = Cut("neuron", output_axis=1)
+    """
+
+    granularity: Granularity
+    output_axis: int = 0
+
+
+Answer: TypeAlias = str | Cut | tuple[str | Cut | None, ...] | None
+"""A granularity, a `Cut`, None for "leave alone", or several of them, the first that fits taken."""
+
+GranularityRule: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str, Tensor], Answer]
+"""One answer for all weights, answers by name pattern, or a function of name and parameter."""
+
+
+@dataclass(frozen=True)
+class NamedTensor:
+    """A parameter with the name and layout under which rules see it."""
+
+    name: str
+    parameter: Tensor
+    layout: Layout
+
+
+def named_tensors(model: nn.Module) -> list[NamedTensor]:
+    """All parameters of a model, once each (tied ones under their first name), in its own order."""
+    found = []
+    seen: set[int] = set()
+    for module_name, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                full_name = f"{module_name}.{name}" if module_name else name
+                found.append(NamedTensor(full_name, parameter, layout_of(module, name)))
+    return found
+
+
+def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
+    """A parameter of which no module is known."""
+    return NamedTensor(name, parameter, plain_layout(parameter))
+
+
+def is_bias_of_weights(name: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a name is the bias beside a weight of two or more dimensions, as norms' are not.
+
+    Example:
+        >>> import torch
+        >>> shapes = {"fc.weight": torch.empty(3, 2), "fc.bias": torch.empty(3)}
+        >>> is_bias_of_weights("fc.bias", shapes)
+        True
+    """
+    owner, _, last = name.rpartition(".")
+    weight_name = f"{owner}.{last}".lstrip(".").replace("bias", "weight")
+    sibling = tensors.get(weight_name)
+    return "bias" in last and sibling is not None and sibling.dim() >= 2
+
+
+def check_rule(rule: GranularityRule, names: Iterable[str]) -> None:
+    """Refuses misspelt granularities, and name patterns that match nothing.
+
+    Raises:
+        SettingError: naming the value and what is allowed.
+    """
+    if isinstance(rule, Mapping):
+        names = list(names)
+        for pattern, answer in rule.items():
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise SettingError(
+                    f"granularity pattern {pattern!r} matches no parameter; "
+                    f"there are: {', '.join(names)}"
+                )
+            _check_answer(answer)
+    elif not callable(rule):
+        _check_answer(rule)
+
+
+def _check_answer(answer: object) -> None:
+    for choice in answer if isinstance(answer, tuple) else (answer,):
+        name = choice.granularity if isinstance(choice, Cut) else choice
+        if name is not None and name not in GRANULARITIES:
+            close = difflib.get_close_matches(str(name), GRANULARITIES, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise SettingError(
+                f"granularity is {name!r}{hint}; allowed: {', '.join(GRANULARITIES)}, None"
+            )
+
+
+def view_by_rule(
+    tensor: NamedTensor,
+    rule: GranularityRule,
+    *,
+    permute_biases: bool = False,
+    siblings: Mapping[str, Tensor] | None = None,
+) -> VectorView | None:
+    """The weight vectors of one tensor under a rule, or None if it is left alone.
+
+    A single answer concerns weights of two or more dimensions; biases and norm parameters are left
+    alone (the authors' setting on CIFAR-10) unless `permute_biases`, which makes each layer's bias
+    a vector of its own (their `skip_bias=False` on MNIST). Patterns and functions concern every
+    parameter; what no pattern matches is left alone.
+
+    Raises:
+        GranularityError: naming the tensor, if it has no vectors at any granularity of the answer.
+    """
+    if callable(rule):
+        answer = rule(tensor.name, tensor.parameter)
+        _check_answer(answer)
+    elif isinstance(rule, Mapping):
+        patterns = [pattern for pattern in rule if fnmatchcase(tensor.name, pattern)]
+        answer = rule[patterns[0]] if patterns else None
+    elif tensor.parameter.dim() >= 2:
+        answer = rule
+    elif permute_biases and is_bias_of_weights(tensor.name, siblings or {}):
+        answer = "layer"
+    else:
+        answer = None
+    return _first_that_fits(tensor, answer)
+
+
+def _first_that_fits(tensor: NamedTensor, answer: Answer) -> VectorView | None:
+    choices = answer if isinstance(answer, tuple) else (answer,)
+    refusals = []
+    for choice in choices:
+        if choice is None:
+            return None
+        try:
+            return _view(tensor, choice)
+        except GranularityError as error:
+            refusals.append(str(error))
+    fallback = "" if len(choices) > 1 else f"; a fallback can be named: ({choices[0]!r}, 'layer')"
+    raise GranularityError(f"{tensor.name}: {'; '.join(refusals)}{fallback}")
+
+
+def _view(tensor: NamedTensor, choice: str | Cut) -> VectorView:
+    shape = tuple(tensor.parameter.shape)
+    if isinstance(choice, Cut):
+        layout = replace(tensor.layout, output_axis=choice.output_axis, groups=1)
+        return VectorView(shape, choice.granularity, layout)
+    return VectorView(shape, choice, tensor.layout)  # type: ignore[arg-type]

@@ -1,0 +1,104 @@
+"""The index optimizer: latent weights move, and their order lays out the fixed values.
+
+Source: "Index optimizer and sortGAN", semester thesis, ETH Zurich, 2021, chapter 4, Algorithm 1.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from permtrain.core.plan import GranularityRule
+from permtrain.errors import SettingError
+from permtrain.optim.permuter import Permuter
+from permtrain.optim.sync_period import SyncPeriod
+
+
+class IndexOptimizer(Permuter):
+    """Permutes weights by the order of latent weights that are kept from step to step.
+
+    The gradient is taken at the arranged weights w^k and moves the latent ones, straight through:
+    w_hat^k = w_hat^{k-1} + opt(dL/dw^{k-1}); then w^k <- w^sorted laid out by the ranking of
+    w_hat^k. Symbols: w_hat is `tensors[l].latent`, w^sorted is `tensors[l].profile`, opt is
+    `optimizer`.
+
+    Between steps the model holds the arranged weights only, so evaluating and saving it need no
+    care; the latent ones are in place just while the inner optimizer steps. "Without STE" in the
+    source's tables is `LaPerm` with `sync_period=1`.
+
+    Differs from the source: line 11 of its Algorithm 1 indexes by argsort, which taken literally is
+    the inverse permutation; the ranking, which its text describes, is used.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
+        granularity: which weights may exchange values. Default, as in the source: a whole layer.
+        model, permute_biases: as in `LaPerm`.
+        sync_period: steps between new arrangements; 1 in the source. Closures need 1.
+
+    Param groups, initial values: as in `LaPerm`. Weight decay and the like act on latent weights.
+    State: `profile` as in `LaPerm`, `latent` of the weights' shape and dtype.
+    Cost: one sort and one scatter of the weights and three copies a step; memory for the profile
+    and the latent weights, and for one more copy during the inner step.
+    Raises:
+        as `LaPerm`; SettingError at a step that gets a closure while `sync_period` is not 1.
+
+    Example:
+        >>> import torch, permtrain
+        >>> model = nn.Linear(8, 4)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        >>> permuter = IndexOptimizer(optimizer, granularity="neuron", model=model)
+        >>> for _ in range(3):
+        ...     optimizer.zero_grad()
+        ...     model(torch.ones(1, 8)).square().sum().backward()
+        ...     _ = optimizer.step()
+        ...     assert permtrain.verify(model, permuter)
+    """
+
+    keep_latent = True
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        granularity: GranularityRule = "layer",
+        *,
+        model: nn.Module | None = None,
+        sync_period: SyncPeriod = 1,
+        permute_biases: bool = False,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            sync_period,
+            model=model,
+            granularity=granularity,
+            permute_biases=permute_biases,
+        )
+
+    def _with_closure_replaced(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The closure evaluated at the arranged weights; the latent ones stand in the model."""
+        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+        if closure is None:
+            return None
+        if any(self._period(tensor) != 1 for tensor in self.tensors):
+            raise SettingError(
+                f"sync_period is {self.sync_period!r} and step() got a closure; allowed with "
+                "closures: 1"
+            )
+
+        def at_arranged_weights() -> Any:
+            latent = [tensor.parameter.detach().clone() for tensor in self.tensors]
+            with torch.no_grad():
+                for tensor, scores in zip(self.tensors, latent, strict=True):
+                    tensor.parameter.copy_(tensor.arranged_like(scores))
+            try:
+                return closure()
+            finally:
+                with torch.no_grad():
+                    for tensor, scores in zip(self.tensors, latent, strict=True):
+                        tensor.parameter.copy_(scores)
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": at_arranged_weights}
+        return (args[0], at_arranged_weights, *args[2:]), kwargs

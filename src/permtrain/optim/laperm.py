@@ -1,0 +1,82 @@
+"""LaPerm: weights move freely for k steps, then their order lays out the initial values.
+
+Source: Qiu and Suda, "Train by Reconnect", NeurIPS 2020 (arXiv:2003.02570), section 4, Algorithm 1.
+"""
+
+from torch import nn
+from torch.optim import Optimizer
+
+from permtrain.core.plan import GranularityRule
+from permtrain.optim.permuter import Permuter
+from permtrain.optim.sync_period import SyncPeriod
+
+
+class LaPerm(Permuter):
+    """Synchronises an optimizer's weights every `sync_period` steps.
+
+    At a step t that k divides, each weight vector w_j is replaced by its initial values laid out in
+    its order: theta_t <- sigma_theta_t(theta_sorted). In between, the inner optimizer moves the
+    weights as it always does. Symbols: k is `sync_period`, Opt is `optimizer`, theta_sorted is
+    `tensors[j].profile`.
+
+    Differs from the source: nothing in the rule. Ties are broken by position.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
+        sync_period: steps between synchronisations, from 1; or a function from the step (applied
+            steps, counted from 1) to them, which may return None for "not now", so that permutation
+            can begin and stop in mid-training.
+        model: names the parameters in messages and saved states, and tells transposed convolutions
+            and embeddings from plain weights. Without it every tensor's output units are taken to
+            be on axis 0.
+        granularity: which weights may exchange values; a name, patterns, or a function
+            (`permtrain.core.plan`). Default: all weights into one output unit.
+        permute_biases: each layer's bias becomes a weight vector of its own (the authors' setting
+            on MNIST); norm parameters are never permuted.
+
+    Param groups: `granularity` and `sync_period` in a group override the constructor's.
+
+    The initial values are those found at the first step (weights loaded after attaching and before
+    it count). Later writes to the weights by anyone else are an error at the next step.
+
+    State: `profile` (V, L) of the weights' dtype, or (1, L) if all vectors share it.
+    Randomness: none.
+    Cost: one sort and one scatter of the weights every k steps; memory for the profile.
+    Raises:
+        SettingError: sync_period below 1, an unknown granularity, nothing to permute.
+        GranularityError: a tensor without vectors at the granularity asked for.
+        NonFiniteError: at a synchronisation, weights that hold NaN or infinity.
+
+    Example:
+        >>> import torch, permtrain
+        >>> model = nn.Linear(8, 4)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        >>> permuter = LaPerm(optimizer, sync_period=2, model=model)
+        >>> for _ in range(4):
+        ...     optimizer.zero_grad()
+        ...     model(torch.ones(1, 8)).square().sum().backward()
+        ...     _ = optimizer.step()
+        >>> permuter.num_synchronizations
+        2
+        >>> bool(permtrain.verify(model, permuter))
+        True
+    """
+
+    keep_latent = False
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        sync_period: SyncPeriod,
+        *,
+        model: nn.Module | None = None,
+        granularity: GranularityRule = "neuron",
+        permute_biases: bool = False,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            sync_period,
+            model=model,
+            granularity=granularity,
+            permute_biases=permute_biases,
+        )

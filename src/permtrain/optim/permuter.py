@@ -1,0 +1,550 @@
+"""The one mechanism behind LaPerm and the index optimizer.
+
+It attaches to a torch optimizer through its step hooks, as a learning-rate scheduler is attached to
+one, and synchronises weights after the steps that are due. The optimizer stays what it is: its
+class, its groups and its state are not touched.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from permtrain.core.arrangement import arrange_vectors
+from permtrain.core.plan import (
+    GranularityRule,
+    check_rule,
+    named_tensors,
+    unnamed_tensor,
+    view_by_rule,
+)
+from permtrain.core.profile import profile_of
+from permtrain.core.vectors import VectorView
+from permtrain.errors import (
+    ChangedWeightsError,
+    CheckpointError,
+    GranularityError,
+    NonFiniteError,
+    SettingError,
+)
+from permtrain.optim.sync_period import SyncPeriod, check_sync_period, is_due, period_at
+
+
+@dataclass
+class PermutedTensor:
+    """A parameter under permutation.
+
+    Attributes:
+        name: its name in the model, or its place in the optimizer where no model was given.
+        parameter: the parameter itself.
+        view: how it is cut into weight vectors.
+        profile: (V, L) or (1, L), ascending; None until the first step fixes it.
+        latent: the latent weights, of the parameter's shape; None where they are not kept.
+    """
+
+    name: str
+    parameter: Tensor
+    view: VectorView
+    profile: Tensor | None = None
+    latent: Tensor | None = None
+    # The mechanism's own notes: whether the weights are the arrangement of the present scores; the
+    # weights shown to the user, kept while the latent ones are in their place; how the weights were
+    # last seen; the checksum of weights that still have to be loaded.
+    _is_arranged: bool = False
+    _held: Tensor | None = None
+    _seen: tuple[int, int] | None = None
+    _checksum: int | None = None
+
+    @property
+    def scores(self) -> Tensor:
+        """The weights whose order counts: the latent ones where they are kept."""
+        return self.parameter if self.latent is None else self.latent
+
+    def take_profile(self, keep_latent: bool) -> None:
+        """Makes the weights as they are the initial weights."""
+        with self._named_errors():
+            self.profile = profile_of(self.parameter, self.view)
+        self.latent = self.parameter.detach().clone() if keep_latent else None
+        self._is_arranged = True
+        self._checksum = None
+        self.note_seen()
+
+    def arranged_like(self, scores: Tensor) -> Tensor:
+        """The profile laid out in the order of `scores`, in the parameter's shape."""
+        assert self.profile is not None
+        with self._named_errors():
+            return self.view.to_tensor(
+                arrange_vectors(self.profile, self.view.to_vectors(scores.detach()))
+            )
+
+    def note_seen(self) -> None:
+        self._seen = (self.parameter._version, self.parameter.data_ptr())
+
+    def check_unchanged(self) -> None:
+        """Refuses weights that somebody else wrote since the last step.
+
+        In-place writes are known by the tensor's version counter, replaced memory by its address;
+        a move to another device changes the address and no value.
+        """
+        if self._checksum is not None:
+            if checksum(self.parameter) != self._checksum:
+                raise CheckpointError(
+                    f"{self.name}: weights are not those this state was saved with; load the "
+                    "model's weights from the same checkpoint too"
+                )
+            self._checksum = None
+            self.note_seen()
+        elif self._follows_to_another_device():
+            self.note_seen()
+        elif self._seen != (self.parameter._version, self.parameter.data_ptr()):
+            raise ChangedWeightsError(
+                f"{self.name}: weights were changed since the last step; if that was meant, call "
+                "reset_profile() to make them the initial weights, or load_state_dict() to go on "
+                "from a saved state"
+            )
+
+    def _follows_to_another_device(self) -> bool:
+        device = self.parameter.device
+        if self.profile is None or self.profile.device == device:
+            return False
+        self.profile = self.profile.to(device)
+        self.latent = None if self.latent is None else self.latent.to(device)
+        return True
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{self.name}: {error}") from None
+
+
+def checksum(tensor: Tensor) -> int:
+    """CRC-32 of the tensor's bytes."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return zlib.crc32(flat.view(torch.uint8).numpy().tobytes())
+
+
+class Permuter:
+    """What `LaPerm` and `IndexOptimizer` share; use one of those.
+
+    With `keep_latent` the optimizer moves latent weights, which survive a synchronisation, and the
+    model shows the arranged ones between steps; without it the optimizer moves the model's weights
+    and a synchronisation overwrites them.
+    """
+
+    keep_latent: bool
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        sync_period: SyncPeriod,
+        *,
+        model: nn.Module | None,
+        granularity: GranularityRule,
+        permute_biases: bool,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"optimizer is {type(optimizer).__name__}; allowed: a torch.optim.Optimizer"
+            )
+        check_sync_period(sync_period)
+        if permute_biases and (model is None or callable(granularity)):
+            raise SettingError(
+                "permute_biases is True; allowed only with model=... and a granularity by name "
+                "(a function or patterns can name the biases themselves)"
+            )
+        if permute_biases and isinstance(granularity, Mapping):
+            raise SettingError(
+                "permute_biases is True, but granularity goes by patterns; name the biases there, "
+                "for example {'*.bias': 'layer', ...}"
+            )
+        self.optimizer = optimizer
+        self.sync_period = sync_period
+        self.granularity = granularity
+        self.permute_biases = permute_biases
+        self.num_steps = 0
+        self.num_synchronizations = 0
+        self._known = named_tensors(model) if model is not None else []
+        self._tensors: dict[int, PermutedTensor] = {}
+        self._left_alone: dict[int, Tensor] = {}
+        self._periods: dict[int, SyncPeriod] = {}
+        self._inside_step = False
+        self._inert_step = False
+        self._adopt_new_parameters(first_time=True)
+        if not self._tensors:
+            raise SettingError(
+                "granularity leaves every parameter of the optimizer alone; nothing to permute"
+            )
+        self._handles: list[RemovableHandle] = []
+        self._attach()
+
+    # --- what users call -------------------------------------------------------------------------
+
+    @property
+    def tensors(self) -> list[PermutedTensor]:
+        """The parameters under permutation, in the optimizer's order."""
+        return list(self._tensors.values())
+
+    @torch.no_grad()
+    def synchronize(self) -> None:
+        """Arranges the weights now, whether or not the period is complete.
+
+        Meant for the end of a training whose last period is not complete. It neither counts as a
+        step nor shifts the later synchronisations.
+
+        Raises:
+            ChangedWeightsError: weights were changed since the last step.
+            NonFiniteError: weights hold NaN or infinity; nothing was changed then.
+        """
+        self._settle()
+        started = [tensor for tensor in self.tensors if tensor.profile is not None]
+        arranged = [tensor.arranged_like(tensor.scores) for tensor in started]
+        for tensor, values in zip(started, arranged, strict=True):
+            tensor.parameter.copy_(values)
+            tensor._is_arranged = True
+            tensor.note_seen()
+        self.num_synchronizations += 1
+
+    @contextmanager
+    def arranged(self) -> Iterator[None]:
+        """Shows the model with arranged weights inside the block, as after `synchronize()`.
+
+        For evaluating and saving in mid-period: the published accuracies are "right after
+        synchronisation" (Train by Reconnect, appendix). The training state is put back, bit for
+        bit, when the block ends. While the schedule says "not now" the weights are left as they
+        are.
+
+        Example:
+            >>> model = nn.Linear(3, 2)
+            >>> from permtrain import LaPerm
+            >>> permuter = LaPerm(torch.optim.SGD(model.parameters(), lr=0.1), sync_period=20)
+            >>> with permuter.arranged():
+            ...     out = model(torch.ones(1, 3))
+        """
+        self._settle()
+        shown = [tensor for tensor in self.tensors if self._is_to_be_arranged(tensor)]
+        training_weights = [tensor.parameter.detach().clone() for tensor in shown]
+        with torch.no_grad():
+            arranged = [tensor.arranged_like(tensor.scores) for tensor in shown]
+            for tensor, values in zip(shown, arranged, strict=True):
+                tensor.parameter.copy_(values)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for tensor, values in zip(shown, training_weights, strict=True):
+                    tensor.parameter.copy_(values)
+                    tensor.note_seen()
+
+    def reset_profile(self) -> None:
+        """Makes the weights as they are now the initial weights: their values are the new profile.
+
+        Raises:
+            NonFiniteError: weights hold NaN or infinity.
+        """
+        for tensor in self.tensors:
+            tensor.take_profile(self.keep_latent)
+
+    def detach(self) -> None:
+        """Takes the hooks off; the optimizer goes on as a plain one from the weights as they are.
+
+        LaPerm's weights in mid-period are not a permutation: call `synchronize()` first if they are
+        to be one.
+        """
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly, in mid-period too: plain data and tensors.
+
+        The model's and the optimizer's own states are saved beside it, with the training weights
+        (not those of `arranged()`). Tensors are references, as in torch's state dicts. Settings are
+        the constructor's and are not saved.
+        """
+        self._settle()
+        return {
+            "version": 1,
+            "method": type(self).__name__,
+            "num_steps": self.num_steps,
+            "num_synchronizations": self.num_synchronizations,
+            "tensors": {
+                tensor.name: {
+                    "shape": list(tensor.view.shape),
+                    "granularity": tensor.view.granularity,
+                    "profile": tensor.profile,
+                    "latent": tensor.latent,
+                    "checksum": checksum(tensor.parameter),
+                }
+                for tensor in self.tensors
+            },
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on from a saved state; everything is checked before anything is changed.
+
+        Load the model's weights and the optimizer's state too, in any order; the next step compares
+        the weights with a checksum.
+
+        Raises:
+            CheckpointError: the state is of another method, model or granularity.
+        """
+        self._check_state(state_dict)
+        self._adopt_new_parameters()
+        for tensor in self.tensors:
+            saved = state_dict["tensors"][tensor.name]
+            device = tensor.parameter.device
+            profile, latent = saved["profile"], saved["latent"]
+            tensor.profile = None if profile is None else profile.detach().to(device, copy=True)
+            tensor.latent = None if latent is None else latent.detach().to(device, copy=True)
+            tensor._checksum = saved["checksum"] if profile is not None else None
+            tensor._is_arranged = False
+        self.num_steps = state_dict["num_steps"]
+        self.num_synchronizations = state_dict["num_synchronizations"]
+        self._inside_step = False
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  {tensor.name}: {tensor.view.num_vectors} x {tensor.view.vector_length} "
+            f"({tensor.view.granularity})"
+            for tensor in self.tensors
+        ]
+        head = f"{type(self).__name__} of {type(self.optimizer).__name__}"
+        return "\n".join([f"{head}, sync_period={self.sync_period}, step {self.num_steps}", *lines])
+
+    # --- hooks -----------------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        self._handles = [
+            self.optimizer.register_step_pre_hook(self._before_step),
+            self.optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    @torch.no_grad()
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._inside_step:
+            self._recover()
+        self._inert_step = _only_creates_state(optimizer)
+        if self._inert_step:
+            return None
+        self._adopt_new_parameters()
+        for tensor in self.tensors:
+            if tensor.profile is None:
+                tensor.take_profile(self.keep_latent)
+            else:
+                tensor.check_unchanged()
+        replaced = self._with_closure_replaced(args, kwargs)
+        self._inside_step = True
+        for tensor in self.tensors:
+            self._enter(tensor)
+        return replaced
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._inert_step:
+            self._inert_step = False
+            return
+        # A fused optimizer under GradScaler is called even if a gradient overflowed; the skip then
+        # happens inside its kernel.
+        found_inf = getattr(optimizer, "found_inf", None)
+        applied = found_inf is None or not bool(torch.as_tensor(found_inf).any())
+        self.num_steps += applied
+        due = [applied and is_due(self._period(tensor), self.num_steps) for tensor in self.tensors]
+        for tensor, tensor_due in zip(self.tensors, due, strict=True):
+            self._leave(tensor, tensor_due)
+        self.num_synchronizations += any(due)
+        self._inside_step = False
+
+    # --- the two settings of the mechanism -------------------------------------------------------
+
+    def _enter(self, tensor: PermutedTensor) -> None:
+        """Before the inner step: puts in place the weights that it is to move."""
+        if tensor.latent is None:
+            return
+        # What can be arranged anew after the step need not be kept during it.
+        if not (tensor._is_arranged and is_due(self._period(tensor), self.num_steps + 1)):
+            tensor._held = tensor.parameter.detach().clone()
+        tensor.parameter.copy_(tensor.latent)
+
+    def _leave(self, tensor: PermutedTensor, due: bool) -> None:
+        """After the inner step: puts in place the weights that the model shows."""
+        if tensor.latent is not None:
+            tensor.latent.copy_(tensor.parameter)
+        if due or (tensor.latent is not None and tensor._held is None):
+            tensor.parameter.copy_(tensor.arranged_like(tensor.scores))
+            tensor._is_arranged = True
+        else:
+            if tensor._held is not None:
+                tensor.parameter.copy_(tensor._held)
+            tensor._is_arranged = False
+        tensor._held = None
+        tensor.note_seen()
+
+    def _with_closure_replaced(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """A closure that the inner optimizer evaluates in mid-step; None leaves it as it is."""
+        return None
+
+    # --- bookkeeping -----------------------------------------------------------------------------
+
+    def _period(self, tensor: PermutedTensor) -> SyncPeriod:
+        return self._periods.get(id(tensor.parameter), self.sync_period)
+
+    def _is_to_be_arranged(self, tensor: PermutedTensor) -> bool:
+        if tensor.profile is None or tensor._is_arranged:
+            return False
+        return period_at(self._period(tensor), max(self.num_steps, 1)) is not None
+
+    def _settle(self) -> None:
+        """Leaves no half-done step, and no weights that somebody else wrote."""
+        if self._inside_step:
+            self._recover()
+        for tensor in self.tensors:
+            if tensor.profile is not None:
+                tensor.check_unchanged()
+
+    @torch.no_grad()
+    def _recover(self) -> None:
+        """After an inner step that raised: hides the latent weights again."""
+        for tensor in self.tensors:
+            self._leave(tensor, due=False)
+        self._inside_step = False
+
+    def _adopt_new_parameters(self, first_time: bool = False) -> None:
+        """Finds parameters added to the optimizer, and refuses ones that vanished from it."""
+        present: set[int] = set()
+        new: list[tuple[str, Tensor, dict[str, Any]]] = []
+        self._periods.clear()
+        for group_index, group in enumerate(self.optimizer.param_groups):
+            names = group.get("param_names")
+            for index, parameter in enumerate(group["params"]):
+                present.add(id(parameter))
+                if "sync_period" in group:
+                    self._periods[id(parameter)] = group["sync_period"]
+                if id(parameter) not in self._tensors and id(parameter) not in self._left_alone:
+                    name = names[index] if names else f"group {group_index}, parameter {index}"
+                    new.append((name, parameter, group))
+        for key, tensor in self._tensors.items():
+            if key not in present:
+                raise ChangedWeightsError(
+                    f"{tensor.name}: the parameter was replaced or removed in the optimizer after "
+                    "attaching; attach when the model has its final parameters"
+                )
+        if new:
+            self._adopt(new, first_time)
+
+    def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:
+        by_id = {id(known.parameter): known for known in self._known}
+        siblings = {known.name: known.parameter for known in self._known}
+        named = [by_id.get(id(p)) or unnamed_tensor(name, p) for name, p, _ in new]
+        if first_time:
+            check_rule(self.granularity, [tensor.name for tensor in named])
+        taken = self._permuted_by_others()
+        for tensor, (_, parameter, group) in zip(named, new, strict=True):
+            check_sync_period(group.get("sync_period"))
+            rule = group.get("granularity", self.granularity)
+            check_rule(rule, [tensor.name])
+            view = view_by_rule(tensor, rule, permute_biases=self.permute_biases, siblings=siblings)
+            if view is None:
+                self._left_alone[id(parameter)] = parameter
+                continue
+            if not parameter.is_floating_point():
+                raise GranularityError(
+                    f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point"
+                )
+            if id(parameter) in taken:
+                raise SettingError(
+                    f"{tensor.name} is already permuted by a {taken[id(parameter)]} on the same "
+                    "optimizer; call its detach() first"
+                )
+            self._tensors[id(parameter)] = PermutedTensor(tensor.name, parameter, view)
+
+    def _permuted_by_others(self) -> dict[int, str]:
+        owners = {
+            getattr(hook, "__self__", None)
+            for hook in self.optimizer._optimizer_step_post_hooks.values()
+        }
+        return {
+            key: type(owner).__name__
+            for owner in owners
+            if isinstance(owner, Permuter) and owner is not self
+            for key in owner._tensors
+        }
+
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
+        expected = {"version", "method", "num_steps", "num_synchronizations", "tensors"}
+        if set(state_dict) != expected or state_dict["version"] != 1:
+            raise CheckpointError(
+                f"permuter state has keys {sorted(map(str, state_dict))}; "
+                f"allowed: {sorted(expected)}, version 1"
+            )
+        if state_dict["method"] != type(self).__name__:
+            raise CheckpointError(
+                f"permuter state is of a {state_dict['method']}; allowed: {type(self).__name__}"
+            )
+        saved_names, names = set(state_dict["tensors"]), {tensor.name for tensor in self.tensors}
+        if saved_names != names:
+            raise CheckpointError(
+                f"permuter state holds other tensors: missing {sorted(names - saved_names)}, "
+                f"unexpected {sorted(saved_names - names)}"
+            )
+        for tensor in self.tensors:
+            saved = state_dict["tensors"][tensor.name]
+            here = (list(tensor.view.shape), tensor.view.granularity)
+            there = (list(saved["shape"]), saved["granularity"])
+            if here != there:
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state has shape and granularity {there}; "
+                    f"allowed: {here}"
+                )
+            profile = saved["profile"]
+            if profile is not None and profile.dtype != tensor.parameter.dtype:
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state is {profile.dtype}; "
+                    f"allowed: {tensor.parameter.dtype}"
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
+        return self.__dict__ | {
+            "_handles": [],
+            "_periods": {},
+            "_tensors": self.tensors,
+            "_left_alone": list(self._left_alone.values()),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tensors = {id(tensor.parameter): tensor for tensor in state["_tensors"]}
+        self._left_alone = {id(parameter): parameter for parameter in state["_left_alone"]}
+        for tensor in self.tensors:
+            if tensor._seen is not None:
+                tensor.note_seen()
+        self._adopt_new_parameters()
+        self._attach()
+
+
+def _only_creates_state(optimizer: Optimizer) -> bool:
+    """Whether this is the made-up step with which distributed checkpointing creates state.
+
+    It comes before any other, with a zero learning rate and gradients of zero, and must not count.
+    """
+    if optimizer.state or any(float(group.get("lr", 1.0)) != 0 for group in optimizer.param_groups):
+        return False
+    gradients = [
+        parameter.grad
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+    return not any(bool(gradient.any()) for gradient in gradients)

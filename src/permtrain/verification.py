@@ -1,0 +1,135 @@
+"""The invariant as a function: does every weight vector still hold exactly its initial values?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from permtrain.core.plan import (
+    GranularityRule,
+    NamedTensor,
+    check_rule,
+    named_tensors,
+    view_by_rule,
+)
+from permtrain.core.profile import holds_profile, profile_of
+from permtrain.errors import ProfileError
+from permtrain.initial.initialize import recorded_initial_weights
+from permtrain.optim.permuter import PermutedTensor, Permuter
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer of `verify`, true where every vector is intact.
+
+    Attributes:
+        intact: per tensor, (V,) bool, whether each weight vector still holds its initial values.
+    """
+
+    intact: Mapping[str, Tensor]
+
+    def __bool__(self) -> bool:
+        return all(bool(vectors.all()) for vectors in self.intact.values())
+
+    @property
+    def changed(self) -> dict[str, list[int]]:
+        """Per tensor with any, the vectors that hold other values."""
+        return {
+            name: (~vectors).nonzero().flatten().tolist()
+            for name, vectors in self.intact.items()
+            if not bool(vectors.all())
+        }
+
+    @property
+    def num_vectors(self) -> int:
+        return sum(len(vectors) for vectors in self.intact.values())
+
+    def __str__(self) -> str:
+        num_changed = sum(len(vectors) for vectors in self.changed.values())
+        if not num_changed:
+            return f"all {self.num_vectors} weight vectors hold exactly their initial values"
+        where = ", ".join(
+            f"{name} ({len(vectors)} of {len(self.intact[name])}, first {vectors[0]})"
+            for name, vectors in self.changed.items()
+        )
+        return f"{num_changed} of {self.num_vectors} weight vectors hold other values: {where}"
+
+
+def verify(
+    model: nn.Module,
+    initial: Permuter | Mapping[str, Tensor] | None = None,
+    granularity: GranularityRule = "neuron",
+    *,
+    permute_biases: bool = False,
+) -> Verification:
+    """Compares the weights of a model with their initial values, vector by vector, bit for bit.
+
+    Args:
+        model: the model as it stands. In LaPerm's mid-period it is not a permutation; look at it
+            inside `permuter.arranged()`, or after `synchronize()`.
+        initial: where the initial values come from: the `LaPerm` or `IndexOptimizer` attached to
+            the optimizer, which knows what it permutes; or the model's state dict from before the
+            training; or None for the record that `permtrain.initialize_` left on the model.
+        granularity, permute_biases: as in `LaPerm`; read only where no permuter is given.
+
+    Raises:
+        ProfileError: the initial values are not known, or belong to another model.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Linear(3, 2)
+        >>> before = {name: w.clone() for name, w in model.state_dict().items()}
+        >>> with torch.no_grad():
+        ...     _ = model.weight.copy_(model.weight.flip(1))
+        >>> print(verify(model, before))
+        all 2 weight vectors hold exactly their initial values
+        >>> with torch.no_grad():
+        ...     model.weight[1, 2] += 1
+        >>> verify(model, before).changed
+        {'weight': [1]}
+    """
+    parameters = {tensor.name: tensor for tensor in named_tensors(model)}
+    intact = {}
+    if isinstance(initial, Permuter):
+        for permuted in initial.tensors:
+            weights = _weights_of(permuted, parameters)
+            profile = permuted.profile
+            if profile is None:  # before the first step the weights are the initial ones
+                profile = profile_of(permuted.parameter, permuted.view)
+            intact[permuted.name] = holds_profile(
+                permuted.view.to_vectors(weights.detach()), profile.to(weights.device)
+            )
+        return Verification(intact)
+    if initial is None:
+        initial = recorded_initial_weights(model)
+    check_rule(granularity, parameters)
+    siblings = {name: tensor.parameter for name, tensor in parameters.items()}
+    for name, tensor in parameters.items():
+        view = view_by_rule(tensor, granularity, permute_biases=permute_biases, siblings=siblings)
+        if view is None:
+            continue
+        if name not in initial or initial[name].shape != tensor.parameter.shape:
+            found = tuple(initial[name].shape) if name in initial else "nothing"
+            raise ProfileError(
+                f"{name}: initial values hold {found}; allowed: a tensor of shape "
+                f"{tuple(tensor.parameter.shape)}"
+            )
+        before = initial[name].detach().to(tensor.parameter.device)
+        intact[name] = holds_profile(
+            view.to_vectors(tensor.parameter.detach()), profile_of(before, view)
+        )
+    return Verification(intact)
+
+
+def _weights_of(permuted: PermutedTensor, parameters: Mapping[str, NamedTensor]) -> Tensor:
+    """The model's tensor that a permuter permutes: the same object, or one of its name."""
+    for tensor in parameters.values():
+        if tensor.parameter is permuted.parameter:
+            return tensor.parameter
+    named = parameters.get(permuted.name)
+    if named is None or tuple(named.parameter.shape) != permuted.view.shape:
+        raise ProfileError(
+            f"{permuted.name}: the permuter's tensor of shape {permuted.view.shape} is not in the "
+            "model; allowed: the model whose optimizer it is attached to, or a copy of it"
+        )
+    return named.parameter
