@@ -92,12 +92,17 @@ class IndexOptimizer(Permuter):
             with torch.no_grad():
                 for tensor, scores in zip(self.tensors, latent, strict=True):
                     tensor.parameter.copy_(tensor.arranged_like(scores))
+            succeeded = False
             try:
-                return closure()
+                loss = closure()
+                succeeded = True
             finally:
                 with torch.no_grad():
                     for tensor, scores in zip(self.tensors, latent, strict=True):
                         tensor.parameter.copy_(scores)
+                if not succeeded:
+                    self._recover()
+            return loss
 
         if "closure" in kwargs:
             return args, {**kwargs, "closure": at_arranged_weights}

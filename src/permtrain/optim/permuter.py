@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -327,6 +328,8 @@ class Permuter:
             self.optimizer.register_step_post_hook(self._after_step),
         ]
 
+    # torch.compile is kept out: an arrangement is a sort and counters, nothing to fuse.
+    @_disable_dynamo
     @torch.no_grad()
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -348,6 +351,7 @@ class Permuter:
             self._enter(tensor)
         return replaced
 
+    @_disable_dynamo
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._inert_step:
@@ -452,8 +456,10 @@ class Permuter:
         taken = self._permuted_by_others()
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
             check_sync_period(group.get("sync_period"))
-            rule = group.get("granularity", self.granularity)
-            check_rule(rule, [tensor.name])
+            rule = self.granularity
+            if "granularity" in group:
+                rule = group["granularity"]
+                check_rule(rule, [tensor.name])
             view = view_by_rule(tensor, rule, permute_biases=self.permute_biases, siblings=siblings)
             if view is None:
                 self._left_alone[id(parameter)] = parameter

@@ -1,0 +1,54 @@
+"""The settings of augmentation, checked. Apart from `augment.py` so that torch is not imported."""
+
+from dataclasses import dataclass
+
+from permtrain.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each training image may be moved at random; all zero is no augmentation.
+
+    Fields:
+        rotation_degrees: turned by up to this many degrees either way, 0 to 180.
+        shift_fraction: moved by up to this fraction of the height up or down, and of the width left
+            or right; 0 <= fraction < 1.
+        zoom_fraction: height and width each scaled by a factor of their own between 1 - fraction
+            and 1 + fraction; 0 <= fraction < 1.
+        horizontal_flip: mirrored left to right with probability one half.
+
+    Raises: SettingError naming the field, its value and the allowed range.
+
+    Example:
+        >>> Augmentation(rotation_degrees=15, shift_fraction=0.1).is_identity
+        False
+        >>> Augmentation().is_identity
+        True
+    """
+
+    rotation_degrees: float = 0.0
+    shift_fraction: float = 0.0
+    zoom_fraction: float = 0.0
+    horizontal_flip: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rotation_degrees <= 180:
+            raise SettingError(f"rotation_degrees is {self.rotation_degrees}; allowed: 0 to 180")
+        for name in ("shift_fraction", "zoom_fraction"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise SettingError(f"{name} is {value}; allowed: 0 <= {name} < 1")
+        if not isinstance(self.horizontal_flip, bool):
+            raise SettingError(
+                f"horizontal_flip is {self.horizontal_flip!r}; allowed: True or False"
+            )
+
+    @property
+    def moves_pixels_between(self) -> bool:
+        """Whether images have to be interpolated: anything beyond mirroring."""
+        return self.rotation_degrees > 0 or self.shift_fraction > 0 or self.zoom_fraction > 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether images stay as they are."""
+        return not self.moves_pixels_between and not self.horizontal_flip

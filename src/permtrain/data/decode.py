@@ -1,0 +1,98 @@
+"""Encoded image files to one uint8 array; all images must have one size and one kind of colour."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from permtrain.errors import DataError
+
+_GREY_MODES = ("1", "L", "LA", "La")
+_COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image file, not yet decoded.
+
+    Fields:
+        where: how errors name it.
+        content: its bytes, or the path of the file.
+    """
+
+    where: str
+    content: bytes | Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Size and colour that all images of a data set share, and the image that set them.
+
+    `mode` is "L" (grey, 1 channel) or "RGB" (3 channels).
+    """
+
+    width: int
+    height: int
+    mode: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height} {'grey' if self.mode == 'L' else 'RGB'}"
+
+
+def decode_images(
+    encoded: Iterable[EncodedImage], num_images: int, layout: Layout | None = None
+) -> tuple[npt.NDArray[np.uint8], Layout]:
+    """Decode images to one array.
+
+    Grey images of any kind get one channel; colour images, and those with a palette, three.
+    Transparency is dropped. Orientation noted by a camera is applied.
+
+    Args:
+        encoded: at least `num_images` of them, at least 1.
+        layout: what the images must look like; None takes it from the first.
+
+    Shapes: (num_images, C, H, W) uint8.
+    Raises: DataError for the first image that cannot be decoded, has more than 8 bits for each
+        channel, or differs from the layout.
+    """
+    pixels_nhwc: npt.NDArray[np.uint8] | None = None
+    for index, one in enumerate(encoded):
+        image = _decode(one)
+        found = Layout(image.width, image.height, image.mode, one.where)
+        if layout is None:
+            layout = found
+        if (found.width, found.height, found.mode) != (layout.width, layout.height, layout.mode):
+            raise DataError(
+                f"{one.where} is {found}, but {layout.where} is {layout}; "
+                "all images must have one size and be all grey or all RGB"
+            )
+        if pixels_nhwc is None:
+            num_channels = 1 if layout.mode == "L" else 3
+            shape = (num_images, layout.height, layout.width, num_channels)
+            pixels_nhwc = np.empty(shape, dtype=np.uint8)
+        pixels_nhwc[index] = np.asarray(image).reshape(pixels_nhwc.shape[1:])
+    assert pixels_nhwc is not None
+    assert layout is not None
+    return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), layout
+
+
+def _decode(encoded: EncodedImage) -> Image.Image:
+    content = encoded.content
+    try:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
+            file.load()
+            image = file if file.format == "PNG" else ImageOps.exif_transpose(file)
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        first_line = str(error).partition("\n")[0]
+        raise DataError(f"{encoded.where} cannot be decoded as an image ({first_line})") from error
+    if image.mode not in _GREY_MODES + _COLOUR_MODES:
+        raise DataError(
+            f"{encoded.where} has the pixel mode {image.mode!r}; "
+            "expected 8-bit grey, RGB or a palette"
+        )
+    return image.convert("L" if image.mode in _GREY_MODES else "RGB")

@@ -1,0 +1,80 @@
+"""The data sets known by name: the only module that knows them all. It imports cheaply."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One data set that can be asked for by name.
+
+    Fields:
+        name: what the user types.
+        hub_id: its name on the Hugging Face hub; None if it is not to be had there.
+        folder: its folder inside the local data folder (`train.parquet` and `test.parquet`); None
+            if it is bundled with a dependency.
+        num_classes: number of classes; labels are 0 to num_classes - 1.
+        image_shape: (channels, height, width) in pixels.
+        description: one line for listings.
+
+    Example:
+        >>> DATASETS["mnist"].image_shape
+        (1, 28, 28)
+    """
+
+    name: str
+    hub_id: str | None
+    folder: str | None
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    description: str
+
+
+DATASETS: dict[str, DatasetEntry] = {
+    entry.name: entry
+    for entry in (
+        DatasetEntry(
+            name="digits",
+            hub_id=None,
+            folder=None,
+            num_classes=10,
+            image_shape=(1, 8, 8),
+            description="1,797 handwritten digits bundled with scikit-learn; needs no download",
+        ),
+        DatasetEntry(
+            name="mnist",
+            hub_id="ylecun/mnist",
+            folder="mnist",
+            num_classes=10,
+            image_shape=(1, 28, 28),
+            description="70,000 handwritten digits (LeCun, Cortes and Burges)",
+        ),
+        DatasetEntry(
+            name="fashion_mnist",
+            hub_id="zalando-datasets/fashion_mnist",
+            folder="fashion_mnist",
+            num_classes=10,
+            image_shape=(1, 28, 28),
+            description="70,000 grey pictures of clothes (Xiao, Rasul and Vollgraf, 2017)",
+        ),
+        DatasetEntry(
+            name="cifar10",
+            hub_id="uoft-cs/cifar10",
+            folder="cifar10",
+            num_classes=10,
+            image_shape=(3, 32, 32),
+            description="60,000 colour pictures of ten kinds of thing (Krizhevsky, 2009)",
+        ),
+        DatasetEntry(
+            name="cifar10-jpeg",
+            hub_id=None,
+            folder="cifar10-jpeg",
+            num_classes=10,
+            image_shape=(3, 32, 32),
+            description=(
+                "JPEG copies of CIFAR-10, not the original pixels; "
+                "never compare with published CIFAR-10 numbers"
+            ),
+        ),
+    )
+}
+"""Every data set by name, in the order of listings."""

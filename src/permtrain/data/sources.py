@@ -1,0 +1,142 @@
+"""A name or a path to the place where the images lie. Nothing is opened here."""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from permtrain.data.digits import digits_source
+from permtrain.data.registry import DATASETS, DatasetEntry
+from permtrain.errors import DataError
+
+PARQUET_FILES = ("train.parquet", "test.parquet")
+"""The files of a data set in Parquet form."""
+
+IMAGE_FOLDERS = ("train", "test")
+"""The folders of a data set of image files; in each, one folder for each class."""
+
+_EXPECTED = "train.parquet and test.parquet, or train/ and test/ with one folder of images a class"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is to be read from.
+
+    Fields:
+        kind: "digits" (bundled), "parquet" or "folder" (local files), or "hub".
+        name: the registered name, or that of the user's folder.
+        location: the folder, the hub id, or the package of the digits.
+        files: every local file that is read, in a fixed order.
+        entry: what is registered under the name; None for the user's own data.
+    """
+
+    kind: Literal["digits", "parquet", "folder", "hub"]
+    name: str
+    location: str
+    files: tuple[Path, ...] = ()
+    entry: DatasetEntry | None = None
+
+
+def find_source(name_or_path: str, data_folder: Path | None) -> Source:
+    """Decide where to read from; `load_images` states the rules.
+
+    Raises: DataError if there is no such name, folder or file.
+    """
+    entry = DATASETS.get(name_or_path)
+    if entry is None:
+        if _looks_like_path(name_or_path):
+            return _own_data(Path(name_or_path).expanduser())
+        raise _unknown_name(name_or_path)
+    if entry.name == "digits":
+        return Source("digits", entry.name, digits_source(), entry=entry)
+    if data_folder is None and (from_environment := os.environ.get("PERMTRAIN_DATA")):
+        data_folder = Path(from_environment)
+    if data_folder is not None:
+        return _registered_files(entry, data_folder.expanduser())
+    if entry.hub_id is None:
+        raise DataError(
+            f"{entry.name} is not on the Hugging Face hub: put {' and '.join(PARQUET_FILES)} into "
+            f"a folder named {entry.folder} and give the folder that holds it, by --data-folder or "
+            "PERMTRAIN_DATA"
+        )
+    return Source("hub", entry.name, entry.hub_id, entry=entry)
+
+
+def _looks_like_path(text: str) -> bool:
+    separators = {"/", os.sep, os.altsep or os.sep}
+    return any(separator in text for separator in separators) or Path(text).is_dir()
+
+
+def _unknown_name(name: str) -> DataError:
+    close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return DataError(
+        f"there is no data set named {name!r}{hint}; known: {', '.join(DATASETS)}; "
+        "or give the path of a folder of your own"
+    )
+
+
+def _registered_files(entry: DatasetEntry, data_folder: Path) -> Source:
+    assert entry.folder is not None
+    hint = "set --data-folder or PERMTRAIN_DATA to the folder that holds it"
+    if entry.hub_id is not None:
+        hint += f", or leave both unset to fetch {entry.hub_id} from the Hugging Face hub"
+    if not data_folder.is_dir():
+        raise DataError(f"{entry.name}: there is no data folder {data_folder}; {hint}")
+    folder = data_folder / entry.folder
+    if not folder.is_dir():
+        held = sorted(path.name for path in data_folder.iterdir() if path.is_dir())
+        holds = f"holds only {', '.join(held)}" if held else "is empty"
+        raise DataError(
+            f"{entry.name}: the data folder {data_folder} {holds}; "
+            f"expected {entry.folder}/ with {' and '.join(PARQUET_FILES)}; {hint}"
+        )
+    files = tuple(folder / name for name in PARQUET_FILES)
+    for path in files:
+        if not path.is_file():
+            raise DataError(
+                f"{entry.name}: there is no file {path}; "
+                f"expected {' and '.join(PARQUET_FILES)} in {folder}; {hint}"
+            )
+    return Source("parquet", entry.name, str(folder.resolve()), files, entry)
+
+
+def _own_data(folder: Path) -> Source:
+    if not folder.exists():
+        raise DataError(f"there is no folder {folder}; expected one with {_EXPECTED}")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file; give the folder that holds {_EXPECTED}")
+    name, location = folder.resolve().name, str(folder.resolve())
+    held = {path.name for path in folder.iterdir()}
+    for parts, kind in ((PARQUET_FILES, "parquet"), (IMAGE_FOLDERS, "folder")):
+        present = [part for part in parts if part in held]
+        if not present:
+            continue
+        for part in parts:
+            if part not in held:
+                raise DataError(f"{folder} has {present[0]} but not {part}; expected {_EXPECTED}")
+        if kind == "parquet":
+            return Source("parquet", name, location, tuple(folder / part for part in parts))
+        files = tuple(file for part in parts for file in _class_files(Path(location, part)))
+        return Source("folder", name, location, files)
+    raise DataError(
+        f"{folder} is empty; expected {_EXPECTED}"
+        if not held
+        else f"{folder} has neither; expected {_EXPECTED}"
+    )
+
+
+def _class_files(folder: Path) -> list[Path]:
+    """Every file below `folder`, sorted, without hidden ones; links to folders are followed."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file; expected a folder with one folder of images a class")
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    if all(path.parent == folder for path in files):
+        raise DataError(
+            f"{folder} has no images in folders of classes; expected one folder of images a class"
+        )
+    return files

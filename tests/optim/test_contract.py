@@ -1,0 +1,583 @@
+"""The contract that every permuter keeps. A new one joins by adding a line to PERMUTERS."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from training_problem import assert_same, batch, loss_of, small_net, train, weights_of
+from torch import nn
+
+from permtrain import IndexOptimizer, LaPerm, verify
+from permtrain.errors import (
+    ChangedWeightsError,
+    CheckpointError,
+    GranularityError,
+    NonFiniteError,
+    SettingError,
+)
+
+PERMUTERS = {
+    "laperm": lambda optimizer, **more: LaPerm(optimizer, 4, **more),
+    "laperm-1": lambda optimizer, **more: LaPerm(optimizer, 1, **more),
+    "laperm-layer": lambda optimizer, **more: LaPerm(
+        optimizer, 3, **({"granularity": "layer"} | more)
+    ),
+    "laperm-kernel": lambda optimizer, **more: LaPerm(
+        optimizer, 3, **({"granularity": ("kernel", "neuron")} | more)
+    ),
+    "index": lambda optimizer, **more: IndexOptimizer(optimizer, **more),
+    "index-neuron": lambda optimizer, **more: IndexOptimizer(
+        optimizer, **({"granularity": "neuron"} | more)
+    ),
+    "index-4": lambda optimizer, **more: IndexOptimizer(optimizer, sync_period=4, **more),
+}
+INNER = {
+    "sgd": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9),
+    "adam": lambda groups: torch.optim.Adam(groups, lr=0.01),
+    "adamw-foreach": lambda groups: torch.optim.AdamW(groups, lr=0.01, foreach=True),
+    "adam-fused": lambda groups: torch.optim.Adam(groups, lr=0.01, fused=True),
+    "rmsprop": lambda groups: torch.optim.RMSprop(groups, lr=0.01),
+}
+
+
+@pytest.fixture(params=PERMUTERS)
+def permuter_of(request):
+    return PERMUTERS[request.param]
+
+
+def started(permuter_of, inner="adam", **more):
+    model = small_net()
+    optimizer = INNER[inner](model.parameters())
+    return model, optimizer, permuter_of(optimizer, model=model, **more)
+
+
+# --- the invariant ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_every_synchronised_step_leaves_exactly_the_initial_values(permuter_of, inner, device):
+    model = small_net().to(device)
+    initial = weights_of(model)
+    optimizer = INNER[inner](model.parameters())
+    permuter = permuter_of(optimizer, model=model)
+    rule = permuter.granularity
+
+    def check(step: int) -> None:
+        if (step + 1) % 12 == 0 or isinstance(permuter, IndexOptimizer):
+            assert verify(model, permuter)
+            assert verify(model, initial, rule)
+
+    train(model, optimizer, range(12), check)
+    moved = [not torch.equal(initial[t.name], t.parameter) for t in permuter.tensors]
+    assert all(moved)
+
+
+def test_training_lowers_the_loss(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    before = loss_of(model, 0).item()
+    for _ in range(120):
+        train(model, optimizer, range(1))
+    with permuter.arranged():
+        assert loss_of(model, 0).item() < 0.6 * before
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_other_dtypes(permuter_of, dtype):
+    model = small_net(dtype=dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    permuter = permuter_of(optimizer, model=model)
+    train(model, optimizer, range(12))
+    assert verify(model, permuter)
+    assert all(tensor.profile.dtype == dtype for tensor in permuter.tensors)
+
+
+def test_other_tensors_are_left_to_the_inner_optimizer(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    alone = {n: p.detach().clone() for n, p in model.named_parameters() if p.dim() == 1}
+    grads = {}
+
+    def remember(optimizer, args, kwargs):
+        for name in alone:
+            grads[name] = model.get_parameter(name).grad.clone()
+
+    optimizer.register_step_pre_hook(remember)
+    plain = {n: nn.Parameter(p) for n, p in alone.items()}
+    reference = torch.optim.Adam(plain.values(), lr=0.01)
+    for step in range(6):
+        train(model, optimizer, range(step, step + 1))
+        for name, parameter in plain.items():
+            parameter.grad = grads[name]
+        reference.step()
+    for name, parameter in plain.items():
+        assert torch.equal(parameter, model.get_parameter(name)), name
+
+
+def test_biases_are_permuted_on_demand_and_norms_never(permuter_of):
+    model, optimizer, permuter = started(permuter_of, permute_biases=True)
+    assert {tensor.name for tensor in permuter.tensors} == {
+        "0.weight", "0.bias", "4.weight", "4.bias", "6.weight", "6.bias",
+    }  # fmt: skip
+    train(model, optimizer, range(12))
+    assert verify(model, permuter)
+
+
+# --- switching off ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_detached_it_is_the_inner_optimizer_bit_for_bit(permuter_of, inner):
+    model, plain = small_net(), small_net()
+    optimizer = INNER[inner](model.parameters())
+    permuter_of(optimizer).detach()
+    train(model, optimizer, range(8))
+    train(plain, INNER[inner](plain.parameters()), range(8))
+    assert_same(weights_of(model), weights_of(plain))
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_laperm_that_is_never_due_is_the_inner_optimizer_bit_for_bit(inner):
+    model, plain = small_net(), small_net()
+    optimizer = INNER[inner](model.parameters())
+    LaPerm(optimizer, None)
+    train(model, optimizer, range(8))
+    train(plain, INNER[inner](plain.parameters()), range(8))
+    assert_same(weights_of(model), weights_of(plain))
+
+
+# --- saving, loading, copying ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", ["sgd", "adam", "adam-fused"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_saved_in_mid_period_and_loaded_into_new_objects_goes_on_identically(
+    permuter_of, inner, dtype, tmp_path
+):
+    def new(seed):
+        model = small_net(seed, dtype)
+        optimizer = INNER[inner](model.parameters())
+        return model, optimizer, permuter_of(optimizer, model=model)
+
+    model, optimizer, permuter = new(0)
+    train(model, optimizer, range(6))
+    states = [part.state_dict() for part in (model, optimizer, permuter)]
+    torch.save(states, tmp_path / "state.pt")
+    other, other_optimizer, other_permuter = new(7)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    other_permuter.load_state_dict(saved[2])  # before the model's: any order will do
+    other.load_state_dict(saved[0])
+    other_optimizer.load_state_dict(saved[1])
+    for step in range(6, 16):
+        train(model, optimizer, range(step, step + 1))
+        train(other, other_optimizer, range(step, step + 1))
+        assert_same(weights_of(model), weights_of(other))
+    with permuter.arranged(), other_permuter.arranged():
+        assert_same(weights_of(model), weights_of(other))
+
+
+def test_a_state_saved_before_the_first_step_goes_on_identically(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    other, other_optimizer, other_permuter = started(permuter_of)
+    other_permuter.load_state_dict(copy.deepcopy(permuter.state_dict()))
+    train(model, optimizer, range(5))
+    train(other, other_optimizer, range(5))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_rolling_back_to_an_earlier_state_replays_it(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(6))
+    states = copy.deepcopy([part.state_dict() for part in (model, optimizer, permuter)])
+    train(model, optimizer, range(6, 12))
+    first = weights_of(model)
+    for part, state in zip((model, optimizer, permuter), states, strict=True):
+        part.load_state_dict(state)
+    train(model, optimizer, range(6, 12))
+    assert_same(weights_of(model), first)
+
+
+def test_loading_the_permuter_without_the_model_is_refused(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(6))
+    other = small_net(7)
+    other_optimizer = torch.optim.Adam(other.parameters())
+    permuter_of(other_optimizer, model=other).load_state_dict(permuter.state_dict())
+    with pytest.raises(CheckpointError, match=r"0\.weight: weights are not those this state was"):
+        train(other, other_optimizer, range(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("version"), "permuter state has keys"),
+        (lambda s: s.update(method="SGPerm"), "permuter state is of a SGPerm; allowed:"),
+        (lambda s: s["tensors"].pop("4.weight"), r"missing \['4.weight'\]"),
+        (lambda s: s["tensors"].update(more={}), r"unexpected \['more'\]"),
+        (lambda s: s["tensors"]["4.weight"].update(shape=[1]), "4.weight: permuter state has"),
+        (lambda s: s["tensors"]["4.weight"].update(granularity="x"), "4.weight: permuter state"),
+        (
+            lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, dtype=torch.float64)),
+            "4.weight: permuter state is torch.float64; allowed: torch.float32",
+        ),
+    ],
+)
+def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, change, message):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(3))
+    state = copy.deepcopy(permuter.state_dict())
+    change(state)
+    with pytest.raises(CheckpointError, match=message):
+        permuter.load_state_dict(state)
+    assert permuter.num_steps == 3
+    train(model, optimizer, range(3, 6))
+
+
+def test_a_deep_copy_goes_on_by_itself(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(6))
+    other, other_permuter = copy.deepcopy((model, permuter))
+    assert other_permuter.optimizer is not optimizer
+    train(other, other_permuter.optimizer, range(6, 14))
+    after = weights_of(other)
+    assert permuter.num_steps == 6
+    train(model, optimizer, range(6, 14))
+    assert_same(weights_of(model), after)
+
+
+def test_pickling_copies_optimizer_and_permuter(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(6))
+    other, other_permuter = pickle.loads(pickle.dumps((model, LaPermPickle.of(permuter))))
+    other_permuter = other_permuter.permuter
+    train(model, optimizer, range(6, 14))
+    train(other, other_permuter.optimizer, range(6, 14))
+    assert_same(weights_of(model), weights_of(other))
+
+
+class LaPermPickle:
+    """Pickled in the same stream as its model, so that both keep sharing parameters."""
+
+    def __init__(self, permuter):
+        self.permuter = permuter
+
+    of = classmethod(lambda cls, permuter: cls(permuter))
+
+
+def test_a_copied_bare_optimizer_is_unattached(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    train(model, optimizer, range(2))
+    other, bare = copy.deepcopy((model, optimizer))
+    plain = small_net()
+    plain.load_state_dict(other.state_dict())
+    reference = torch.optim.Adam(plain.parameters(), lr=0.01)
+    reference.load_state_dict(copy.deepcopy(bare.state_dict()))
+    train(other, bare, range(2, 6))
+    train(plain, reference, range(2, 6))
+    assert_same(weights_of(other), weights_of(plain))
+
+
+def test_the_inner_optimizers_state_and_groups_are_not_touched(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    train(model, optimizer, range(3))
+    assert set(optimizer.state[model[0].weight]) == {"step", "exp_avg", "exp_avg_sq"}
+    assert set(optimizer.param_groups[0]) == set(
+        torch.optim.Adam(small_net().parameters()).param_groups[0]
+    )
+
+
+# --- weights that somebody else writes -------------------------------------------------------------
+
+
+def test_weights_loaded_before_the_first_step_become_the_profile(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    loaded = weights_of(small_net(5))
+    model.load_state_dict(loaded)
+    train(model, optimizer, range(12))
+    assert verify(model, loaded, permuter.granularity)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda model: model.load_state_dict(small_net(5).state_dict()),
+        lambda model: model[4].weight.data.__setitem__(0, 7.0) or model[4].weight.detach().add_(0),
+        lambda model: setattr(model[4].weight, "data", torch.ones(10, 64)),
+        lambda model: nn.init.ones_(model[6].weight),
+        lambda model: model.double(),
+    ],
+)
+@pytest.mark.parametrize("look", ["step", "synchronize", "arranged", "state_dict"])
+def test_weights_changed_later_are_an_error(permuter_of, write, look):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(2))
+    write(model)
+    with pytest.raises(ChangedWeightsError, match="weights were changed since the last step"):
+        if look == "step":
+            train(model, optimizer, range(2, 3))
+        elif look == "arranged":
+            with permuter.arranged():
+                pass
+        else:
+            getattr(permuter, look)()
+
+
+def test_reset_profile_makes_changed_weights_the_initial_ones(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(2))
+    other = weights_of(small_net(5))
+    model.load_state_dict(other)
+    permuter.reset_profile()
+    train(model, optimizer, range(2, 12))
+    assert verify(model, permuter)
+    assert verify(model, other, permuter.granularity)
+
+
+def test_a_parameter_replaced_in_the_optimizer_is_an_error(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    model[4].weight = nn.Parameter(torch.ones(10, 64))
+    optimizer.param_groups[0]["params"][4] = model[4].weight
+    with pytest.raises(ChangedWeightsError, match=r"4\.weight: the parameter was replaced"):
+        train(model, optimizer, range(1))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_weight_that_is_not_finite_is_refused_by_name(permuter_of, bad):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(2))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    model[4].weight.grad[3, 5] = bad
+    with pytest.raises(NonFiniteError, match=r"4\.weight: weights hold NaN or infinity"):  # noqa: PT012
+        optimizer.step()
+        permuter.synchronize()
+
+
+def test_initial_weights_that_are_not_finite_are_refused_by_name(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    with torch.no_grad():
+        model[6].weight[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"6\.weight: weights hold NaN"):
+        train(model, optimizer, range(1))
+
+
+# --- loops as they are written ---------------------------------------------------------------------
+
+
+def test_a_learning_rate_schedule_reaches_the_inner_optimizer(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1)
+    train(model, optimizer, range(6), lambda step: schedule.step())
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-5)
+    assert permuter.num_steps == 6
+
+
+def test_gradient_accumulation_counts_optimizer_steps(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    for step in range(8):
+        loss_of(model, step).backward()
+        if step % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert permuter.num_steps == 4
+    assert verify(model, permuter) or permuter.sync_period == 3
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_steps_skipped_by_the_grad_scaler_do_not_count(permuter_of, fused):
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=fused)
+    permuter = permuter_of(optimizer, model=model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    for step in range(9):
+        optimizer.zero_grad()
+        scaler.scale(loss_of(model, step)).backward()
+        if step in (3, 4):
+            model[4].weight.grad[0, 0] = float("inf")
+        before = weights_of(model)
+        scaler.step(optimizer)
+        scaler.update()
+        if step in (3, 4):
+            assert_same(weights_of(model), before)
+    assert permuter.num_steps == 7
+
+
+def test_frozen_parameters_and_missing_gradients_are_kept(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    model[4].weight.requires_grad_(False)
+    before = weights_of(model)["4.weight"]
+    train(model, optimizer, range(12))
+    assert torch.equal(model[4].weight, before)
+    model[0].weight.grad = None
+    model[6].weight.grad = None
+    optimizer.step()
+    assert permuter.num_steps == 13
+
+
+def test_a_group_added_later_is_permuted_from_the_values_it_came_with(permuter_of):
+    model = small_net()
+    optimizer = torch.optim.Adam(model[:6].parameters(), lr=0.01)
+    permuter = permuter_of(optimizer, model=model)
+    train(model, optimizer, range(2))
+    optimizer.add_param_group({"params": model[6].parameters()})
+    before = weights_of(model)
+    train(model, optimizer, range(2, 12))
+    assert "6.weight" in {tensor.name for tensor in permuter.tensors}
+    assert verify(model, permuter)
+    assert verify(model, before, {"6.weight": permuter.tensors[-1].view.granularity})
+
+
+def test_groups_keep_their_own_settings(permuter_of):
+    model = small_net()
+    optimizer = torch.optim.SGD(
+        [
+            {"params": [model[0].weight], "lr": 0.5},
+            {"params": [model[4].weight], "granularity": "layer", "sync_period": 5},
+            {"params": [model[6].weight], "granularity": None},
+        ],
+        lr=0.01,
+    )
+    permuter = permuter_of(optimizer, model=model)
+    views = {tensor.name: tensor.view.granularity for tensor in permuter.tensors}
+    assert views["4.weight"] == "layer"
+    assert "6.weight" not in views
+    before = weights_of(model)
+    train(model, optimizer, range(5))
+    assert torch.equal(
+        model[4].weight.detach().flatten().sort().values, before["4.weight"].flatten().sort().values
+    )
+    assert not torch.equal(
+        model[6].weight.detach().flatten().sort().values, before["6.weight"].flatten().sort().values
+    )
+
+
+def test_a_closure_works(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    if isinstance(permuter, IndexOptimizer) and permuter.sync_period != 1:
+        pytest.skip("refused: test_index.py")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_of(model, 0)
+        loss.backward()
+        return loss
+
+    other, other_optimizer, _ = started(permuter_of)
+    losses = [optimizer.step(closure).item() for _ in range(5)]
+    for _ in range(5):
+        train(other, other_optimizer, range(1))
+    assert_same(weights_of(model), weights_of(other))
+    assert losses[0] == loss_of(small_net(), 0).item()
+
+
+def test_the_made_up_step_of_distributed_checkpointing_is_inert(permuter_of):
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    model, optimizer, permuter = started(permuter_of)
+    before = weights_of(model)
+    get_optimizer_state_dict(model, optimizer)
+    assert optimizer.state  # the made-up step was made
+    assert permuter.num_steps == 0
+    assert_same(weights_of(model), before)
+    model.load_state_dict(small_net(5).state_dict())
+    train(model, optimizer, range(12))
+    assert verify(model, weights_of(small_net(5)), permuter.granularity)
+
+
+def test_a_learning_rate_of_zero_still_counts_a_real_step(permuter_of):
+    model = small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    permuter = permuter_of(optimizer)
+    train(model, optimizer, range(3))
+    assert permuter.num_steps == 3
+
+
+def test_a_tied_weight_is_permuted_once(permuter_of):
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+    model[2].weight = model[0].weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    permuter = permuter_of(optimizer, model=model)
+    for step in range(12):
+        optimizer.zero_grad()
+        model(batch(step)[0].flatten(1)[:, :6]).square().sum().backward()
+        optimizer.step()
+    assert [tensor.name for tensor in permuter.tensors] == ["0.weight"]
+    assert verify(model, permuter)
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_step_gives_the_same(permuter_of):
+    model, optimizer, permuter = started(permuter_of, inner="sgd")
+    other, other_optimizer, _ = started(permuter_of, inner="sgd")
+    step = torch.compile(optimizer.step, backend="eager")
+    for k in range(5):
+        optimizer.zero_grad()
+        loss_of(model, k).backward()
+        step()
+    train(other, other_optimizer, range(5))
+    assert permuter.num_steps == 5
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_two_permuters_share_an_optimizer_but_not_a_tensor(permuter_of):
+    model, optimizer, permuter = started(permuter_of, granularity={"0.weight": "layer"})
+    LaPerm(optimizer, 1, model=model, granularity={"4.*": ("neuron", None)})
+    with pytest.raises(SettingError, match=r"0\.weight is already permuted by a"):
+        LaPerm(optimizer, 1, model=model)
+    train(model, optimizer, range(12))
+    assert verify(model, permuter)
+
+
+def test_repr_tells_the_tensors(permuter_of):
+    model, _, permuter = started(permuter_of)
+    text = repr(permuter)
+    assert type(permuter).__name__ in text
+    assert "4.weight" in text
+
+
+# --- settings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True, "20"])
+def test_a_sync_period_that_is_no_whole_number_from_one_is_refused(bad):
+    optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
+    for permuter in (LaPerm, IndexOptimizer):
+        with pytest.raises(SettingError, match="sync_period is .*; allowed: a whole number"):
+            permuter(optimizer, sync_period=bad)
+
+
+def test_a_misspelt_granularity_is_refused_with_a_hint():
+    optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
+    for permuter in (LaPerm, IndexOptimizer):
+        with pytest.raises(SettingError, match=r"'neurn' \(did you mean 'neuron'\?\); allowed"):
+            permuter(optimizer, sync_period=1, granularity="neurn")
+
+
+def test_a_misspelt_setting_is_refused():
+    optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
+    with pytest.raises(TypeError, match="sync_peroid"):
+        LaPerm(optimizer, sync_peroid=3)
+
+
+def test_a_granularity_without_a_meaning_is_refused_by_name(permuter_of):
+    model = small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(GranularityError, match=r"4\.weight: granularity is 'kernel', but a kernel"):
+        permuter_of(optimizer, model=model, granularity="kernel")
+
+
+def test_nothing_to_permute_is_refused(permuter_of):
+    model = small_net()
+    optimizer = torch.optim.SGD([model[0].bias], lr=0.1)
+    with pytest.raises(SettingError, match="leaves every parameter of the optimizer alone"):
+        permuter_of(optimizer)
+
+
+def test_something_that_is_no_optimizer_is_refused(permuter_of):
+    with pytest.raises(TypeError, match="optimizer is Sequential"):
+        permuter_of(small_net())
+
+
+def test_permuting_biases_needs_names(permuter_of):
+    optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
+    with pytest.raises(SettingError, match="permute_biases is True; allowed only with model"):
+        permuter_of(optimizer, permute_biases=True)
