@@ -68,7 +68,9 @@ def one_vector(values: list[float]) -> nn.Linear:
     return layer
 
 
-def step_with_gradient(layer: nn.Linear, optimizer: torch.optim.Optimizer, gradient: list[float]) -> list[float]:
+def step_with_gradient(
+    layer: nn.Linear, optimizer: torch.optim.Optimizer, gradient: list[float]
+) -> list[float]:
     layer.weight.grad = torch.tensor([gradient], dtype=torch.float32)
     optimizer.step()
     return layer.weight[0].tolist()

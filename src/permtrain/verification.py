@@ -13,6 +13,7 @@ from permtrain.core.plan import (
     view_by_rule,
 )
 from permtrain.core.profile import holds_profile, profile_of
+from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuter import PermutedTensor, Permuter
@@ -104,20 +105,37 @@ def verify(
         initial = recorded_initial_weights(model)
     check_rule(granularity, parameters)
     siblings = {name: tensor.parameter for name, tensor in parameters.items()}
-    for name, tensor in parameters.items():
-        view = view_by_rule(tensor, granularity, permute_biases=permute_biases, siblings=siblings)
-        if view is None:
-            continue
-        if name not in initial or initial[name].shape != tensor.parameter.shape:
+    views = {
+        name: view
+        for name, tensor in parameters.items()
+        if (
+            view := view_by_rule(
+                tensor, granularity, permute_biases=permute_biases, siblings=siblings
+            )
+        )
+        is not None
+    }
+    return verify_weights(siblings, initial, views)
+
+
+def verify_weights(
+    weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], views: Mapping[str, VectorView]
+) -> Verification:
+    """`verify` for tensors by name: each one that has a view is compared with its initial values.
+
+    Raises:
+        ProfileError: initial values of another shape, or none.
+    """
+    intact = {}
+    for name, view in views.items():
+        if name not in initial or tuple(initial[name].shape) != view.shape:
             found = tuple(initial[name].shape) if name in initial else "nothing"
             raise ProfileError(
-                f"{name}: initial values hold {found}; allowed: a tensor of shape "
-                f"{tuple(tensor.parameter.shape)}"
+                f"{name}: initial values hold {found}; allowed: a tensor of shape {view.shape}"
             )
-        before = initial[name].detach().to(tensor.parameter.device)
-        intact[name] = holds_profile(
-            view.to_vectors(tensor.parameter.detach()), profile_of(before, view)
-        )
+        now = weights[name].detach()
+        profile = profile_of(initial[name].detach().to(now.device), view)
+        intact[name] = holds_profile(view.to_vectors(now), profile)
     return Verification(intact)
 
 

@@ -54,7 +54,12 @@ def test_a_schedule_begins_and_stops_permutation_in_mid_training():
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     permuter = LaPerm(optimizer, only_from_3_to_6, model=model)
     intact = {}
-    train(model, optimizer, range(10), lambda step: intact.update({step: bool(verify(model, permuter))}))
+    train(
+        model,
+        optimizer,
+        range(10),
+        lambda step: intact.update({step: bool(verify(model, permuter))}),
+    )
     assert [step + 1 for step, ok in intact.items() if ok] == [4, 6]
     assert permuter.num_synchronizations == 2
     train(plain, torch.optim.Adam(plain.parameters(), lr=0.01), range(3))

@@ -84,4 +84,4 @@ def straight_through(
         >>> out.detach(), scores.grad
         (tensor([[3., 1., 2.]]), tensor([[10., 20., 30.]]))
     """
-    return _StraightThrough.apply(profile, scores, as_view(scores, granularity))  # type: ignore[no-any-return,no-untyped-call]
+    return _StraightThrough.apply(profile, scores, as_view(scores, granularity))  # type: ignore[no-any-return]

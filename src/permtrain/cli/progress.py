@@ -1,0 +1,66 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from permtrain.training.settings import Settings
+from permtrain.training.trainer import Metrics, Trainer
+
+
+class Progress:
+    """A callback that shows how far the run is and the accuracy of the last epoch."""
+
+    def __init__(self, settings: Settings, label: str, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.settings = settings
+        self.label = label
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task(label, total=None)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def after_step(self, trainer: Trainer) -> None:
+        total = trainer.batches_per_epoch * self.settings.epochs
+        self._bar.update(self._task, completed=trainer.position.step, total=total)
+
+    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        text = (
+            f"{self.label}  epoch {metrics['epoch']}/{self.settings.epochs}  "
+            f"test {metrics['test_accuracy']:.2%}"
+        )
+        if self.console.is_terminal:
+            self._bar.update(self._task, description=text)
+        else:
+            self.console.print(
+                f"{text}  loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s",
+                highlight=False,
+                soft_wrap=True,
+            )

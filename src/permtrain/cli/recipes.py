@@ -1,0 +1,103 @@
+"""`permtrain recipes` and `permtrain run`: the papers' experiments."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from permtrain.errors import SettingError
+from permtrain.training.settings import Place, run_name
+
+if TYPE_CHECKING:
+    from permtrain.recipes.recipe import Arm
+
+
+def recipes() -> None:
+    """List the experiments that `permtrain run` knows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from permtrain.recipes.registry import RECIPES
+
+    table = Table("id", "what", "cost", box=None)
+    for recipe in RECIPES.values():
+        table.add_row(recipe.id, recipe.description, recipe.cost)
+    Console().print(table)
+
+
+def run(
+    recipe: Annotated[str, tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    budget: Literal["quick", "paper"] = "quick",
+    only: str = "*",
+    results_folder: Path = Path("results"),
+) -> None:
+    """Train all arms of an experiment, and write its results.
+
+    Arms that are complete are kept, begun ones go on; several processes may share the arms.
+
+    Args:
+        recipe: Its id (permtrain recipes).
+        budget: quick keeps every arm and trains less; paper is the full experiment.
+        only: Train only arms whose name matches this pattern; results hold all complete ones.
+        results_folder: Gets RECIPE.csv, or RECIPE-quick.csv.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from permtrain.cli.progress import Progress
+    from permtrain.recipes.registry import find_recipe
+    from permtrain.recipes.results import row_of, summarize, write_csv
+    from permtrain.training.record import RunFolder
+    from permtrain.training.run import RunIsBusy, resume_run, start_run
+
+    chosen = find_recipe(recipe)
+    arms = chosen.arms(budget)
+    matching = [arm for arm in arms if fnmatchcase(arm.name, only)]
+    if not matching:
+        names = "; ".join(arm.name for arm in arms)
+        raise SettingError(
+            f"only is {only!r}, which matches no arm of {recipe}; there are: {names}"
+        )
+    place = replace(place, runs_folder=place.runs_folder / recipe)
+
+    def folder_of(arm: "Arm") -> RunFolder:
+        return RunFolder(place.runs_folder / run_name(arm.settings))
+
+    console = Console()
+    for number, arm in enumerate(matching, 1):
+        folder = folder_of(arm)
+        if folder.is_complete:
+            continue
+        label = f"[{number}/{len(matching)}] {arm.name}"
+        with Progress(arm.settings, label, console) as progress:
+            try:
+                if folder.path.exists():
+                    resume_run(folder.path, place, [progress])
+                else:
+                    start_run(arm.settings, place, [progress])
+            except RunIsBusy as busy:
+                console.print(f"left out: {busy}", highlight=False, soft_wrap=True)
+    complete = [(arm, folder_of(arm)) for arm in arms if folder_of(arm).is_complete]
+    rows = [row_of(chosen, budget, arm, folder) for arm, folder in complete]
+    if not rows:
+        return
+    path = results_folder / f"{recipe}{'' if budget == 'paper' else '-quick'}.csv"
+    write_csv(path, rows)
+    table = Table(title=f"{recipe}, budget {budget}: test accuracy in percent")
+    for column in ("arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run"):
+        table.add_column(column, justify="left" if column == "arm" else "right")
+    for summary in summarize(rows):
+        table.add_row(
+            summary.group,
+            str(summary.num_seeds),
+            "" if summary.published is None else f"{summary.published:.2f}",
+            f"{summary.last_epoch:.2f}",
+            "" if summary.spread is None else f"{summary.spread:.2f}",
+            f"{summary.best_epoch:.2f}",
+            f"{summary.wall_s:.0f}",
+        )
+    console.print(table)
+    console.print(f"{len(rows)} of {len(arms)} arms complete, written to {path}", soft_wrap=True)

@@ -1,0 +1,66 @@
+"""`permtrain train` and `permtrain resume`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from permtrain.training.settings import PermutationSettings, Place, Settings
+
+if TYPE_CHECKING:
+    from permtrain.training.run import RunResult
+
+
+def train(
+    settings: Annotated[Settings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    baseline: bool = False,
+) -> None:
+    """Train a network by permuting its initial weights.
+
+    Without flags: a small convolutional net on scikit-learn's handwritten digits, by LaPerm.
+
+    Args:
+        baseline: Also train the same net by the plain inner optimizer, and compare.
+    """
+    from permtrain.cli.progress import Progress
+    from permtrain.cli.report import show_result
+    from permtrain.training.run import start_run
+
+    results: dict[str, RunResult] = {}
+    with Progress(settings, settings.permutation.method) as progress:
+        results[settings.permutation.method] = start_run(settings, place, [progress])
+    if baseline:
+        plain = _baseline_of(settings)
+        with Progress(plain, plain.permutation.method) as progress:
+            results[plain.permutation.method] = start_run(plain, place, [progress])
+    show_result(settings, results)
+
+
+def resume(
+    run: Annotated[Path, tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    checkpoint: Path | None = None,
+) -> None:
+    """Go on with an interrupted run, bit for bit.
+
+    Args:
+        run: The run's folder.
+        checkpoint: A checkpoint file of it; left out, the last one.
+    """
+    from permtrain.cli.progress import Progress
+    from permtrain.cli.report import show_result
+    from permtrain.training.record import RunFolder
+    from permtrain.training.run import resume_run
+
+    settings = RunFolder(run).settings()
+    with Progress(settings, settings.permutation.method) as progress:
+        result = resume_run(run, place, [progress], checkpoint)
+    show_result(settings, {settings.permutation.method: result})
+
+
+def _baseline_of(settings: Settings) -> Settings:
+    """The same run by the inner optimizer alone; zeros of a sparse net stay zero."""
+    method = "plain-frozen-zeros" if settings.initial.sparsity else "plain"
+    return replace(settings, permutation=PermutationSettings(method=method))  # type: ignore[arg-type]

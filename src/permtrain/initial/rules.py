@@ -1,0 +1,206 @@
+"""The rules that weights are drawn by: distribution and scale. Only NumPy is needed."""
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from permtrain.errors import SettingError
+from permtrain.initial.quantiles import (
+    normal_quantile,
+    truncated_normal_quantile,
+    uniform_quantile,
+)
+
+DTYPES: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
+_LARGEST = {
+    "float64": float(np.finfo(np.float64).max),
+    "float32": float(np.finfo(np.float32).max),
+    "float16": float(np.finfo(np.float16).max),
+    "bfloat16": 3.3895313892515355e38,
+}
+
+
+@dataclass(frozen=True)
+class _Rule:
+    description: str
+    distribution: Literal["uniform", "normal", "truncated normal"] | None = None
+    fans: Literal["in", "both"] = "in"
+
+
+_RULES = {
+    "kaiming_uniform": _Rule(
+        "uniform in +-sqrt(6 / fan_in), ReLU gain; Keras: he_uniform", "uniform"
+    ),
+    "kaiming_normal": _Rule(
+        "normal of standard deviation sqrt(2 / fan_in), ReLU gain, not truncated", "normal"
+    ),
+    "xavier_uniform": _Rule(
+        "uniform in +-sqrt(6 / (fan_in + fan_out)); Keras: glorot_uniform", "uniform", "both"
+    ),
+    "xavier_normal": _Rule(
+        "normal of standard deviation sqrt(2 / (fan_in + fan_out)), not truncated", "normal", "both"
+    ),
+    "kaiming_trunc_normal": _Rule(
+        "Keras' he_normal: normal cut at two standard deviations, rescaled to sqrt(2 / fan_in)",
+        "truncated normal",
+    ),
+    "xavier_trunc_normal": _Rule(
+        "Keras' glorot_normal: cut likewise, rescaled to sqrt(2 / (fan_in + fan_out))",
+        "truncated normal",
+        "both",
+    ),
+    "constant": _Rule("one shared value (give `value`)"),
+    "shuffle": _Rule("values of the model as it is, shuffled within each weight vector"),
+}
+
+RULES: dict[str, str] = {name: rule.description for name, rule in _RULES.items()}
+"""Every rule's name with a one-line description."""
+
+_QUANTILES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "uniform": uniform_quantile,
+    "normal": normal_quantile,
+    "truncated normal": truncated_normal_quantile,
+}
+
+
+def check_rule(rule: object) -> None:
+    """Refuse a rule that does not exist.
+
+    Raises:
+        SettingError: lists the rules, and the nearest name where there is one.
+
+    Example:
+        >>> check_rule("kaiming_unifrom")
+        Traceback (most recent call last):
+        ...
+        permtrain.errors.SettingError: rule is 'kaiming_unifrom'; allowed: kaiming_uniform, \
+kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, xavier_trunc_normal, \
+constant, shuffle; did you mean 'kaiming_uniform'?
+    """
+    if isinstance(rule, str) and rule in _RULES:
+        return
+    near = difflib.get_close_matches(rule, _RULES, n=1) if isinstance(rule, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise SettingError(f"rule is {rule!r}; allowed: {', '.join(_RULES)}{hint}")
+
+
+def is_distribution(rule: str) -> bool:
+    """Whether the rule draws from a distribution (all but `"constant"` and `"shuffle"`)."""
+    return _RULES[rule].distribution is not None
+
+
+def fans(shape: tuple[int, ...], *, transposed: bool = False, groups: int = 1) -> tuple[int, int]:
+    """Fan-in and fan-out of a weight tensor or a bias.
+
+    As `torch.nn.init` counts them: fan_in = size(1) x receptive field and fan_out = size(0) x
+    receptive field (in a grouped convolution fan_out counts all groups). Two differences:
+
+    - A transposed convolution's weight is (in, out / groups, *kernel). `torch.nn.init` takes out /
+      groups for its fan_in; here fan_in is in / groups x receptive field, the weights that enter
+      one output unit, and fan_out is out x receptive field.
+    - A bias, one-dimensional, has its own length for both, the convention of Keras behind the
+      papers' networks. `torch.nn.init` refuses it.
+
+    An embedding (number, dimension) keeps torch's count: fan_in is the dimension.
+
+    Args:
+        shape: the tensor's shape, of one dimension or more.
+        transposed: whether it is the weight of a transposed convolution.
+        groups: groups of the transposed convolution.
+
+    Example:
+        >>> fans((8, 3, 5, 5)), fans((8, 3, 5, 5), transposed=True, groups=2), fans((10,))
+        ((75, 200), (100, 150), (10, 10))
+    """
+    if len(shape) == 1:
+        return shape[0], shape[0]
+    field = math.prod(shape[2:])
+    if transposed:
+        return shape[0] // groups * field, shape[1] * groups * field
+    return shape[1] * field, shape[0] * field
+
+
+def std_of(rule: str, fan_in: int, fan_out: int) -> float:
+    """Standard deviation of a rule's distribution.
+
+    sqrt(2 / fan_in) for Kaiming, sqrt(2 / (fan_in + fan_out)) for Xavier.
+
+    Example:
+        >>> std_of("kaiming_uniform", 8, 100), std_of("xavier_normal", 4, 4)
+        (0.5, 0.5)
+    """
+    return math.sqrt(2.0 / _fan(rule, fan_in, fan_out))
+
+
+def values_at(rule: str, fan_in: int, fan_out: int, q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rule's quantiles at p = q + 1/2, an odd function of q, in float64.
+
+    Args:
+        rule: one that draws from a distribution.
+        fan_in, fan_out: positive counts, see `fans`.
+        q: inside (-1/2, 1/2).
+
+    Example:
+        >>> values_at("kaiming_uniform", 6, 1, np.array([-0.25, 0.25]))
+        array([-0.5,  0.5])
+    """
+    distribution = _RULES[rule].distribution
+    assert distribution is not None
+    if distribution == "uniform":
+        scale = math.sqrt(6.0 / _fan(rule, fan_in, fan_out))
+    else:
+        scale = std_of(rule, fan_in, fan_out)
+    return _QUANTILES[distribution](q) * scale
+
+
+def unit_quantiles(rule: str, q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles of the rule's distribution up to its scale."""
+    distribution = _RULES[rule].distribution
+    assert distribution is not None
+    return _QUANTILES[distribution](q)
+
+
+def _fan(rule: str, fan_in: int, fan_out: int) -> int:
+    return fan_in if _RULES[rule].fans == "in" else fan_in + fan_out
+
+
+def largest_of(dtype: str) -> float:
+    """The largest finite number of a dtype in `DTYPES`."""
+    return _LARGEST[dtype]
+
+
+def storage_of(dtype: str) -> np.dtype[np.floating]:
+    """NumPy's dtype for values of a dtype in `DTYPES`: float32 stands in for bfloat16."""
+    return np.dtype("float32" if dtype == "bfloat16" else dtype)
+
+
+def rounded(values: NDArray[np.float64], dtype: str) -> NDArray[np.floating]:
+    """Values rounded to a dtype, ties to even, without negative zeros.
+
+    float32 is rounded once from float64; float16 and bfloat16 go through float32. NumPy has no
+    bfloat16: its values come as float32 numbers whose lower 16 bits are zero.
+
+    Args:
+        values: at most `largest_of(dtype)` in magnitude.
+        dtype: one of `DTYPES`.
+
+    Example:
+        >>> rounded(np.array([1 / 3, -1e-60]), "bfloat16")
+        array([0.33398438, 0.        ], dtype=float32)
+    """
+    if dtype == "float64":
+        return values + 0.0
+    singles = values.astype(np.float32)
+    if dtype == "bfloat16":
+        bits = singles.view(np.uint32)
+        bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+        bits &= np.uint32(0xFFFF0000)
+    elif dtype == "float16":
+        return singles.astype(np.float16) + np.float16(0.0)
+    singles += np.float32(0.0)
+    return singles

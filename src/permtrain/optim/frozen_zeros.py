@@ -1,0 +1,97 @@
+"""Zeros that stay zero: the baseline of sparse nets, attached like a permuter."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from permtrain.errors import CheckpointError
+
+
+class FrozenZeros:
+    """Keeps weights that are zero at the first step at zero, whatever the optimizer does.
+
+    Their gradients are cleared before each step, so that they do not enter the optimizer's state,
+    and they are set to zero after it, for a state that was carried over still moves them ("Adam
+    with the zeros fixed": Permute to Train, section 5.2.3).
+
+    Args:
+        optimizer: any `torch.optim.Optimizer`; parameters of two or more dimensions are held.
+
+    Example:
+        >>> layer = torch.nn.Linear(3, 1, bias=False)
+        >>> _ = torch.nn.init.constant_(layer.weight, 0.0)
+        >>> with torch.no_grad():
+        ...     layer.weight[0, 1] = 2.0
+        >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+        >>> _ = FrozenZeros(optimizer)
+        >>> layer(torch.ones(1, 3)).sum().backward()
+        >>> _ = optimizer.step()
+        >>> layer.weight.detach()
+        tensor([[0., 1., 0.]])
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.masks: list[Tensor] = []
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    def detach(self) -> None:
+        """Takes the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    @contextmanager
+    def arranged(self) -> Iterator[None]:
+        """The weights as they are: for loops that treat all methods alike."""
+        yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks, one bool tensor for each weight, true where it is held at zero."""
+        return {"version": 1, "masks": self.masks}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on with saved masks.
+
+        Raises:
+            CheckpointError: they are not of this optimizer's weights.
+        """
+        if set(state_dict) != {"version", "masks"} or state_dict["version"] != 1:
+            raise CheckpointError(
+                f"frozen-zeros state has keys {sorted(state_dict)}; allowed: masks, version (1)"
+            )
+        masks = state_dict["masks"]
+        shapes = [tuple(weight.shape) for weight in self._weights()]
+        if masks and [tuple(mask.shape) for mask in masks] != shapes:
+            raise CheckpointError(f"masks do not fit the optimizer's weights; allowed: {shapes}")
+        self.masks = [
+            mask.to(weight.device) for mask, weight in zip(masks, self._weights(), strict=False)
+        ]
+
+    def _weights(self) -> list[Tensor]:
+        return [
+            parameter
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.dim() >= 2
+        ]
+
+    @torch.no_grad()
+    def _before_step(self, *_: Any) -> None:
+        if not self.masks:
+            self.masks = [weight == 0 for weight in self._weights()]
+        for weight, mask in zip(self._weights(), self.masks, strict=True):
+            if weight.grad is not None:
+                weight.grad.masked_fill_(mask, 0.0)
+
+    @torch.no_grad()
+    def _after_step(self, *_: Any) -> None:
+        for weight, mask in zip(self._weights(), self.masks, strict=True):
+            weight.masked_fill_(mask, 0.0)

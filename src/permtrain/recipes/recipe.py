@@ -1,0 +1,45 @@
+"""What a recipe is: a function that returns the complete settings of all arms of an experiment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from permtrain.training.settings import Settings
+
+Budget: TypeAlias = Literal["quick", "paper"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training run of an experiment.
+
+    Attributes:
+        group: what it shares with its other seeds; results are averaged over a group.
+        settings: complete; the seed is among them.
+        published: top-1 test accuracy in percent that the paper gives for the group, if any.
+    """
+
+    group: str
+    settings: Settings
+    published: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}, seed {self.settings.seed}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An experiment.
+
+    Attributes:
+        id: its name in `permtrain run`.
+        description: one line, with the paper and section.
+        cost: what the paper budget takes on two cores, measured or estimated, in words.
+        arms: from the budget to all arms; "quick" keeps every arm and trains less.
+    """
+
+    id: str
+    description: str
+    cost: str
+    arms: Callable[[Budget], list[Arm]]

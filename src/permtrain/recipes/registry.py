@@ -1,0 +1,47 @@
+"""Every recipe by its id."""
+
+from permtrain.errors import SettingError
+from permtrain.recipes.fc_mnist import laperm_fc_mnist
+from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
+from permtrain.recipes.recipe import Recipe
+
+RECIPES: dict[str, Recipe] = {
+    recipe.id: recipe
+    for recipe in (
+        Recipe(
+            "index-layer",
+            "lenet5 on MNIST, permuted within a layer (Index optimizer, table 5.1)",
+            "27 runs of 20 epochs",
+            index_layer,
+        ),
+        Recipe(
+            "index-neuron",
+            "lenet5 on MNIST, within an output channel (Index optimizer, table 5.2)",
+            "27 runs of 20 epochs",
+            index_neuron,
+        ),
+        Recipe(
+            "index-kernel",
+            "lenet5 on MNIST, within a kernel (Index optimizer, table 5.3)",
+            "27 runs of 20 epochs",
+            index_kernel,
+        ),
+        Recipe(
+            "laperm-fc-mnist",
+            "fc500-300 on MNIST, LaPerm k=20 beside plain Adam (ours)",
+            "6 runs of 20 epochs",
+            laperm_fc_mnist,
+        ),
+    )
+}
+
+
+def find_recipe(recipe_id: str) -> Recipe:
+    """The recipe of an id.
+
+    Raises:
+        SettingError: no such recipe; lists them.
+    """
+    if recipe_id not in RECIPES:
+        raise SettingError(f"recipe is {recipe_id!r}; allowed: {', '.join(RECIPES)}")
+    return RECIPES[recipe_id]

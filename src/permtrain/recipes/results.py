@@ -1,0 +1,98 @@
+"""Results of a recipe: one row for each arm that is complete, and means over seeds."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from permtrain.files import written_whole
+from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.training.record import RunFolder, read_json
+from permtrain.training.run import RunResult
+
+
+def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[str, Any]:
+    """One row of the results: settings, outcome, and what it was computed with."""
+    result = RunResult.read(folder)
+    environment = read_json(folder.path / "environment.json")
+    travel = result.travel
+    return {
+        "recipe": recipe.id,
+        "budget": budget,
+        "arm": arm.group,
+        "seed": arm.settings.seed,
+        "epochs": result.epochs,
+        "published_percent": arm.published,
+        "test_percent": round(100 * result.test_accuracy, 4),
+        "best_test_percent": round(100 * result.best_test_accuracy, 4),
+        "best_epoch": result.best_epoch,
+        "best_selected_on": result.selected_on,
+        "intact": result.intact,
+        "moved_fraction": None if travel is None else round(travel.moved_fraction, 6),
+        "mean_ranking_distance": (
+            None if travel is None else round(travel.mean_ranking_distance, 6)
+        ),
+        "wall_s": result.wall_s,
+        "settings_hash": result.settings_hash,
+        "commit": environment["commit"],
+        "device": environment["device"],
+        "threads": environment["threads"],
+        "torch": environment["packages"]["torch"],
+    }
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows with their keys as header, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode())
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """Seeds of one group together; accuracies in percent.
+
+    Attributes:
+        spread: standard deviation over the seeds, None for a single one.
+    """
+
+    group: str
+    num_seeds: int
+    published: float | None
+    last_epoch: float
+    spread: float | None
+    best_epoch: float
+    wall_s: float
+
+
+def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
+    """Means over seeds, in the order of the arms.
+
+    Example:
+        >>> row = {"arm": "a", "published_percent": None, "best_test_percent": 99.0, "wall_s": 1.0}
+        >>> rows = [row | {"test_percent": 98.0}, row | {"test_percent": 99.0}]
+        >>> summarize(rows)[0].last_epoch
+        98.5
+    """
+    summaries = []
+    for group in dict.fromkeys(row["arm"] for row in rows):
+        mine = [row for row in rows if row["arm"] == group]
+        last = [row["test_percent"] for row in mine]
+        summaries.append(
+            GroupSummary(
+                group=group,
+                num_seeds=len(mine),
+                published=mine[0]["published_percent"],
+                last_epoch=statistics.mean(last),
+                spread=statistics.stdev(last) if len(last) > 1 else None,
+                best_epoch=statistics.mean(row["best_test_percent"] for row in mine),
+                wall_s=statistics.mean(row["wall_s"] for row in mine),
+            )
+        )
+    return summaries

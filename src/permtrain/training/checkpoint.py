@@ -1,0 +1,52 @@
+"""Checkpoint files: everything to go on bit for bit, written whole or not at all."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from permtrain.errors import CheckpointError
+from permtrain.files import written_whole
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes plain data and tensors to `path`, beside it first, then renamed.
+
+    Raises:
+        CheckpointError: it could not be written, on a full disk for one; the older file stays.
+    """
+    try:
+        with written_whole(path) as file:
+            torch.save(state, file)
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into the latter
+        raise CheckpointError(
+            f"{path}: checkpoint not written, earlier ones are kept ({_one_line(error)})"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU. Nothing in the file is executed.
+
+    Raises:
+        CheckpointError: the file is missing, cut short, damaged (its checksums are compared), or no
+            checkpoint.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise CheckpointError(f"{path}: damaged, checksum of {damaged} does not fit")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CheckpointError(f"{path}: not a readable checkpoint ({_one_line(error)})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}; allowed: a checkpoint")
+    return state
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

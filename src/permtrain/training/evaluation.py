@@ -1,0 +1,74 @@
+"""Loss and accuracy of a model on a split."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
+
+from permtrain.data.images import Split
+from permtrain.data.normalize import normalize
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of each channel, as images are normalised with."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return normalize(images, self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy in nats, and the fraction of images classified rightly."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, scale: Scale, *, bfloat16: bool = False) -> Score:
+    """Evaluates the model as it stands; for LaPerm in mid-period, inside `arranged()`.
+
+    Randomness: none; the model is in evaluation mode meanwhile, and back in its own afterwards.
+    """
+    was_training = model.training
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
+    correct = torch.zeros((), dtype=torch.int64, device=split.images.device)
+    for start in range(0, len(split), _BATCH):
+        labels = split.labels[start : start + _BATCH]
+        images = scale(split.images[start : start + _BATCH])
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            logits = model(images)
+        loss += F.cross_entropy(logits.float(), labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    model.train(was_training)
+    return Score(float(loss) / len(split), int(correct) / len(split))
+
+
+def with_measured_batch_norm(
+    model: nn.Module, split: Split, scale: Scale, num_images: int = 10_000
+) -> nn.Module:
+    """A copy of the model whose batch norm statistics are measured on the first training images.
+
+    The running statistics belong to the weights before a synchronisation; these belong to the
+    weights that the model shows now.
+    """
+    model = copy.deepcopy(model)
+
+    def batches() -> Iterator[Tensor]:
+        for start in range(0, min(num_images, len(split)), _BATCH):
+            yield scale(split.images[start : start + _BATCH])
+
+    with torch.random.fork_rng():  # dropout is active meanwhile, and must not shift later draws
+        update_bn(batches(), model)
+    return model

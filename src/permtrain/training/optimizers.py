@@ -1,0 +1,117 @@
+"""From settings to the inner optimizer and what is attached to it."""
+
+import inspect
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from permtrain.core.plan import GranularityRule
+from permtrain.errors import SettingError
+from permtrain.optim.frozen_zeros import FrozenZeros
+from permtrain.optim.index import IndexOptimizer
+from permtrain.optim.laperm import LaPerm
+from permtrain.training.settings import OptimizerSettings, PermutationSettings
+
+
+class Attached(Protocol):
+    """What the loop needs of a method that is attached to the inner optimizer."""
+
+    def arranged(self) -> AbstractContextManager[None]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None: ...
+
+
+def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
+    """The class of `torch.optim` that the settings name, over all parameters of the model.
+
+    Raises:
+        SettingError: there is no such class, it does not take one of the options, or it refuses a
+            value.
+
+    Example:
+        >>> inner_optimizer(OptimizerSettings(inner="SGD", lr=0.5), nn.Linear(2, 1)).defaults["lr"]
+        0.5
+    """
+    cls = _optimizer_class(settings.inner)
+    accepted = inspect.signature(cls).parameters
+    options: dict[str, Any] = {"lr": settings.lr, **settings.inner_options}
+    for name in options:
+        if name not in accepted or name == "params":
+            allowed = ", ".join(key for key in accepted if key != "params")
+            raise SettingError(
+                f"inner_options has {name!r}, which {settings.inner} does not take; "
+                f"allowed: {allowed}"
+            )
+    if settings.l2 and "weight_decay" not in accepted:
+        raise SettingError(f"l2 is {settings.l2}; allowed with {settings.inner}: 0")
+    try:
+        optimizer: torch.optim.Optimizer = cls(_groups(model, settings.l2), **options)
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"{settings.inner} refuses {options}: {error}") from None
+    return optimizer
+
+
+def attach(
+    settings: PermutationSettings, optimizer: torch.optim.Optimizer, model: nn.Module
+) -> Attached | None:
+    """Attaches the method that the settings name; None for the plain inner optimizer."""
+    if settings.method == "plain":
+        return None
+    if settings.method == "plain-frozen-zeros":
+        return FrozenZeros(optimizer)
+    rule = granularity_rule(settings)
+    if settings.method == "laperm":
+        return LaPerm(
+            optimizer,
+            settings.sync_period or 20,
+            model=model,
+            granularity=rule,
+            permute_biases=settings.permute_biases,
+        )
+    return IndexOptimizer(
+        optimizer,
+        rule,
+        model=model,
+        sync_period=settings.sync_period or 1,
+        permute_biases=settings.permute_biases,
+    )
+
+
+def granularity_rule(settings: PermutationSettings) -> GranularityRule:
+    """The rule of the settings: a granularity, with its fallback where one is named."""
+    default = "layer" if settings.method == "index" else "neuron"
+    granularity = settings.granularity or default
+    return (granularity, settings.fallback) if settings.fallback else granularity
+
+
+def _optimizer_class(name: str) -> Any:
+    # LBFGS needs a closure, SparseAdam sparse gradients: this loop has neither.
+    unfit = {"Optimizer", "LBFGS", "SparseAdam"}
+    classes = {
+        key: value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key not in unfit
+    }
+    if name not in classes:
+        raise SettingError(f"inner is {name!r}; allowed: {', '.join(sorted(classes))}")
+    return classes[name]
+
+
+def _groups(model: nn.Module, l2: float) -> list[dict[str, Any]]:
+    """All parameters in one group, or those under the penalty in a group of their own."""
+    parameters = list(model.parameters())
+    if not l2:
+        return [{"params": parameters}]
+    weights = [parameter for parameter in parameters if parameter.dim() >= 2]
+    penalised = {id(weight) for weight in weights[:-1]}  # the last one is the output layer's
+
+    def chosen(under_penalty: bool) -> list[Tensor]:
+        return [p for p in parameters if (id(p) in penalised) == under_penalty]
+
+    # l2 * w^2 has the gradient 2 * l2 * w; weight_decay is what multiplies w.
+    return [{"params": chosen(True), "weight_decay": 2 * l2}, {"params": chosen(False)}]

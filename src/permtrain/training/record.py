@@ -1,0 +1,249 @@
+"""A run's folder: what was asked for, on what it ran, and what came out.
+
+settings.json      the resolved settings
+environment.json   versions, device, commit
+metrics.jsonl      one line an epoch
+checkpoints/       the last few, and the best
+weights.safetensors, result.json   when the run is complete
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.files import written_whole
+from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.training.settings import Settings, from_dict, settings_hash, to_dict
+from permtrain.training.trainer import Metrics, Trainer
+
+_PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run, by name."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / "settings.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result_file(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def weights_file(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def is_complete(self) -> bool:
+        return self.result_file.is_file()
+
+    def settings(self) -> Settings:
+        """The settings that the run was started with.
+
+        Raises:
+            CheckpointError: this is no run folder.
+            SettingError: the file holds something that is not a setting.
+        """
+        if not self.settings_file.is_file():
+            raise CheckpointError(f"{self.path}: no run folder, settings.json is missing")
+        return from_dict(read_json(self.settings_file))
+
+    def metrics(self) -> list[Metrics]:
+        """The record of every completed epoch."""
+        if not self.metrics_file.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+
+    def last_checkpoint(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        saved = self.numbered_checkpoints()
+        if not saved:
+            raise CheckpointError(f"{self.path}: holds no checkpoint; start the run anew")
+        return saved[-1]
+
+    def numbered_checkpoints(self) -> list[Path]:
+        """All checkpoints but the best, oldest first."""
+        return sorted(self.checkpoints.glob("step-*.pt"))
+
+
+def new_run_folder(runs_folder: Path, name: str, settings: Settings) -> RunFolder:
+    """Makes the folder of a new run; a copy of a complete one gets a number.
+
+    Raises:
+        SettingError: the same run was begun and is not complete.
+    """
+    number = 1
+    while True:
+        folder = RunFolder(runs_folder / (name if number == 1 else f"{name}-{number}"))
+        try:
+            folder.path.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_complete:
+                raise SettingError(
+                    f"{folder.path} was begun and is not complete; go on with: permtrain resume "
+                    f"{folder.path}; or remove it"
+                ) from None
+            number += 1
+            continue
+        write_json(folder.settings_file, to_dict(settings))
+        return folder
+
+
+def write_json(path: Path, plain: Mapping[str, Any]) -> None:
+    """Writes JSON, whole or not at all."""
+    with written_whole(path) as file:
+        file.write((json.dumps(plain, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        plain = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(plain, dict):
+        raise CheckpointError(f"{path}: holds a {type(plain).__name__}; allowed: an object")
+    return plain
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What the run is computed with."""
+    return {
+        "packages": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's or accelerator's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def commit() -> str | None:
+    """The commit of the checkout this package runs from, with "+" if files differ from it."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True)
+        except OSError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+    head = git("rev-parse", "HEAD")
+    if not tracked or not head:  # installed as a package, perhaps inside somebody's repository
+        return None
+    return head + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+class Recorder:
+    """Appends a line to the record after every epoch."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def drop_after(self, epoch: int) -> None:
+        """Forgets epochs that are about to be trained again."""
+        kept = [metrics for metrics in self.folder.metrics() if metrics["epoch"] <= epoch]
+        with written_whole(self.folder.metrics_file) as file:
+            file.write("".join(json.dumps(metrics) + "\n" for metrics in kept).encode())
+
+    def after_step(self, trainer: Trainer) -> None:
+        pass
+
+    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        with self.folder.metrics_file.open("a") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+
+class Checkpointer:
+    """Keeps the last few checkpoints and the best.
+
+    The best is the one of highest validation accuracy; where no validation images were set aside
+    it is that of highest *test* accuracy, and results say so.
+    """
+
+    def __init__(self, folder: RunFolder, every_steps: int | None, keep: int) -> None:
+        self.folder = folder
+        self.every_steps = every_steps
+        self.keep = keep
+
+    def save(self, trainer: Trainer) -> Path:
+        path = self.folder.checkpoints / f"step-{trainer.position.step:09d}.pt"
+        save_checkpoint(path, _with_identity(trainer))
+        for old in self.folder.numbered_checkpoints()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def after_step(self, trainer: Trainer) -> None:
+        if self.every_steps is not None and trainer.position.step % self.every_steps == 0:
+            self.save(trainer)
+
+    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        self.save(trainer)
+        key = selection_key(metrics)
+        earlier = [each[key] for each in self.folder.metrics() if each["epoch"] < metrics["epoch"]]
+        if all(metrics[key] > accuracy for accuracy in earlier):
+            save_checkpoint(self.folder.checkpoints / "best.pt", _with_identity(trainer))
+
+
+def selection_key(metrics: Metrics) -> str:
+    """The accuracy by which the best epoch is chosen."""
+    return "validation_accuracy" if "validation_accuracy" in metrics else "test_accuracy"
+
+
+def load_into(trainer: Trainer, path: Path) -> None:
+    """Loads a checkpoint into a trainer of the same settings.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or of other settings.
+    """
+    state = load_checkpoint(path)
+    if set(state) != {"format", "settings", "trainer"} or state["format"] != 1:
+        raise CheckpointError(f"{path}: no checkpoint of a permtrain run, format 1")
+    saved, here = settings_hash(from_dict(state["settings"])), settings_hash(trainer.settings)
+    if saved != here:
+        raise CheckpointError(f"{path}: is of settings {saved}; allowed: {here}")
+    trainer.load_state_dict(state["trainer"])
+
+
+def _with_identity(trainer: Trainer) -> dict[str, Any]:
+    return {"format": 1, "settings": to_dict(trainer.settings), "trainer": trainer.state_dict()}

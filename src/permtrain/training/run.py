@@ -1,0 +1,208 @@
+"""A run from start to result, in its folder; interrupted and resumed at will."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors.torch import save as safetensors_bytes
+
+from permtrain.errors import PermtrainError
+from permtrain.files import written_whole
+from permtrain.initial.initialize import recorded_initial_weights
+from permtrain.optim.permuter import Permuter
+from permtrain.training.record import (
+    Checkpointer,
+    Recorder,
+    RunFolder,
+    environment,
+    load_into,
+    new_run_folder,
+    read_json,
+    selection_key,
+    write_json,
+)
+from permtrain.training.settings import Place, Settings, run_name, settings_hash
+from permtrain.training.trainer import Callback, Trainer
+from permtrain.training.travel import Travel, travel_between
+from permtrain.verification import Verification, verify_weights
+
+
+class Interrupted(PermtrainError):
+    """The user stopped the run; a checkpoint was written."""
+
+
+class RunIsBusy(PermtrainError):
+    """Another process trains this run."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a complete run has to tell.
+
+    Attributes:
+        folder: the run's folder.
+        test_accuracy: of the last epoch, a fraction.
+        best_test_accuracy, best_epoch: of the epoch with the highest accuracy on `selected_on`.
+        selected_on: "validation", or "test" where no validation images were set aside.
+        verification: whether every permuted vector holds its initial values, in words; None where
+            the method permutes nothing.
+        intact: the same as a truth value.
+        travel: how far the permuted weights travelled; None likewise.
+        wall_s: seconds of training and evaluation, over all sessions.
+    """
+
+    folder: Path
+    settings_hash: str
+    epochs: int
+    test_accuracy: float
+    best_test_accuracy: float
+    best_epoch: int
+    selected_on: str
+    verification: str | None
+    intact: bool | None
+    travel: Travel | None
+    wall_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"folder": self.folder.name}
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "RunResult":
+        """The result of a complete run, from its file."""
+        plain = read_json(folder.result_file) | {"folder": folder.path}
+        travel = plain["travel"]
+        return cls(**plain | {"travel": None if travel is None else Travel(**travel)})
+
+
+def start_run(
+    settings: Settings,
+    place: Place,
+    callbacks: Sequence[Callback] = (),
+    *,
+    folder_name: str | None = None,
+) -> RunResult:
+    """Trains a new run in a folder of its own under `place.runs_folder`.
+
+    Raises:
+        SettingError, DataError: before any folder is made, if the settings cannot be run.
+        Interrupted: the user stopped it.
+    """
+    trainer = Trainer(settings, place)
+    folder = new_run_folder(place.runs_folder, folder_name or run_name(settings), settings)
+    write_json(folder.path / "environment.json", environment(trainer.device))
+    return _run(trainer, folder, place, callbacks)
+
+
+def resume_run(
+    path: Path, place: Place, callbacks: Sequence[Callback] = (), checkpoint: Path | None = None
+) -> RunResult:
+    """Goes on with a run from its last checkpoint, or from another one; bit for bit.
+
+    Raises:
+        CheckpointError: no run folder, or no readable checkpoint of it.
+    """
+    folder = RunFolder(path)
+    trainer = Trainer(folder.settings(), place)
+    if checkpoint is not None or folder.numbered_checkpoints():
+        load_into(trainer, checkpoint or folder.last_checkpoint())
+    Recorder(folder).drop_after(trainer.position.epoch)
+    return _run(trainer, folder, place, callbacks)
+
+
+def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
+    """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
+    folder = RunFolder(path)
+    trainer = Trainer(folder.settings(), place)
+    file = {
+        "last": folder.last_checkpoint,
+        "best": lambda: folder.checkpoints / "best.pt",
+    }.get(checkpoint, lambda: Path(checkpoint))()
+    load_into(trainer, file)
+    return trainer
+
+
+def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel] | None:
+    """The invariant and the travel of a run's arranged weights, against its initial values.
+
+    The initial values are drawn anew from the record of how the model was born, so that this shows
+    more than that the permuter agrees with itself. None if the method permutes nothing.
+    """
+    if not isinstance(trainer.attached, Permuter):
+        return None
+    views = {tensor.name: tensor.view for tensor in trainer.attached.tensors}
+    initial = recorded_initial_weights(trainer.model)
+    weights = trainer.shown_weights()
+    return verify_weights(weights, initial, views), travel_between(initial, weights, views)
+
+
+def _run(
+    trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
+) -> RunResult:
+    checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
+    with _alone_in(folder), _stop_on_interrupt() as stop_requested:
+        finished = trainer.run([Recorder(folder), checkpointer, *callbacks], stop_requested)
+    if not finished:
+        saved = checkpointer.save(trainer)
+        raise Interrupted(f"stopped; saved {saved}; go on with: permtrain resume {folder.path}")
+    result = _result(trainer, folder)
+    with written_whole(folder.weights_file) as file:
+        file.write(safetensors_bytes(trainer.shown_weights()))
+    write_json(folder.result_file, result.to_dict())
+    return result
+
+
+def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
+    history = folder.metrics()
+    last = history[-1]
+    key = selection_key(last)
+    best = max(history, key=lambda metrics: (metrics[key], -metrics["epoch"]))
+    verified = verify_trainer(trainer)
+    return RunResult(
+        folder=folder.path,
+        settings_hash=settings_hash(trainer.settings),
+        epochs=last["epoch"],
+        test_accuracy=last["test_accuracy"],
+        best_test_accuracy=best["test_accuracy"],
+        best_epoch=best["epoch"],
+        selected_on=key.removesuffix("_accuracy"),
+        verification=str(verified[0]) if verified else None,
+        intact=bool(verified[0]) if verified else None,
+        travel=verified[1] if verified else None,
+        wall_s=round(sum(metrics["wall_s"] for metrics in history), 1),
+    )
+
+
+@contextmanager
+def _alone_in(folder: RunFolder) -> Iterator[None]:
+    """Keeps a second process out of a run that is being trained."""
+    try:
+        with FileLock(folder.path / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunIsBusy(f"{folder.path} is being trained by another process") from None
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks for a stop after the running step, the second one breaks in."""
+    asked = False
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

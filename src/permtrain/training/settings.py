@@ -1,0 +1,304 @@
+"""The settings of a run: each declared once, with its type, default, meaning and allowed range.
+
+Command-line flags, the run folder's `settings.json` and its name follow from here. Nothing heavy is
+imported, so that `--help` answers at once.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from permtrain.data.augment_settings import Augmentation
+from permtrain.errors import SettingError
+from permtrain.initial.rules import RULES
+
+METHODS: dict[str, str] = {
+    "laperm": "LaPerm: weights move freely, every sync period their order lays out initial values",
+    "index": "index optimizer: latent weights are kept, their order lays out the initial values",
+    "plain": "the inner optimizer alone",
+    "plain-frozen-zeros": "the inner optimizer alone, weights that begin as zero stay zero",
+}
+
+GRANULARITIES: dict[str, str] = {
+    "kernel": "weights change places within one kernel of a convolution",
+    "neuron": "within all weights into one output unit: a row of a matrix, a filter",
+    "layer": "within a whole weight tensor",
+}
+
+
+def _check(name: str, value: object, fine: bool, allowed: str) -> None:
+    if not fine:
+        raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is learnt."""
+
+    data: str = "digits"
+    """A data set by name (`permtrain list`), or a folder with train.parquet and test.parquet, or
+    with train/ and test/ folders of class-named image folders."""
+    validation_fraction: float = 0.0
+    """Part of the training images set aside for choosing anything, in [0, 1)."""
+    train_images: int | None = None
+    """Use the first so many training images only; at least 1."""
+
+    def __post_init__(self) -> None:
+        _check(
+            "validation_fraction",
+            self.validation_fraction,
+            0 <= self.validation_fraction < 1,
+            "0 to 1, without 1",
+        )
+        _check(
+            "train_images",
+            self.train_images,
+            self.train_images is None or self.train_images >= 1,
+            "1 or more",
+        )
+
+
+@dataclass(frozen=True)
+class InitialSettings:
+    """How the weights are born."""
+
+    rule: str = "kaiming_uniform"
+    """The distribution, by torch.nn.init's names; or constant (`permtrain list`)."""
+    value: float | None = None
+    """The one shared value of rule constant."""
+    share: bool = False
+    """All weight vectors of a layer hold the same values."""
+    quantiles: bool = False
+    """Exact quantiles of the distribution in place of random draws."""
+    pairwise: bool = False
+    """Values come in pairs +v and -v."""
+    levels: int | None = None
+    """Only so many different values, equally frequent; 2 or more."""
+    sparsity: float = 0.0
+    """Fraction of each layer's weights that is zero, in [0, 1)."""
+    sparsity_by: Literal["exact", "bernoulli", "magnitude"] = "exact"
+    """Which weights are zero: an exact number at random places, each by chance, the smallest."""
+    first_layer_sparsity_cap: float | None = None
+    """At most this sparsity in the first layer."""
+    biases: Literal["rule", "zero", "keep"] = "rule"
+    """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them."""
+
+    def __post_init__(self) -> None:
+        rules = [rule for rule in RULES if rule != "shuffle"]  # there is no trained model yet
+        _check("rule", self.rule, self.rule in rules, ", ".join(rules))
+        _check("sparsity", self.sparsity, 0 <= self.sparsity < 1, "0 to 1, without 1")
+        _check("levels", self.levels, self.levels is None or self.levels >= 2, "2 or more")
+
+
+@dataclass(frozen=True)
+class PermutationSettings:
+    """How the weights are permuted."""
+
+    method: Literal["laperm", "index", "plain", "plain-frozen-zeros"] = "laperm"
+    """laperm, index, plain (the inner optimizer alone), plain-frozen-zeros."""
+    sync_period: int | None = None
+    """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
+    granularity: Literal["kernel", "neuron", "layer"] | None = None
+    """Which weights may exchange values. Left out: neuron for laperm, layer for index."""
+    fallback: Literal["neuron", "layer"] | None = None
+    """Granularity of the layers that have none of the above, as linear layers have no kernels."""
+    permute_biases: bool = False
+    """Each layer's bias is a weight vector too; else the inner optimizer trains biases."""
+
+    def __post_init__(self) -> None:
+        _check("method", self.method, self.method in METHODS, ", ".join(METHODS))
+        _check(
+            "sync_period",
+            self.sync_period,
+            self.sync_period is None or self.sync_period >= 1,
+            "a whole number of steps from 1",
+        )
+        if not self.permutes:
+            for name in ("sync_period", "granularity", "fallback", "permute_biases"):
+                value = getattr(self, name)
+                _check(name, value, value in (None, False), f"nothing with method {self.method}")
+
+    @property
+    def permutes(self) -> bool:
+        return self.method in ("laperm", "index")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The inner optimizer and its learning rate."""
+
+    inner: str = "Adam"
+    """Any class of torch.optim, by name."""
+    lr: float = 1e-3
+    """Initial learning rate, above 0."""
+    inner_options: dict[str, float] = field(default_factory=dict)
+    """Further arguments of that class, as in: momentum 0.9."""
+    l2: float = 0.0
+    """Penalty l2 * w^2 on all weights but biases, norms and the output layer, as Keras' l2: adds
+    2 * l2 * w to the gradient."""
+    lr_decay: float = 1.0
+    """The learning rate is multiplied by this ..."""
+    lr_decay_epochs: int = 1
+    """... every so many epochs."""
+    lr_milestones: tuple[int, ...] = ()
+    """Epochs after which the learning rate is also multiplied ..."""
+    lr_factors: tuple[float, ...] = ()
+    """... by these, one for each milestone."""
+
+    def __post_init__(self) -> None:
+        _check("lr", self.lr, self.lr > 0, "above 0")
+        _check("l2", self.l2, self.l2 >= 0, "0 or more")
+        _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, up to 1")
+        _check("lr_decay_epochs", self.lr_decay_epochs, self.lr_decay_epochs >= 1, "1 or more")
+        ascending = list(self.lr_milestones) == sorted(set(self.lr_milestones))
+        _check(
+            "lr_milestones",
+            self.lr_milestones,
+            ascending and all(epoch >= 1 for epoch in self.lr_milestones),
+            "ascending epochs from 1",
+        )
+        _check(
+            "lr_factors",
+            self.lr_factors,
+            len(self.lr_factors) == len(self.lr_milestones)
+            and all(factor > 0 for factor in self.lr_factors),
+            f"one above 0 for each of the {len(self.lr_milestones)} milestones",
+        )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run computes. Where it runs is in `Place`."""
+
+    data: DataSettings = DataSettings()
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    model: str = "digits-cnn"
+    """A network by name (`permtrain list`), or module:function of your own."""
+    initial: InitialSettings = InitialSettings()
+    permutation: PermutationSettings = PermutationSettings()
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    epochs: int = 30
+    """Passes over the training images."""
+    batch_size: int = 32
+    """Images in one optimizer step."""
+    seed: int = 0
+    """Of the initial weights, the batch order, the augmentation, dropout and the validation set."""
+    autocast: Literal["off", "bfloat16"] = "off"
+    """bfloat16 in the forward pass; weights stay float32."""
+    reestimate_batch_norm: bool = False
+    """Before each evaluation, batch norm statistics are measured anew, on training images, for the
+    arranged weights, on a copy."""
+
+    def __post_init__(self) -> None:
+        _check("epochs", self.epochs, self.epochs >= 1, "1 or more")
+        _check("batch_size", self.batch_size, self.batch_size >= 1, "1 or more")
+        _check("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2**63 - 1")
+        # Kept biases are not drawn by us, so that nobody could tell their initial values later.
+        keeps = self.initial.biases == "keep" and self.permutation.permute_biases
+        _check("biases", self.initial.biases, not keeps, "rule or zero, with permute_biases")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and with what a run is computed: nothing here is meant to change its result."""
+
+    runs_folder: Path = Path("runs")
+    """Run folders are made in here."""
+    data_folder: Path | None = None
+    """Local data sets: NAME/train.parquet and NAME/test.parquet. Else $PERMTRAIN_DATA, else the
+    hub."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: int | None = None
+    """Processor threads for torch; left out, as many as it likes."""
+    checkpoint_steps: int | None = None
+    """A checkpoint every so many steps too, not only after each epoch."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints stay, beside the best; 1 or more."""
+
+    def __post_init__(self) -> None:
+        _check("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "1 or more")
+        for name in ("threads", "checkpoint_steps"):
+            value = getattr(self, name)
+            _check(name, value, value is None or value >= 1, "1 or more")
+
+
+def to_dict(settings: Settings) -> dict[str, Any]:
+    """Plain data for JSON, nested as the dataclasses are."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))  # type: ignore[no-any-return]
+
+
+def from_dict(plain: dict[str, Any]) -> Settings:
+    """Settings from `to_dict`'s data; absent fields get their defaults, unknown ones are refused.
+
+    Raises:
+        SettingError: an unknown field, or a value out of range.
+
+    Example:
+        >>> from_dict(to_dict(Settings(epochs=3))).epochs
+        3
+    """
+    settings: Settings = _build(Settings, plain, "settings")
+    return settings
+
+
+def _build(cls: type, plain: dict[str, Any], where: str) -> Any:
+    fields = {each.name: each for each in dataclasses.fields(cls)}
+    if unknown := sorted(set(plain) - set(fields)):
+        raise SettingError(f"{where} has unknown {unknown[0]!r}; allowed: {', '.join(fields)}")
+    values: dict[str, Any] = {}
+    for name, value in plain.items():
+        kind = fields[name].type
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            values[name] = _build(kind, value, f"{where}.{name}")
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
+
+
+def changed_from_default(settings: Settings) -> dict[str, Any]:
+    """The settings that differ from the defaults, as flat `group.name` keys.
+
+    Example:
+        >>> changed_from_default(Settings(epochs=3, data=DataSettings(data="mnist")))
+        {'data.data': 'mnist', 'epochs': 3}
+    """
+    default = _flat(to_dict(Settings()))
+    return {
+        name: value
+        for name, value in _flat(to_dict(settings)).items()
+        if name not in default or value != default[name]
+    }
+
+
+def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flat(value, f"{prefix}{name}."))
+        elif value != {}:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def settings_hash(settings: Settings) -> str:
+    """Eight hexadecimal digits that name the settings; a new option does not rename old runs.
+
+    Defaults are left out before hashing.
+
+    Example:
+        >>> settings_hash(Settings()) == settings_hash(Settings(epochs=30))
+        True
+    """
+    text = json.dumps(changed_from_default(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_name(settings: Settings) -> str:
+    """The name of a run's folder: data, network, method and the settings' hash."""
+    data = Path(settings.data.data).name
+    model = settings.model.replace(":", ".")
+    return f"{data}-{model}-{settings.permutation.method}-{settings_hash(settings)}"

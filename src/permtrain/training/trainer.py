@@ -1,0 +1,268 @@
+"""The training loop. It knows no method by name."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from permtrain.data.augment import augment, augmentation_generator
+from permtrain.data.images import ImageData, Split
+from permtrain.data.load import load_images
+from permtrain.data.normalize import channel_statistics
+from permtrain.data.order import batch_indices
+from permtrain.data.splits import carve_validation, limit
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.initial.initialize import initialize_
+from permtrain.models.registry import build_network
+from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
+from permtrain.training.learning_rate import learning_rate
+from permtrain.training.optimizers import attach, inner_optimizer
+from permtrain.training.settings import Place, Settings
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs completed.
+        batch: batches done of the epoch after them.
+        step: optimizer steps in all.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+Metrics = dict[str, Any]
+
+
+class Callback(Protocol):
+    """What watches a run: progress, records, checkpoints."""
+
+    def after_step(self, trainer: "Trainer") -> None: ...
+
+    def after_epoch(self, trainer: "Trainer", metrics: Metrics) -> None: ...
+
+
+class Trainer:
+    """One run in memory: data, model, optimizer, position. Everything follows from the settings.
+
+    Args:
+        settings: what to compute.
+        place: where.
+        data: images already in memory; None loads them by the settings.
+
+    Raises:
+        SettingError, DataError, GranularityError: settings that do not fit together, before
+            anything is trained.
+    """
+
+    def __init__(self, settings: Settings, place: Place, data: ImageData | None = None) -> None:
+        self.settings = settings
+        self.device = choose_device(place.device)
+        if place.threads is not None:
+            torch.set_num_threads(place.threads)
+        data = data or load_images(settings.data.data, data_folder=place.data_folder)
+        self.train_split, self.validation_split, self.test_split = _splits(settings, data)
+        self.scale = Scale(*channel_statistics(self.train_split.images))
+        torch.manual_seed(settings.seed)  # dropout, and biases that are kept as torch draws them
+        self.model = build_network(settings.model, data.image_shape, data.num_classes)
+        initial = settings.initial
+        initialize_(
+            self.model,
+            initial.rule,
+            settings.seed,
+            value=initial.value,
+            share=initial.share,
+            quantiles=initial.quantiles,
+            pairwise=initial.pairwise,
+            levels=initial.levels,
+            sparsity=initial.sparsity,
+            sparsity_by=initial.sparsity_by,
+            first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
+            biases=initial.biases,
+        )
+        self.model.to(self.device)
+        self._to_device()
+        self.optimizer = inner_optimizer(settings.optimizer, self.model)
+        self.attached = attach(settings.permutation, self.optimizer, self.model)
+        self.position = Position()
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._images_seen = 0
+
+    def run(
+        self,
+        callbacks: Sequence[Callback] = (),
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Trains to the last epoch; False if it was asked to stop before."""
+        while self.position.epoch < self.settings.epochs:
+            begun = time.perf_counter()
+            if not self._run_epoch(callbacks, stop_requested):
+                return False
+            train_loss = float(self._loss_sum) / self._images_seen
+            self._loss_sum.zero_()
+            self._images_seen = 0
+            self.position.epoch += 1
+            self.position.batch = 0
+            metrics = self._metrics(train_loss)
+            metrics["wall_s"] = round(time.perf_counter() - begun, 3)
+            for callback in callbacks:
+                callback.after_epoch(self, metrics)
+        return True
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return math.ceil(len(self.train_split) / self.settings.batch_size)
+
+    def evaluate(self, split: Split) -> Score:
+        """Evaluates the arranged model on a split; the training state stays as it is."""
+        with self.attached.arranged() if self.attached is not None else nullcontext():
+            model = self.model
+            if self.settings.reestimate_batch_norm:
+                model = with_measured_batch_norm(model, self.train_split, self.scale)
+            return evaluate(model, split, self.scale, bfloat16=self._bfloat16)
+
+    def shown_weights(self) -> dict[str, Tensor]:
+        """A copy of the model's state for use: arranged weights, on the CPU."""
+        with self.attached.arranged() if self.attached is not None else nullcontext():
+            return {
+                name: value.detach().cpu().clone()
+                for name, value in self.model.state_dict().items()
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on bit for bit, as plain data and tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "attached": self.attached.state_dict() if self.attached is not None else None,
+            "position": vars(self.position).copy(),
+            "loss_sum": self._loss_sum,
+            "images_seen": self._images_seen,
+            "rng_cpu": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            CheckpointError: it is of another model or method.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.attached is not None:
+                self.attached.load_state_dict(state["attached"])
+            self.position = Position(**state["position"])
+            self._loss_sum = state["loss_sum"].to(self.device)
+            self._images_seen = state["images_seen"]
+            torch.set_rng_state(state["rng_cpu"])
+            if self._on_cuda and state["rng_cuda"] is not None:
+                torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"checkpoint is of another model or method: {reason}") from error
+
+    def _run_epoch(self, callbacks: Sequence[Callback], stop_requested: Callable[[], bool]) -> bool:
+        settings, position = self.settings, self.position
+        batches = batch_indices(
+            len(self.train_split), settings.batch_size, seed=settings.seed, epoch=position.epoch
+        )
+        rate = learning_rate(settings.optimizer, position.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        while position.batch < len(batches):
+            if stop_requested():
+                return False
+            self._step(batches[position.batch])
+            position.batch += 1
+            position.step += 1
+            for callback in callbacks:
+                callback.after_step(self)
+        return True
+
+    def _step(self, indices: Tensor) -> None:
+        indices = indices.to(self.device)
+        labels = self.train_split.labels[indices]
+        images = self.scale(self.train_split.images[indices])
+        if not self.settings.augmentation.is_identity:
+            generator = augmentation_generator(
+                self.settings.seed, self.position.epoch, self.position.batch
+            )
+            images = augment(images, self.settings.augmentation, generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self.model(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._loss_sum += loss.detach() * len(labels)
+        self._images_seen += len(labels)
+
+    def _metrics(self, train_loss: float) -> Metrics:
+        metrics: Metrics = {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": train_loss,
+        }
+        for name, split in (("validation", self.validation_split), ("test", self.test_split)):
+            if split is not None:
+                score = self.evaluate(split)
+                metrics[f"{name}_loss"] = score.loss
+                metrics[f"{name}_accuracy"] = score.accuracy
+        return metrics
+
+    def _to_device(self) -> None:
+        self.train_split = self.train_split.to(self.device)
+        self.test_split = self.test_split.to(self.device)
+        if self.validation_split is not None:
+            self.validation_split = self.validation_split.to(self.device)
+
+    @property
+    def _bfloat16(self) -> bool:
+        return self.settings.autocast == "bfloat16"
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one.
+
+    Raises:
+        SettingError: no such device here.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    allowed = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name not in allowed and not (name == "cuda" and len(allowed) > 2):
+        raise SettingError(f"device is {name!r}; allowed here: {', '.join(allowed)}")
+    return torch.device(name)
+
+
+def _splits(settings: Settings, data: ImageData) -> tuple[Split, Split | None, Split]:
+    train, validation = carve_validation(
+        data.train, settings.data.validation_fraction, settings.seed
+    )
+    if settings.data.train_images is not None:
+        train = limit(train, settings.data.train_images)
+    return train, validation, data.test

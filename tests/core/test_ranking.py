@@ -1,0 +1,127 @@
+"""Rankings: the paper's definition, ties by position, NaN kept out."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import reference
+from permtrain.core.ranking import ranking, ranks_of, sorting_order
+from permtrain.core.vectors import Layout, VectorView
+from permtrain.errors import GranularityError, NonFiniteError
+from strategies import DTYPES, matrices
+
+
+@given(w=matrices())
+def test_ranking_counts_the_smaller_weights_of_a_vector(w: Tensor, device: torch.device) -> None:
+    ranks = ranking(w.to(device))
+    assert ranks.dtype == torch.int64
+    assert ranks.shape == w.shape
+    assert ranks.tolist() == [reference.ranking(vector) for vector in w.tolist()]
+
+
+@given(w=matrices())
+def test_larger_weights_have_larger_ranks(w: Tensor) -> None:
+    """The definition itself: w[p] > w[q] implies R[p] > R[q], ranks distinct in [0, #w)."""
+    for vector, ranks in zip(w.tolist(), ranking(w).tolist(), strict=True):
+        assert sorted(ranks) == list(range(len(vector)))
+        for p, q in [(p, q) for p in range(len(vector)) for q in range(len(vector))]:
+            if vector[p] > vector[q]:
+                assert ranks[p] > ranks[q]
+
+
+@given(w=matrices())
+def test_sorting_order_is_the_inverse_of_the_ranks(w: Tensor, device: torch.device) -> None:
+    order = sorting_order(w.to(device))
+    for vector, positions in zip(w.tolist(), order.tolist(), strict=True):
+        assert positions == sorted(range(len(vector)), key=vector.__getitem__)
+    assert torch.equal(ranks_of(ranks_of(order)), order)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [15, 17, 1000, 5000])
+def test_ties_keep_their_positions_order_in_long_vectors(
+    dtype: torch.dtype, length: int, device: torch.device
+) -> None:
+    """Sorting routines change with the length; every one of them must be stable."""
+    values = torch.tensor([-1.0, -0.0, 0.0, 1.0], dtype=dtype)
+    w = values[torch.randint(4, (3, length))]
+    expected = [sorted(range(length), key=vector.__getitem__) for vector in w.tolist()]
+    assert sorting_order(w.to(device)).tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_both_zeros_tie(dtype: torch.dtype, device: torch.device) -> None:
+    w = torch.tensor([[0.0, -0.0], [-0.0, 0.0]], dtype=dtype, device=device)
+    assert ranking(w).tolist() == [[0, 1], [0, 1]]
+
+
+def test_subnormal_weights_do_not_tie_with_zero(device: torch.device) -> None:
+    w = torch.tensor([[1e-45, 0.0, -1e-45]], device=device)
+    assert ranking(w).tolist() == [[2, 1, 0]]
+
+
+def test_equal_weights_rank_by_position(device: torch.device) -> None:
+    assert ranking(torch.full((2, 5), 0.08, device=device)).tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_granularity_says_among_which_weights_a_rank_counts() -> None:
+    w = torch.tensor([3.0, 2.0, 1.0, 0.0, 7.0, 6.0, 5.0, 4.0]).reshape(1, 2, 2, 2)
+    assert ranking(w, "kernel").flatten().tolist() == [3, 2, 1, 0, 3, 2, 1, 0]
+    assert ranking(w, "neuron").flatten().tolist() == [3, 2, 1, 0, 7, 6, 5, 4]
+    assert ranking(w.reshape(2, 4), "neuron").flatten().tolist() == [3, 2, 1, 0, 3, 2, 1, 0]
+    assert ranking(w.reshape(2, 4), "layer").flatten().tolist() == [3, 2, 1, 0, 7, 6, 5, 4]
+
+
+def test_a_view_in_place_of_a_name_ranks_along_its_axis() -> None:
+    w = torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])
+    assert ranking(w, VectorView((3, 2), "neuron", Layout(1))).tolist() == [[2, 0], [1, 1], [0, 2]]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (0,), (0, 3), (3, 0)])
+def test_tiny_tensors_have_a_ranking_of_their_shape(shape: tuple[int, ...]) -> None:
+    ranks = ranking(torch.zeros(shape))
+    assert ranks.shape == shape
+    assert ranks.flatten().tolist() == [0] * ranks.numel()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+def test_nan_and_infinity_are_refused_in_every_position(
+    data: st.DataObject, dtype: torch.dtype, bad: float, device: torch.device
+) -> None:
+    length = data.draw(st.integers(2, 6) | st.just(100))
+    w = torch.zeros(3, length, dtype=dtype, device=device)
+    w[data.draw(st.integers(0, 2)), data.draw(st.integers(0, length - 1))] = bad
+    with pytest.raises(NonFiniteError, match="hold NaN or infinity; allowed: finite values"):
+        ranking(w)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_nan_and_infinity_are_refused_in_vectors_of_one(bad: float) -> None:
+    for shape in [(), (1,), (1, 1)]:
+        with pytest.raises(NonFiniteError):
+            ranking(torch.full(shape, bad))
+    with pytest.raises(NonFiniteError):
+        sorting_order(torch.tensor([[0.0], [bad]]))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.int8, torch.uint8, torch.bool, torch.complex64, torch.complex128]
+)
+def test_weights_that_are_not_floating_point_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(TypeError, match=rf"weights are {dtype}; allowed: floating point"):
+        ranking(torch.zeros(2, 3, dtype=dtype))
+
+
+def test_a_tensor_without_vectors_is_refused() -> None:
+    with pytest.raises(GranularityError, match="is a single weight, nothing to permute"):
+        ranking(torch.zeros(3), "neuron")
+
+
+def test_weights_are_left_as_they_are_and_carry_no_gradient() -> None:
+    w = torch.tensor([[2.0, -0.0, 0.0, 1.0]], requires_grad=True)
+    assert not ranking(w).requires_grad
+    assert reference.exact(w.tolist()) == reference.exact([[2.0, -0.0, 0.0, 1.0]])

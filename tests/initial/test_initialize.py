@@ -1,0 +1,436 @@
+"""Drawing a model: values equal their records, what is drawn and what is left, refusals."""
+
+import copy
+import io
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from permtrain.core.plan import named_tensors
+from permtrain.core.profile import bits_of
+from permtrain.core.vectors import VectorView
+from permtrain.errors import NonFiniteError, SettingError
+from permtrain.initial.initialize import initialize_, records_of
+from permtrain.initial.record import TensorRecord, initial_values
+from permtrain.initial.rules import RULES, is_distribution
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+DISTRIBUTIONS = [rule for rule in RULES if is_distribution(rule)]
+
+
+def zoo(dtype=torch.float32):
+    """One of every kind of layer, the awkward ones too."""
+    torch.manual_seed(0)
+    return nn.ModuleDict(
+        {
+            "linear": nn.Linear(12, 5),
+            "one_input": nn.Linear(1, 6),
+            "conv1d": nn.Conv1d(4, 6, 5),
+            "conv2d": nn.Conv2d(4, 6, (3, 2)),
+            "conv3d": nn.Conv3d(2, 3, 2),
+            "grouped": nn.Conv2d(4, 6, 3, groups=2),
+            "pointwise": nn.Conv2d(4, 6, 1),
+            "transposed": nn.ConvTranspose2d(4, 6, 3, groups=2),
+            "embedding": nn.Embedding(7, 4),
+            "gru": nn.GRU(3, 4),
+            "attention": nn.MultiheadAttention(4, 2),
+        }
+    ).to(dtype)
+
+
+def equals_record(parameter, record):
+    """Whether a parameter holds the values of its record, through JSON and NumPy only."""
+    record = TensorRecord.from_dict(json.loads(json.dumps(record.to_dict())))
+    values = torch.from_numpy(initial_values(record)).to(parameter.dtype)
+    return values.shape == parameter.shape and torch.equal(bits_of(values), bits_of(parameter))
+
+
+STRUCTURES = [
+    {},
+    {"share": True},
+    {"quantiles": True},
+    {"pairwise": True},
+    {"levels": 2},
+    {"share": True, "pairwise": True},
+    {"share": True, "levels": 2, "pairwise": True},
+]
+ZEROS = [
+    {},
+    {"sparsity": 0.3},
+    {"sparsity": 0.3, "sparsity_by": "bernoulli"},
+    {"sparsity": 0.3, "sparsity_by": "magnitude"},
+]
+GRID = [
+    (structure, zeros)
+    for structure in STRUCTURES
+    for zeros in ZEROS
+    if not (structure.get("share") and zeros.get("sparsity_by") == "bernoulli")
+]
+
+
+@pytest.mark.parametrize("granularity", ["kernel", "neuron", "layer"])
+@pytest.mark.parametrize(("structure", "zeros"), GRID, ids=str)
+def test_parameters_equal_their_records(granularity, structure, zeros):
+    # The rules shift against the dtypes from one case to the next.
+    first = GRID.index((structure, zeros))
+    for place, dtype in enumerate(DTYPES):
+        rule = DISTRIBUTIONS[(first + place) % len(DISTRIBUTIONS)]
+        model = zoo(dtype)
+        records = initialize_(model, rule, 5, granularity=granularity, **structure, **zeros)
+        parameters = dict(model.named_parameters())
+        assert records.keys() == parameters.keys()
+        for name, record in records.items():
+            assert equals_record(parameters[name], record), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_in_every_dtype(rule, dtype):
+    model = zoo(dtype)
+    value = 0.25 if rule == "constant" else None
+    for name, record in initialize_(model, rule, value=value).items():
+        parameter = model.get_parameter(name)
+        assert record.rule == rule
+        assert parameter.dtype == dtype
+        if record.regenerable:
+            assert equals_record(parameter, record)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    out_features=st.integers(1, 6),
+    in_features=st.integers(1, 6),
+    rule=st.sampled_from(DISTRIBUTIONS),
+    granularity=st.sampled_from(["kernel", "neuron", "layer"]),
+    share=st.booleans(),
+    quantiles=st.booleans(),
+    pairwise=st.booleans(),
+    sparsity=st.floats(0, 0.49),
+    sparsity_by=st.sampled_from(["exact", "magnitude"]),
+)
+def test_any_setting_of_any_linear_layer(seed, out_features, in_features, rule, **options):
+    model = nn.Linear(in_features, out_features)
+    for name, record in initialize_(model, rule, seed, **options).items():
+        assert equals_record(model.get_parameter(name), record)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
+def test_another_layer_changes_nothing(structure):
+    small, large = nn.ModuleDict({"a": nn.Linear(9, 4)}), nn.ModuleDict()
+    large["zero"] = nn.Conv2d(3, 4, 3)
+    large["a"] = nn.Linear(9, 4)
+    initialize_(small, seed=3, sparsity=0.2, **structure)
+    initialize_(large, seed=3, sparsity=0.2, **structure)
+    assert torch.equal(small["a"].weight, large["a"].weight)
+    assert torch.equal(small["a"].bias, large["a"].bias)
+
+
+def test_same_seed_twice_and_global_generators_untouched():
+    model, other = zoo(), zoo()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    records = initialize_(model, seed=np.uint64(2**64 - 1), levels=np.int64(2))
+    assert records == initialize_(other, seed=2**64 - 1, levels=2)
+    assert all(map(torch.equal, model.parameters(), other.parameters()))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+def test_memory_formats_and_frozen_parameters():
+    plain, last = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+    last.requires_grad_(False)
+    initialize_(plain)
+    initialize_(last)
+    assert torch.equal(plain.weight, last.weight)
+    assert last.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not last.weight.requires_grad
+
+
+def test_parameters_stay_the_same_objects():
+    model = nn.Linear(3, 2)
+    before = [(id(each), each.data_ptr()) for each in model.parameters()]
+    initialize_(model)
+    assert [(id(each), each.data_ptr()) for each in model.parameters()] == before
+    assert model.weight.grad_fn is None
+
+
+def test_fans_by_layer():
+    records = initialize_(zoo())
+    expected = {
+        "linear.weight": (12, 5),
+        "linear.bias": (5, 5),
+        "conv2d.weight": (24, 36),
+        "grouped.weight": (18, 54),
+        "transposed.weight": (18, 54),
+        "transposed.bias": (6, 6),
+        "embedding.weight": (4, 7),
+        "gru.weight_ih_l0": (3, 12),
+        "gru.bias_hh_l0": (12, 12),
+        "attention.in_proj_bias": (12, 12),
+    }
+    assert {name: (records[name].fan_in, records[name].fan_out) for name in expected} == expected
+
+
+def test_next_coarser_granularity_is_recorded():
+    records = initialize_(zoo(), granularity="kernel", share=True)
+    expected = {
+        "linear.weight": "neuron",
+        "one_input.weight": "layer",
+        "conv2d.weight": "kernel",
+        "pointwise.weight": "neuron",
+        "linear.bias": "layer",
+    }
+    assert {name: records[name].granularity for name in expected} == expected
+
+
+@pytest.mark.parametrize("granularity", ["kernel", "neuron", "layer"])
+def test_shuffle_keeps_each_vector_and_really_moves(granularity):
+    model = zoo()
+    before = copy.deepcopy(model)
+    records = initialize_(model, "shuffle", granularity=granularity)
+    for tensor in named_tensors(model):
+        old, new = before.get_parameter(tensor.name), tensor.parameter
+        record = records[tensor.name]
+        view = VectorView(record.shape, record.granularity, tensor.layout)
+        rows = [bits_of(view.to_vectors(each)).sort(dim=1).values for each in (old, new)]
+        assert torch.equal(*rows)
+        if old.unique().numel() > 1:
+            assert not torch.equal(old, new), tensor.name
+
+
+# --- what is drawn -------------------------------------------------------------------------------
+
+
+def normed():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm((4, 5, 5)),
+        nn.RMSNorm((4, 5, 5)),
+        nn.PReLU(4),
+        nn.Linear(4, 2, bias=False),
+    )
+
+
+def test_norms_are_left_alone():
+    model = normed()
+    before = copy.deepcopy(model)
+    assert list(initialize_(model, sparsity=0.5)) == ["0.weight", "0.bias", "6.weight"]
+    for index in range(1, 6):
+        assert all(map(torch.equal, before[index].parameters(), model[index].parameters()))
+
+
+def test_biases():
+    model = nn.Linear(20, 500)
+    drawn = initialize_(model)["bias"]
+    assert drawn.rule == "kaiming_uniform"
+    assert model.bias.abs().max().item() == pytest.approx((6 / 500) ** 0.5, rel=0.02)
+    assert initialize_(model, biases="zero")["bias"].rule == "constant"
+    assert not model.bias.any()
+    assert equals_record(model.bias, records_of(model)["bias"])
+    model.bias.data.fill_(3)
+    assert list(initialize_(model, biases="keep")) == ["weight"]
+    assert (model.bias == 3).all()
+
+
+def test_biases_have_no_structure():
+    model = nn.Linear(20, 500)
+    plain = copy.deepcopy(model)
+    initialize_(plain, seed=1)
+    initialize_(model, seed=1, sparsity=0.5, levels=4, share=True, granularity="layer")
+    assert torch.equal(plain.bias, model.bias)
+
+
+def test_a_bias_follows_the_rule_of_its_weight():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    records = initialize_(model, {"1.*": "constant"}, value=0.03)
+    assert [record.rule for record in records.values()] == ["kaiming_uniform"] * 2 + [
+        "constant"
+    ] * 2
+    assert torch.all(model[1].bias == torch.tensor(0.03))
+
+
+def test_tied_parameters_are_drawn_once():
+    model = nn.ModuleDict({"embed": nn.Embedding(9, 4), "head": nn.Linear(4, 9)})
+    model["head"].weight = model["embed"].weight
+    records = initialize_(model)
+    assert list(records) == ["embed.weight", "head.bias"]
+    assert equals_record(model["head"].weight, records["embed.weight"])
+
+
+def test_patterns_first_match_wins():
+    model = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20), nn.Linear(20, 10))
+    records = initialize_(
+        model,
+        {"0.*": "xavier_normal", "*": "kaiming_normal"},
+        sparsity={"0.*": 0.5, "[01].*": 0.25},
+        granularity={"2.*": "layer"},
+        share=True,
+    )
+    weights = [records[f"{index}.weight"] for index in range(3)]
+    assert [each.rule for each in weights] == ["xavier_normal", "kaiming_normal", "kaiming_normal"]
+    assert [each.sparsity for each in weights] == [0.5, 0.25, 0.0]
+    assert [each.granularity for each in weights] == ["neuron", "neuron", "layer"]
+
+
+@pytest.mark.parametrize(("sparsity", "first"), [(0.7, 0.2), (0.1, 0.1), ({"*": 0.7}, 0.2)])
+def test_first_layer_cap(sparsity, first):
+    model = nn.Sequential(nn.BatchNorm1d(40), nn.Linear(40, 30), nn.Linear(30, 20))
+    records = initialize_(model, sparsity=sparsity, first_layer_sparsity_cap=0.2)
+    rest = sparsity["*"] if isinstance(sparsity, dict) else sparsity
+    assert records["1.weight"].sparsity == first
+    assert records["2.weight"].sparsity == rest
+    assert (model[1].weight == 0).sum() == round(first * 1200)
+    assert (model[2].weight == 0).sum() == round(rest * 600)
+
+
+def test_empty_parameters():
+    model = nn.ModuleList([nn.Linear(3, 2), nn.Embedding(0, 4)])
+    assert list(initialize_(model, sparsity=0.5, levels=2)) == ["0.weight", "0.bias", "1.weight"]
+
+
+# --- records on the model ------------------------------------------------------------------------
+
+
+def test_records_stay_with_the_model_and_out_of_its_state_dict():
+    model = nn.Linear(6, 4)
+    keys = list(model.state_dict())
+    records = initialize_(model, levels=2)
+    assert records_of(model) == records
+    assert json.loads(json.dumps(model.permtrain_records)) == model.permtrain_records
+    assert list(model.state_dict()) == keys
+    assert records_of(copy.deepcopy(model)) == records
+    assert records_of(pickle.loads(pickle.dumps(model))) == records
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    nn.Linear(6, 4).load_state_dict(torch.load(file, weights_only=True))
+    assert initialize_(model, seed=1) == records_of(model) != records
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+NAMES = "0.weight, 1.weight"
+RULE_NAMES = ", ".join(RULES)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"rule": "kaiming_unifrom"},
+            f"rule is 'kaiming_unifrom'; allowed: {RULE_NAMES}; did you mean 'kaiming_uniform'?",
+        ),
+        ({"rule": None}, f"rule is None; allowed: {RULE_NAMES}"),
+        ({"seed": -1}, "0.weight: seed is -1; allowed: 0 to 2**64 - 1, an integer"),
+        ({"seed": None}, "0.weight: seed is None; allowed: 0 to 2**64 - 1, an integer"),
+        (
+            {"granularity": "neurons"},
+            "granularity is 'neurons'; allowed: kernel, neuron, layer; did you mean 'neuron'?",
+        ),
+        ({"granularity": None}, "granularity is None; allowed: kernel, neuron, layer"),
+        ({"rule": "constant"}, "value is None; allowed: a finite number, with rule 'constant'"),
+        (
+            {"rule": "constant", "value": "1"},
+            "0.weight: value is '1'; allowed: with rule 'constant' a number in +-3.40282e+38",
+        ),
+        ({"value": 0.1}, "value is 0.1; allowed: None, except with rule 'constant'"),
+        (
+            {"rule": {"1.*": "shuffle"}, "levels": 2},
+            "1.weight: levels is 2; allowed: None with rule 'shuffle'",
+        ),
+        (
+            {"levels": 7},
+            "1.weight: levels is 7; allowed: None, 2 to 4 (the length of its weight vectors)",
+        ),
+        ({"sparsity": 1}, "0.weight: sparsity is 1.0; allowed: 0 to 1, without 1"),
+        ({"sparsity": True}, "0.weight: sparsity is True; allowed: 0 to 1, without 1"),
+        (
+            {"sparsity": {"1.*": "x"}, "first_layer_sparsity_cap": 0.2},
+            "1.weight: sparsity is 'x'; allowed: 0 to 1, without 1",
+        ),
+        (
+            {"sparsity": "x", "first_layer_sparsity_cap": 0.2},
+            "0.weight: sparsity is 'x'; allowed: 0 to 1, without 1",
+        ),
+        ({"first_layer_sparsity_cap": 2}, "first_layer_sparsity_cap is 2; allowed: 0 to 1"),
+        ({"first_layer_sparsity_cap": "x"}, "first_layer_sparsity_cap is 'x'; allowed: 0 to 1"),
+        ({"biases": "none"}, "biases is 'none'; allowed: rule, zero, keep"),
+        (
+            {"sparsity": {"2.*": 0.1}},
+            f"sparsity pattern '2.*' matches no weight; there are: {NAMES}",
+        ),
+        (
+            {"rule": {"1.weigth": "constant"}},
+            f"rule pattern '1.weigth' matches no weight; there are: {NAMES}; "
+            "did you mean '1.weight'?",
+        ),
+        (
+            {"granularity": {"0.bias": "layer"}},
+            f"granularity pattern '0.bias' matches no weight; there are: {NAMES}",
+        ),
+    ],
+)
+def test_refusals_write_nothing(options, text):
+    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(SettingError) as error:
+        initialize_(model, **options)
+    assert str(error.value) == text
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert records_of(model) == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (
+            nn.BatchNorm1d(3),
+            "model has no parameter of two or more dimensions, nothing to draw",
+        ),
+        (
+            nn.Linear(3, 2, dtype=torch.complex64),
+            "weight is complex64; allowed: float64, float32, float16, bfloat16",
+        ),
+        (
+            nn.Linear(3, 2, device="meta"),
+            "weight is on the meta device; allowed: a device with memory "
+            "(model.to_empty(device=...))",
+        ),
+        (
+            parametrizations.orthogonal(nn.Linear(3, 2)),
+            "parametrizations.weight is a parametrization; allowed: plain parameters (initialize "
+            "before parametrizing)",
+        ),
+    ],
+    ids=["norm", "complex", "meta", "parametrized"],
+)
+def test_models_that_cannot_be_drawn(model, text):
+    with pytest.raises(SettingError) as error:
+        initialize_(model)
+    assert str(error.value) == text
+
+
+def test_lazy_models():
+    with pytest.raises(SettingError) as error:
+        initialize_(nn.LazyLinear(3))
+    assert str(error.value) == "weight has no shape yet; allowed: run the model once before"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_shuffling_refuses_what_has_no_order(value):
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    model[1].bias.data[0] = value
+    before = model[0].weight.clone()
+    with pytest.raises(NonFiniteError) as error:
+        initialize_(model, "shuffle")
+    assert str(error.value) == "1.bias holds NaN or infinity; allowed: finite values to shuffle"
+    assert torch.equal(model[0].weight, before)
