@@ -104,18 +104,13 @@ def verify(
     if initial is None:
         initial = recorded_initial_weights(model)
     check_rule(granularity, parameters)
-    siblings = {name: tensor.parameter for name, tensor in parameters.items()}
     views = {
         name: view
         for name, tensor in parameters.items()
-        if (
-            view := view_by_rule(
-                tensor, granularity, permute_biases=permute_biases, siblings=siblings
-            )
-        )
-        is not None
+        if (view := view_by_rule(tensor, granularity, permute_biases=permute_biases)) is not None
     }
-    return verify_weights(siblings, initial, views)
+    by_name = {name: tensor.parameter for name, tensor in parameters.items()}
+    return verify_weights(by_name, initial, views)
 
 
 def verify_weights(

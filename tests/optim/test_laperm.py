@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+
+from permtrain import LaPerm, verify
+from permtrain.errors import SettingError
 from training_problem import (
     assert_same,
     one_vector,
@@ -10,9 +13,6 @@ from training_problem import (
     train,
     weights_of,
 )
-
-from permtrain import LaPerm, verify
-from permtrain.errors import SettingError
 
 
 def test_trajectory_by_hand_over_two_synchronisations_with_ties():

@@ -1,6 +1,5 @@
 """`permtrain recipes` and `permtrain run`: the papers' experiments."""
 
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -61,7 +60,6 @@ def run(
         raise SettingError(
             f"only is {only!r}, which matches no arm of {recipe}; there are: {names}"
         )
-    place = replace(place, runs_folder=place.runs_folder / recipe)
 
     def folder_of(arm: "Arm") -> RunFolder:
         return RunFolder(place.runs_folder / run_name(arm.settings))

@@ -14,7 +14,7 @@ from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import ProfileError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Permutation:
     """One permutation per weight vector, as gather indices.
 
@@ -60,6 +60,12 @@ class Permutation:
     def then(self, later: "Permutation") -> "Permutation":
         """This one first, `later` on its result."""
         return Permutation(self.perm.gather(1, later.perm))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Permutation) and torch.equal(self.perm, other.perm)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.perm.flatten().tolist()))
 
     @property
     def moved(self) -> Tensor:
@@ -112,6 +118,8 @@ def permutation_between(
             f"before is {before.dtype} {tuple(before.shape)}, after is {after.dtype} "
             f"{tuple(after.shape)}; allowed: the same dtype and shape"
         )
+    if not before.is_floating_point():
+        raise ProfileError(f"before is {before.dtype}; allowed: floating point")
     view = as_view(before, granularity)
     before_VL = bits_of(view.to_vectors(before))
     after_VL = bits_of(view.to_vectors(after))

@@ -43,11 +43,30 @@ GranularityRule: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str, Tens
 
 @dataclass(frozen=True)
 class NamedTensor:
-    """A parameter with the name and layout under which rules see it."""
+    """A parameter with what rules see of it.
+
+    Attributes:
+        name: its first name in the model.
+        parameter: the parameter itself.
+        layout: where its output units are.
+        is_norm: whether it scales or shifts a normalisation layer.
+        bias_of: the weight that it is the bias of, if it is one.
+    """
 
     name: str
     parameter: Tensor
     layout: Layout
+    is_norm: bool = False
+    bias_of: Tensor | None = None
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether plain rules concern it: two or more dimensions, no norm, no bias by name."""
+        is_named_bias = self.name.rpartition(".")[2].startswith("bias")
+        return self.parameter.dim() >= 2 and not self.is_norm and not is_named_bias
+
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
@@ -55,11 +74,19 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
     found = []
     seen: set[int] = set()
     for module_name, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
+        own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+        for name, parameter in own.items():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
-                full_name = f"{module_name}.{name}" if module_name else name
-                found.append(NamedTensor(full_name, parameter, layout_of(module, name)))
+                found.append(
+                    NamedTensor(
+                        f"{module_name}.{name}" if module_name else name,
+                        parameter,
+                        layout_of(module, name),
+                        is_norm=isinstance(module, _NORMS),
+                        bias_of=_weight_beside(name, own),
+                    )
+                )
     return found
 
 
@@ -68,19 +95,14 @@ def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
     return NamedTensor(name, parameter, plain_layout(parameter))
 
 
-def is_bias_of_weights(name: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a name is the bias beside a weight of two or more dimensions, as norms' are not.
-
-    Example:
-        >>> import torch
-        >>> shapes = {"fc.weight": torch.empty(3, 2), "fc.bias": torch.empty(3)}
-        >>> is_bias_of_weights("fc.bias", shapes)
-        True
-    """
-    owner, _, last = name.rpartition(".")
-    weight_name = f"{owner}.{last}".lstrip(".").replace("bias", "weight")
-    sibling = tensors.get(weight_name)
-    return "bias" in last and sibling is not None and sibling.dim() >= 2
+def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
+    """The weight of a module's bias: `weight` of `bias`, `weight_hh_l0` of `bias_hh_l0`."""
+    if "bias" not in name or own[name].dim() != 1:
+        return None
+    weight = own.get(name.replace("bias", "weight"))
+    if weight is None and name == "in_proj_bias":  # attention with three weights
+        weight = own.get("q_proj_weight")
+    return weight if weight is not None and weight.dim() >= 2 else None
 
 
 def check_rule(rule: GranularityRule, names: Iterable[str]) -> None:
@@ -103,6 +125,8 @@ def check_rule(rule: GranularityRule, names: Iterable[str]) -> None:
 
 
 def _check_answer(answer: object) -> None:
+    if answer == ():
+        raise SettingError("granularity is (); allowed: one or more of a fallback chain")
     for choice in answer if isinstance(answer, tuple) else (answer,):
         name = choice.granularity if isinstance(choice, Cut) else choice
         if name is not None and name not in GRANULARITIES:
@@ -118,14 +142,13 @@ def view_by_rule(
     rule: GranularityRule,
     *,
     permute_biases: bool = False,
-    siblings: Mapping[str, Tensor] | None = None,
 ) -> VectorView | None:
     """The weight vectors of one tensor under a rule, or None if it is left alone.
 
-    A single answer concerns weights of two or more dimensions; biases and norm parameters are left
-    alone (the authors' setting on CIFAR-10) unless `permute_biases`, which makes each layer's bias
-    a vector of its own (their `skip_bias=False` on MNIST). Patterns and functions concern every
-    parameter; what no pattern matches is left alone.
+    A single answer concerns weights of two or more dimensions; norm parameters are left alone, and
+    biases too (the authors' setting on CIFAR-10) unless `permute_biases`, which makes each layer's
+    bias a vector of its own (their `skip_bias=False` on MNIST). Patterns and functions concern
+    every parameter; what no pattern matches is left alone.
 
     Raises:
         GranularityError: naming the tensor, if it has no vectors at any granularity of the answer.
@@ -136,9 +159,9 @@ def view_by_rule(
     elif isinstance(rule, Mapping):
         patterns = [pattern for pattern in rule if fnmatchcase(tensor.name, pattern)]
         answer = rule[patterns[0]] if patterns else None
-    elif tensor.parameter.dim() >= 2:
+    elif tensor.is_weight:
         answer = rule
-    elif permute_biases and is_bias_of_weights(tensor.name, siblings or {}):
+    elif permute_biases and tensor.bias_of is not None:
         answer = "layer"
     else:
         answer = None

@@ -21,7 +21,7 @@ def profile_of(w: Tensor, granularity: Granularity | VectorView = "neuron") -> T
         w: weights of any shape and floating dtype.
         granularity: how `w` is cut into vectors.
 
-    Shapes: (V, L) of the dtype of `w`; (1, L) if all vectors hold the same values, bit for bit.
+    Shapes: (V, L) of the dtype of `w`; (1, L) if all vectors have the same profile, bit for bit.
     Raises:
         NonFiniteError: `w` holds NaN or infinity.
 

@@ -103,7 +103,18 @@ class VectorView:
         if not 0 <= self.layout.output_axis < max(dims, 1):
             raise GranularityError(
                 f"output_axis is {self.layout.output_axis}; allowed for shape {self.shape}: "
-                f"0 to {dims - 1}"
+                f"{f'0 to {dims - 1}' if dims else 'only 0'}"
+            )
+        first_kernel_axis = dims - self.layout.num_kernel_axes
+        if not self.layout.output_axis < max(first_kernel_axis, 1):
+            raise GranularityError(
+                f"output_axis is {self.layout.output_axis}, an axis of the kernels of shape "
+                f"{self.shape[first_kernel_axis:]}; allowed: below {max(first_kernel_axis, 1)}"
+            )
+        if self.layout.groups > 1 and self.shape[0] % self.layout.groups:
+            raise GranularityError(
+                f"groups is {self.layout.groups}; allowed for shape {self.shape}: what divides "
+                f"{self.shape[0]}"
             )
         if self.num_weights > 1 and self.vector_length == 1:
             what = {"kernel": "a kernel", "neuron": "a neuron's weight vector"}
@@ -171,6 +182,11 @@ class VectorView:
 
     def to_tensor(self, vectors_VL: Tensor) -> Tensor:
         """The inverse of `to_vectors`: (V, L) back to the tensor's shape."""
+        if tuple(vectors_VL.shape) != (self.num_vectors, self.vector_length):
+            raise GranularityError(
+                f"vectors have shape {tuple(vectors_VL.shape)}; "
+                f"allowed: {(self.num_vectors, self.vector_length)}"
+            )
         permuted_shape = [self._split_shape[axis] for axis in self._axes]
         inverse = sorted(range(len(self._axes)), key=self._axes.__getitem__)
         return vectors_VL.reshape(permuted_shape).permute(inverse).reshape(self.shape)

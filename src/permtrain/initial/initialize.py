@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from permtrain.core.plan import NamedTensor, is_bias_of_weights, named_tensors
+from permtrain.core.plan import NamedTensor, named_tensors
 from permtrain.core.vectors import GRANULARITIES, Granularity, VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
@@ -22,12 +22,6 @@ Biases: TypeAlias = Literal["rule", "zero", "keep"]
 SparsityBy: TypeAlias = Literal["exact", "bernoulli", "magnitude"]
 
 _DEFAULTS: dict[str, Any] = {"rule": "kaiming_uniform", "granularity": "neuron", "sparsity": 0.0}
-_NORMS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-)
 _T = TypeVar("_T")
 
 
@@ -145,8 +139,8 @@ def initialize_(
         sparsity_by=sparsity_by,
     )
     _refuse_undrawable(model)
-    tensors = [tensor for tensor in named_tensors(model) if not _is_in_norm(model, tensor.name)]
-    weights = [tensor for tensor in tensors if tensor.parameter.dim() >= 2]
+    tensors = named_tensors(model)
+    weights = [tensor for tensor in tensors if tensor.is_weight]
     if not weights:
         raise SettingError("model has no parameter of two or more dimensions, nothing to draw")
 
@@ -172,19 +166,12 @@ def initialize_(
             options,
         )
         by_id[id(weight.parameter)] = record
-    all_names = dict(model.named_parameters(remove_duplicate=False))
     for tensor in tensors:
-        own = by_id.get(id(tensor.parameter))
-        if own is not None:
+        if (own := by_id.get(id(tensor.parameter))) is not None:
             records[tensor.name] = own
-        elif (
-            biases != "keep"
-            and tensor.parameter.dim() == 1
-            and is_bias_of_weights(tensor.name, all_names)
-        ):
-            owner, _, last = tensor.name.rpartition(".")
-            sibling = all_names[f"{owner}.{last.replace('bias', 'weight')}".lstrip(".")]
-            records[tensor.name] = _bias_record(tensor, by_id[id(sibling)], biases == "zero")
+        elif tensor.bias_of is not None and biases != "keep":
+            of_weight = by_id[id(tensor.bias_of)]
+            records[tensor.name] = _bias_record(tensor, of_weight, biases == "zero")
 
     parameters = {tensor.name: tensor.parameter for tensor in tensors}
     for name, record in records.items():
@@ -262,10 +249,6 @@ def _refuse_undrawable(model: nn.Module) -> None:
                 f"{name} is on the meta device; allowed: a device with memory "
                 f"(model.to_empty(device=...))"
             )
-
-
-def _is_in_norm(model: nn.Module, name: str) -> bool:
-    return isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMS)
 
 
 def _per_weight(setting: str, given: _T | Mapping[str, _T], names: list[str]) -> dict[str, _T]:

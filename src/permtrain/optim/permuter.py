@@ -449,7 +449,6 @@ class Permuter:
 
     def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:
         by_id = {id(known.parameter): known for known in self._known}
-        siblings = {known.name: known.parameter for known in self._known}
         named = [by_id.get(id(p)) or unnamed_tensor(name, p) for name, p, _ in new]
         if first_time:
             check_rule(self.granularity, [tensor.name for tensor in named])
@@ -460,7 +459,7 @@ class Permuter:
             if "granularity" in group:
                 rule = group["granularity"]
                 check_rule(rule, [tensor.name])
-            view = view_by_rule(tensor, rule, permute_biases=self.permute_biases, siblings=siblings)
+            view = view_by_rule(tensor, rule, permute_biases=self.permute_biases)
             if view is None:
                 self._left_alone[id(parameter)] = parameter
                 continue
