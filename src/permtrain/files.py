@@ -13,7 +13,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes its name only when it is complete and on the disk.
 
     It is written beside, flushed and renamed; whoever reads `path` finds the old file or the new
-    one. If anything fails, a full disk too, the old file stays and the part written is removed.
+    one. If anything fails, a full disk too, the old file stays and the part written is removed; an
+    OSError names `path`.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -34,8 +35,10 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         os.umask(umask)
         os.chmod(beside, 0o666 & ~umask)
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         Path(beside).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     _sync_folder(path.parent)
 

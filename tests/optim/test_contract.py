@@ -52,7 +52,7 @@ def started(permuter_of, inner="adam", **more):
     return model, optimizer, permuter_of(optimizer, model=model, **more)
 
 
-# --- the invariant ---------------------------------------------------------------------------------
+# --- the invariant -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inner", INNER)
@@ -122,7 +122,7 @@ def test_biases_are_permuted_on_demand_and_norms_never(permuter_of):
     assert verify(model, permuter)
 
 
-# --- switching off ---------------------------------------------------------------------------------
+# --- switching off -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inner", INNER)
@@ -145,7 +145,7 @@ def test_laperm_that_is_never_due_is_the_inner_optimizer_bit_for_bit(inner):
     assert_same(weights_of(model), weights_of(plain))
 
 
-# --- saving, loading, copying ----------------------------------------------------------------------
+# --- saving, loading, copying --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inner", ["sgd", "adam", "adam-fused"])
@@ -285,7 +285,7 @@ def test_the_inner_optimizers_state_and_groups_are_not_touched(permuter_of):
     )
 
 
-# --- weights that somebody else writes -------------------------------------------------------------
+# --- weights that somebody else writes -----------------------------------------------------------
 
 
 def test_weights_loaded_before_the_first_step_become_the_profile(permuter_of):
@@ -311,14 +311,14 @@ def test_weights_changed_later_are_an_error(permuter_of, write, look):
     model, optimizer, permuter = started(permuter_of)
     train(model, optimizer, range(2))
     write(model)
+    looks = {
+        "step": lambda: train(model, optimizer, range(2, 3)),
+        "synchronize": permuter.synchronize,
+        "arranged": lambda: permuter.arranged().__enter__(),
+        "state_dict": permuter.state_dict,
+    }
     with pytest.raises(ChangedWeightsError, match="weights were changed since the last step"):
-        if look == "step":
-            train(model, optimizer, range(2, 3))
-        elif look == "arranged":
-            with permuter.arranged():
-                pass
-        else:
-            getattr(permuter, look)()
+        looks[look]()
 
 
 def test_reset_profile_makes_changed_weights_the_initial_ones(permuter_of):
@@ -360,7 +360,7 @@ def test_initial_weights_that_are_not_finite_are_refused_by_name(permuter_of):
         train(model, optimizer, range(1))
 
 
-# --- loops as they are written ---------------------------------------------------------------------
+# --- loops as they are written -------------------------------------------------------------------
 
 
 def test_a_learning_rate_schedule_reaches_the_inner_optimizer(permuter_of):
@@ -528,20 +528,20 @@ def test_two_permuters_share_an_optimizer_but_not_a_tensor(permuter_of):
 
 
 def test_repr_tells_the_tensors(permuter_of):
-    model, _, permuter = started(permuter_of)
+    _, _, permuter = started(permuter_of)
     text = repr(permuter)
     assert type(permuter).__name__ in text
     assert "4.weight" in text
 
 
-# --- settings --------------------------------------------------------------------------------------
+# --- settings ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True, "20"])
 def test_a_sync_period_that_is_no_whole_number_from_one_is_refused(bad):
     optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
     for permuter in (LaPerm, IndexOptimizer):
-        with pytest.raises(SettingError, match="sync_period is .*; allowed: a whole number"):
+        with pytest.raises(SettingError, match=r"sync_period is .*; allowed: a whole number"):
             permuter(optimizer, sync_period=bad)
 
 

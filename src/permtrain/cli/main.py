@@ -3,8 +3,12 @@
 Commands import what they need when they run, so that `--help` answers before torch is loaded.
 """
 
+import io
+import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from functools import partial, wraps
 from typing import Any
 
 import tyro
@@ -32,16 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     Bad flags exit with 2, a run stopped by Ctrl-C with 130.
     """
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="permtrain",
-            description="Train networks by moving their weights, never changing a value.",
-            args=arguments,
-        )
+        _parsed(arguments)()
+        sys.stdout.flush()
     except PermtrainError as error:
         interrupted = type(error).__name__ == "Interrupted"
         print(f"{'' if interrupted else 'error: '}{error}", file=sys.stderr)
         return 130 if interrupted else 1
+    except BrokenPipeError:  # whoever reads our output has seen enough, as in: permtrain list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -49,6 +52,43 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
+    """The command with its arguments, still to be called.
+
+    Raises:
+        PermtrainError: what the settings themselves refused; tyro would draw a box around it.
+        SystemExit: after help (0) or bad flags (2).
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            command: Callable[[], Any] = tyro.extras.subcommand_cli_from_dict(
+                {name: _deferred(command) for name, command in COMMANDS.items()},
+                prog="permtrain",
+                description="Train networks by moving their weights, never changing a value.",
+                args=arguments,
+            )
+            return command
+    except SystemExit as stopped:
+        cause: BaseException | None = stopped
+        while cause is not None:
+            if isinstance(cause, PermtrainError):
+                raise cause from None
+            cause = cause.__context__
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
+    """The same command line; the answer is the call that remains to be made."""
+
+    @wraps(command)
+    def with_arguments(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return partial(command, *args, **kwargs)
+
+    return with_arguments
 
 
 if __name__ == "__main__":

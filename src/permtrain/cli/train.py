@@ -62,5 +62,5 @@ def resume(
 
 def _baseline_of(settings: Settings) -> Settings:
     """The same run by the inner optimizer alone; zeros of a sparse net stay zero."""
-    method = "plain-frozen-zeros" if settings.initial.sparsity else "plain"
+    method = "plain-frozen-zeros" if settings.initial.is_sparse else "plain"
     return replace(settings, permutation=PermutationSettings(method=method))  # type: ignore[arg-type]

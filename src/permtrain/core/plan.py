@@ -126,7 +126,7 @@ def check_rule(rule: GranularityRule, names: Iterable[str]) -> None:
 
 def _check_answer(answer: object) -> None:
     if answer == ():
-        raise SettingError("granularity is (); allowed: one or more of a fallback chain")
+        raise SettingError(f"granularity is (); allowed: {', '.join(GRANULARITIES)}, None")
     for choice in answer if isinstance(answer, tuple) else (answer,):
         name = choice.granularity if isinstance(choice, Cut) else choice
         if name is not None and name not in GRANULARITIES:

@@ -7,15 +7,7 @@ from permtrain.errors import SettingError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each training image may be moved at random; all zero is no augmentation.
-
-    Fields:
-        rotation_degrees: turned by up to this many degrees either way, 0 to 180.
-        shift_fraction: moved by up to this fraction of the height up or down, and of the width left
-            or right; 0 <= fraction < 1.
-        zoom_fraction: height and width each scaled by a factor of their own between 1 - fraction
-            and 1 + fraction; 0 <= fraction < 1.
-        horizontal_flip: mirrored left to right with probability one half.
+    """Moves each training image at random; all zero is none.
 
     Raises: SettingError naming the field, its value and the allowed range.
 
@@ -27,9 +19,13 @@ class Augmentation:
     """
 
     rotation_degrees: float = 0.0
+    """Turned by up to so many degrees either way, 0 to 180."""
     shift_fraction: float = 0.0
+    """Moved by up to this fraction of the height up or down and of the width sideways, in [0, 1)."""
     zoom_fraction: float = 0.0
+    """Height and width each scaled by a factor of its own in 1 +- this fraction, in [0, 1)."""
     horizontal_flip: bool = False
+    """Mirrored left to right with probability one half."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rotation_degrees <= 180:

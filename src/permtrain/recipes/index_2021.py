@@ -69,7 +69,7 @@ def _arms(budget: Budget, granularity: str) -> list[Arm]:
     for initial_name, initial in _INITIALS.items():
         for method in ("index", "laperm", "plain"):
             if method == "plain":
-                frozen = "plain-frozen-zeros" if initial.sparsity else "plain"
+                frozen = "plain-frozen-zeros" if initial.is_sparse else "plain"
                 permutation = PermutationSettings(method=frozen)  # type: ignore[arg-type]
                 published = None
             else:

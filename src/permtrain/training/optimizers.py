@@ -8,12 +8,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from permtrain.core.plan import GranularityRule
+from permtrain.core.plan import GranularityRule, named_tensors
 from permtrain.errors import SettingError
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.training.settings import OptimizerSettings, PermutationSettings
+
+# Their weight_decay shrinks the weights beside the gradient, as AdamW's.
+_DECOUPLED = {"AdamW", "Adafactor", "Muon"}
 
 
 class Attached(Protocol):
@@ -31,7 +34,7 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
 
     Raises:
         SettingError: there is no such class, it does not take one of the options, or it refuses a
-            value.
+            value; or `l2` with a class whose weight decay does not go through the gradient.
 
     Example:
         >>> inner_optimizer(OptimizerSettings(inner="SGD", lr=0.5), nn.Linear(2, 1)).defaults["lr"]
@@ -40,17 +43,22 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
     cls = _optimizer_class(settings.inner)
     accepted = inspect.signature(cls).parameters
     options: dict[str, Any] = {"lr": settings.lr, **settings.inner_options}
-    for name in options:
-        if name not in accepted or name == "params":
-            allowed = ", ".join(key for key in accepted if key != "params")
+    for name in settings.inner_options:
+        if name not in accepted or name in ("params", "lr"):  # lr is a setting of its own
+            allowed = ", ".join(key for key in accepted if key not in ("params", "lr"))
             raise SettingError(
                 f"inner_options has {name!r}, which {settings.inner} does not take; "
                 f"allowed: {allowed}"
             )
-    if settings.l2 and "weight_decay" not in accepted:
-        raise SettingError(f"l2 is {settings.l2}; allowed with {settings.inner}: 0")
+    decoupled = settings.inner in _DECOUPLED or options.get("decoupled_weight_decay")
+    if settings.l2 and ("weight_decay" not in accepted or decoupled):
+        raise SettingError(
+            f"l2 is {settings.l2}; allowed with {settings.inner}: 0, for its weight decay does not "
+            "go through the gradient"
+        )
+    decay = options.get("weight_decay", 0.0)
     try:
-        optimizer: torch.optim.Optimizer = cls(_groups(model, settings.l2), **options)
+        optimizer: torch.optim.Optimizer = cls(_groups(model, settings.l2, decay), **options)
     except (ValueError, TypeError) as error:
         raise SettingError(f"{settings.inner} refuses {options}: {error}") from None
     return optimizer
@@ -102,16 +110,17 @@ def _optimizer_class(name: str) -> Any:
     return classes[name]
 
 
-def _groups(model: nn.Module, l2: float) -> list[dict[str, Any]]:
+def _groups(model: nn.Module, l2: float, decay: float) -> list[dict[str, Any]]:
     """All parameters in one group, or those under the penalty in a group of their own."""
     parameters = list(model.parameters())
     if not l2:
         return [{"params": parameters}]
-    weights = [parameter for parameter in parameters if parameter.dim() >= 2]
+    weights = [tensor.parameter for tensor in named_tensors(model) if tensor.is_weight]
     penalised = {id(weight) for weight in weights[:-1]}  # the last one is the output layer's
 
     def chosen(under_penalty: bool) -> list[Tensor]:
         return [p for p in parameters if (id(p) in penalised) == under_penalty]
 
     # l2 * w^2 has the gradient 2 * l2 * w; weight_decay is what multiplies w.
-    return [{"params": chosen(True), "weight_decay": 2 * l2}, {"params": chosen(False)}]
+    penalty = {"params": chosen(True), "weight_decay": 2 * l2 + decay}
+    return [penalty, {"params": chosen(False)}]

@@ -79,6 +79,9 @@ class InitialSettings:
     """Only so many different values, equally frequent; 2 or more."""
     sparsity: float = 0.0
     """Fraction of each layer's weights that is zero, in [0, 1)."""
+    layer_sparsity: dict[str, float] = field(default_factory=dict)
+    """Sparsity layer by layer, in place of the above: weight name patterns and fractions, as in:
+    0.weight 0.9 output.* 0.5. What no pattern matches stays dense."""
     sparsity_by: Literal["exact", "bernoulli", "magnitude"] = "exact"
     """Which weights are zero: an exact number at random places, each by chance, the smallest."""
     first_layer_sparsity_cap: float | None = None
@@ -89,8 +92,15 @@ class InitialSettings:
     def __post_init__(self) -> None:
         rules = [rule for rule in RULES if rule != "shuffle"]  # there is no trained model yet
         _check("rule", self.rule, self.rule in rules, ", ".join(rules))
-        _check("sparsity", self.sparsity, 0 <= self.sparsity < 1, "0 to 1, without 1")
+        for rate in (self.sparsity, *self.layer_sparsity.values()):
+            _check("sparsity", rate, 0 <= rate < 1, "0 to 1, without 1")
+        both = bool(self.sparsity and self.layer_sparsity)
+        _check("sparsity", self.sparsity, not both, "0, where layer_sparsity is given")
         _check("levels", self.levels, self.levels is None or self.levels >= 2, "2 or more")
+
+    @property
+    def is_sparse(self) -> bool:
+        return bool(self.sparsity or self.layer_sparsity)
 
 
 @dataclass(frozen=True)
@@ -177,10 +187,10 @@ class Settings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     model: str = "digits-cnn"
     """A network by name (`permtrain list`), or module:function of your own."""
-    initial: InitialSettings = InitialSettings()
+    initial: InitialSettings = field(default_factory=InitialSettings)
     permutation: PermutationSettings = PermutationSettings()
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    epochs: int = 30
+    epochs: int = 60
     """Passes over the training images."""
     batch_size: int = 32
     """Images in one optimizer step."""
@@ -290,7 +300,7 @@ def settings_hash(settings: Settings) -> str:
     Defaults are left out before hashing.
 
     Example:
-        >>> settings_hash(Settings()) == settings_hash(Settings(epochs=30))
+        >>> settings_hash(Settings()) == settings_hash(Settings(epochs=60))
         True
     """
     text = json.dumps(changed_from_default(settings), sort_keys=True)

@@ -85,7 +85,7 @@ class Trainer:
             quantiles=initial.quantiles,
             pairwise=initial.pairwise,
             levels=initial.levels,
-            sparsity=initial.sparsity,
+            sparsity=initial.layer_sparsity or initial.sparsity,
             sparsity_by=initial.sparsity_by,
             first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
             biases=initial.biases,
