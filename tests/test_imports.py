@@ -24,7 +24,7 @@ ON_TOP = {"training", "recipes", "cli"}
 ALLOWED = {
     "errors": set(),
     "core": {"errors"},
-    "data": {"errors"},
+    "data": {"errors", "files"},
     "models": {"errors"},
     "initial": {"core", "errors"},
     "optim": {"core", "errors"},

@@ -16,7 +16,8 @@ from permtrain.core.profile import holds_profile, profile_of
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError
 from permtrain.initial.initialize import recorded_initial_weights
-from permtrain.optim.permuter import PermutedTensor, Permuter
+from permtrain.optim.permuted_tensor import PermutedTensor
+from permtrain.optim.permuter import Permuter
 
 
 @dataclass(frozen=True)

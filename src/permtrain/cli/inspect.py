@@ -52,7 +52,7 @@ def verify(
         method = trainer.settings.permutation.method
         raise SettingError(f"{run} was trained by {method}, which permutes nothing")
     verification, travel = verified
-    if not verification:
+    if travel is None:
         raise ChangedWeightsError(str(verification))
     print(verification)
     print(f"{travel.moved_fraction:.1%} of the weights stand elsewhere than at first")

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         interrupted = type(error).__name__ == "Interrupted"
         print(f"{'' if interrupted else 'error: '}{error}", file=sys.stderr)
         return 130 if interrupted else 1
-    except BrokenPipeError:  # whoever reads our output has seen enough, as in: permtrain list | head
+    except BrokenPipeError:  # whoever reads has seen enough, as in: permtrain list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

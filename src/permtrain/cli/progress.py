@@ -20,11 +20,11 @@ class Progress:
     """A callback that shows how far the run is and the accuracy of the last epoch."""
 
     def __init__(self, settings: Settings, label: str, console: Console | None = None) -> None:
-        self.console = console or Console()
+        self.console = console or Console(markup=False)
         self.settings = settings
         self.label = label
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("steps"),

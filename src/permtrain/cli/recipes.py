@@ -49,7 +49,7 @@ def run(
     from permtrain.cli.progress import Progress
     from permtrain.recipes.registry import find_recipe
     from permtrain.recipes.results import row_of, summarize, write_csv
-    from permtrain.training.record import RunFolder
+    from permtrain.training.record import RunFolder, RunIsBegun
     from permtrain.training.run import RunIsBusy, resume_run, start_run
 
     chosen = find_recipe(recipe)
@@ -64,7 +64,7 @@ def run(
     def folder_of(arm: "Arm") -> RunFolder:
         return RunFolder(place.runs_folder / run_name(arm.settings))
 
-    console = Console()
+    console = Console(markup=False)
     for number, arm in enumerate(matching, 1):
         folder = folder_of(arm)
         if folder.is_complete:
@@ -76,7 +76,7 @@ def run(
                     resume_run(folder.path, place, [progress])
                 else:
                     start_run(arm.settings, place, [progress])
-            except RunIsBusy as busy:
+            except (RunIsBusy, RunIsBegun) as busy:  # the latter: begun since we looked
                 console.print(f"left out: {busy}", highlight=False, soft_wrap=True)
     complete = [(arm, folder_of(arm)) for arm in arms if folder_of(arm).is_complete]
     rows = [row_of(chosen, budget, arm, folder) for arm, folder in complete]

@@ -13,7 +13,7 @@ def show_result(
     settings: Settings, results: Mapping[str, RunResult], console: Console | None = None
 ) -> None:
     """A short table of the runs just done, the invariant, and where to go on."""
-    console = console or Console()
+    console = console or Console(markup=False)
     chosen_on = next(iter(results.values())).selected_on
     table = Table(title=f"{settings.model} on {settings.data.data}, {settings.epochs} epochs")
     table.add_column("method")
@@ -29,9 +29,10 @@ def show_result(
         )
     console.print(table)
     for result in results.values():
-        if result.travel is not None:
+        if result.verification is not None:
             mark = "proof:" if result.intact else "VIOLATED:"
             console.print(f"{mark} {result.verification}", highlight=False, soft_wrap=True)
+        if result.travel is not None:
             console.print(
                 f"travel: {result.travel.moved_fraction:.1%} of them stand elsewhere than at "
                 f"first, {result.travel.mean_ranking_distance:.1%} of their vector's ranks away "

@@ -31,8 +31,8 @@ def train(
     results: dict[str, RunResult] = {}
     with Progress(settings, settings.permutation.method) as progress:
         results[settings.permutation.method] = start_run(settings, place, [progress])
-    if baseline:
-        plain = _baseline_of(settings)
+    plain = _baseline_of(settings)
+    if baseline and plain != settings:
         with Progress(plain, plain.permutation.method) as progress:
             results[plain.permutation.method] = start_run(plain, place, [progress])
     show_result(settings, results)

@@ -21,7 +21,7 @@ class Augmentation:
     rotation_degrees: float = 0.0
     """Turned by up to so many degrees either way, 0 to 180."""
     shift_fraction: float = 0.0
-    """Moved by up to this fraction of the height up or down and of the width sideways, in [0, 1)."""
+    """Moved by up to this fraction of the height up or down, of the width sideways, in [0, 1)."""
     zoom_fraction: float = 0.0
     """Height and width each scaled by a factor of its own in 1 +- this fraction, in [0, 1)."""
     horizontal_flip: bool = False

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from permtrain.data.images import ImageData, Split
+from permtrain.files import written_whole
 
 _FORMAT = 1  # raise it when decoding changes: older files then count as absent
 
@@ -72,26 +72,16 @@ def read_cache(path: Path, key: str, name: str, source: str) -> ImageData | None
 
 def write_cache(path: Path, key: str, data: ImageData) -> None:
     """Write beside, then rename: readers see the old file or the whole new one."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, written = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(
-                    file,
-                    key=np.array(key),
-                    class_names=np.array(data.class_names),
-                    train_images=data.train.images.numpy(),
-                    train_labels=data.train.labels.numpy(),
-                    test_images=data.test.images.numpy(),
-                    test_labels=data.test.labels.numpy(),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(written, path)
-        except BaseException:
-            Path(written).unlink(missing_ok=True)
-            raise
+    with contextlib.suppress(OSError), written_whole(path) as file:
+        np.savez(
+            file,
+            key=np.array(key),
+            class_names=np.array(data.class_names),
+            train_images=data.train.images.numpy(),
+            train_labels=data.train.labels.numpy(),
+            test_images=data.test.images.numpy(),
+            test_labels=data.test.labels.numpy(),
+        )
 
 
 def _split(images: object, labels: object) -> Split:

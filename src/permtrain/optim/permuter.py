@@ -5,10 +5,8 @@ one, and synchronises weights after the steps that are due. The optimizer stays 
 class, its groups and its state are not touched.
 """
 
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +15,6 @@ from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from permtrain.core.arrangement import arrange_vectors
 from permtrain.core.plan import (
     GranularityRule,
     check_rule,
@@ -25,111 +22,14 @@ from permtrain.core.plan import (
     unnamed_tensor,
     view_by_rule,
 )
-from permtrain.core.profile import profile_of
-from permtrain.core.vectors import VectorView
 from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
     GranularityError,
-    NonFiniteError,
     SettingError,
 )
+from permtrain.optim.permuted_tensor import PermutedTensor, checksum
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, is_due, period_at
-
-
-@dataclass
-class PermutedTensor:
-    """A parameter under permutation.
-
-    Attributes:
-        name: its name in the model, or its place in the optimizer where no model was given.
-        parameter: the parameter itself.
-        view: how it is cut into weight vectors.
-        profile: (V, L) or (1, L), ascending; None until the first step fixes it.
-        latent: the latent weights, of the parameter's shape; None where they are not kept.
-    """
-
-    name: str
-    parameter: Tensor
-    view: VectorView
-    profile: Tensor | None = None
-    latent: Tensor | None = None
-    # The mechanism's own notes: whether the weights are the arrangement of the present scores; the
-    # weights shown to the user, kept while the latent ones are in their place; how the weights were
-    # last seen; the checksum of weights that still have to be loaded.
-    _is_arranged: bool = False
-    _held: Tensor | None = None
-    _seen: tuple[int, int] | None = None
-    _checksum: int | None = None
-
-    @property
-    def scores(self) -> Tensor:
-        """The weights whose order counts: the latent ones where they are kept."""
-        return self.parameter if self.latent is None else self.latent
-
-    def take_profile(self, keep_latent: bool) -> None:
-        """Makes the weights as they are the initial weights."""
-        with self._named_errors():
-            self.profile = profile_of(self.parameter, self.view)
-        self.latent = self.parameter.detach().clone() if keep_latent else None
-        self._is_arranged = True
-        self._checksum = None
-        self.note_seen()
-
-    def arranged_like(self, scores: Tensor) -> Tensor:
-        """The profile laid out in the order of `scores`, in the parameter's shape."""
-        assert self.profile is not None
-        with self._named_errors():
-            return self.view.to_tensor(
-                arrange_vectors(self.profile, self.view.to_vectors(scores.detach()))
-            )
-
-    def note_seen(self) -> None:
-        self._seen = (self.parameter._version, self.parameter.data_ptr())
-
-    def check_unchanged(self) -> None:
-        """Refuses weights that somebody else wrote since the last step.
-
-        In-place writes are known by the tensor's version counter, replaced memory by its address;
-        a move to another device changes the address and no value.
-        """
-        if self._checksum is not None:
-            if checksum(self.parameter) != self._checksum:
-                raise CheckpointError(
-                    f"{self.name}: weights are not those this state was saved with; load the "
-                    "model's weights from the same checkpoint too"
-                )
-            self._checksum = None
-            self.note_seen()
-        elif self._follows_to_another_device():
-            self.note_seen()
-        elif self._seen != (self.parameter._version, self.parameter.data_ptr()):
-            raise ChangedWeightsError(
-                f"{self.name}: weights were changed since the last step; if that was meant, call "
-                "reset_profile() to make them the initial weights, or load_state_dict() to go on "
-                "from a saved state"
-            )
-
-    def _follows_to_another_device(self) -> bool:
-        device = self.parameter.device
-        if self.profile is None or self.profile.device == device:
-            return False
-        self.profile = self.profile.to(device)
-        self.latent = None if self.latent is None else self.latent.to(device)
-        return True
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except NonFiniteError as error:
-            raise NonFiniteError(f"{self.name}: {error}") from None
-
-
-def checksum(tensor: Tensor) -> int:
-    """CRC-32 of the tensor's bytes."""
-    flat = tensor.detach().cpu().contiguous().flatten()
-    return zlib.crc32(flat.view(torch.uint8).numpy().tobytes())
 
 
 class Permuter:
@@ -209,7 +109,7 @@ class Permuter:
         arranged = [tensor.arranged_like(tensor.scores) for tensor in started]
         for tensor, values in zip(started, arranged, strict=True):
             tensor.parameter.copy_(values)
-            tensor._is_arranged = True
+            tensor.is_arranged = True
             tensor.note_seen()
         self.num_synchronizations += 1
 
@@ -305,8 +205,8 @@ class Permuter:
             profile, latent = saved["profile"], saved["latent"]
             tensor.profile = None if profile is None else profile.detach().to(device, copy=True)
             tensor.latent = None if latent is None else latent.detach().to(device, copy=True)
-            tensor._checksum = saved["checksum"] if profile is not None else None
-            tensor._is_arranged = False
+            tensor.expected_checksum = saved["checksum"] if profile is not None else None
+            tensor.is_arranged = False
         self.num_steps = state_dict["num_steps"]
         self.num_synchronizations = state_dict["num_synchronizations"]
         self._inside_step = False
@@ -375,22 +275,22 @@ class Permuter:
         if tensor.latent is None:
             return
         # What can be arranged anew after the step need not be kept during it.
-        if not (tensor._is_arranged and is_due(self._period(tensor), self.num_steps + 1)):
-            tensor._held = tensor.parameter.detach().clone()
+        if not (tensor.is_arranged and is_due(self._period(tensor), self.num_steps + 1)):
+            tensor.held = tensor.parameter.detach().clone()
         tensor.parameter.copy_(tensor.latent)
 
     def _leave(self, tensor: PermutedTensor, due: bool) -> None:
         """After the inner step: puts in place the weights that the model shows."""
         if tensor.latent is not None:
             tensor.latent.copy_(tensor.parameter)
-        if due or (tensor.latent is not None and tensor._held is None):
+        if due or (tensor.latent is not None and tensor.held is None):
             tensor.parameter.copy_(tensor.arranged_like(tensor.scores))
-            tensor._is_arranged = True
+            tensor.is_arranged = True
         else:
-            if tensor._held is not None:
-                tensor.parameter.copy_(tensor._held)
-            tensor._is_arranged = False
-        tensor._held = None
+            if tensor.held is not None:
+                tensor.parameter.copy_(tensor.held)
+            tensor.is_arranged = False
+        tensor.held = None
         tensor.note_seen()
 
     def _with_closure_replaced(
@@ -405,7 +305,7 @@ class Permuter:
         return self._periods.get(id(tensor.parameter), self.sync_period)
 
     def _is_to_be_arranged(self, tensor: PermutedTensor) -> bool:
-        if tensor.profile is None or tensor._is_arranged:
+        if tensor.profile is None or tensor.is_arranged:
             return False
         return period_at(self._period(tensor), max(self.num_steps, 1)) is not None
 
@@ -533,7 +433,7 @@ class Permuter:
         self._tensors = {id(tensor.parameter): tensor for tensor in state["_tensors"]}
         self._left_alone = {id(parameter): parameter for parameter in state["_left_alone"]}
         for tensor in self.tensors:
-            if tensor._seen is not None:
+            if tensor.seen is not None:
                 tensor.note_seen()
         self._adopt_new_parameters()
         self._attach()

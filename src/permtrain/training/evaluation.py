@@ -56,7 +56,12 @@ def evaluate(model: nn.Module, split: Split, scale: Scale, *, bfloat16: bool = F
 
 
 def with_measured_batch_norm(
-    model: nn.Module, split: Split, scale: Scale, num_images: int = 10_000
+    model: nn.Module,
+    split: Split,
+    scale: Scale,
+    *,
+    num_images: int = 10_000,
+    bfloat16: bool = False,
 ) -> nn.Module:
     """A copy of the model whose batch norm statistics are measured on the first training images.
 
@@ -69,6 +74,10 @@ def with_measured_batch_norm(
         for start in range(0, min(num_images, len(split)), _BATCH):
             yield scale(split.images[start : start + _BATCH])
 
-    with torch.random.fork_rng():  # dropout is active meanwhile, and must not shift later draws
+    # Dropout is active meanwhile, and must not shift later draws.
+    with (
+        torch.random.fork_rng(),
+        torch.autocast(split.images.device.type, torch.bfloat16, enabled=bfloat16),
+    ):
         update_bn(batches(), model)
     return model

@@ -47,14 +47,13 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
         if name not in accepted or name in ("params", "lr"):  # lr is a setting of its own
             allowed = ", ".join(key for key in accepted if key not in ("params", "lr"))
             raise SettingError(
-                f"inner_options has {name!r}, which {settings.inner} does not take; "
-                f"allowed: {allowed}"
+                f"inner_options has {name!r}; allowed with {settings.inner}: {allowed}"
             )
     decoupled = settings.inner in _DECOUPLED or options.get("decoupled_weight_decay")
     if settings.l2 and ("weight_decay" not in accepted or decoupled):
         raise SettingError(
-            f"l2 is {settings.l2}; allowed with {settings.inner}: 0, for its weight decay does not "
-            "go through the gradient"
+            f"l2 is {settings.l2}; allowed with {settings.inner}, which has no weight decay "
+            "through the gradient: 0"
         )
     decay = options.get("weight_decay", 0.0)
     try:

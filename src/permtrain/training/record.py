@@ -7,12 +7,14 @@ checkpoints/       the last few, and the best
 weights.safetensors, result.json   when the run is complete
 """
 
+import errno
 import json
 import os
 import platform
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +26,7 @@ from permtrain.errors import CheckpointError, SettingError
 from permtrain.files import written_whole
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.settings import Settings, from_dict, settings_hash, to_dict
-from permtrain.training.trainer import Metrics, Trainer
+from permtrain.training.trainer import Metrics, Position, Trainer
 
 _PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
 
@@ -38,6 +40,10 @@ class RunFolder:
     @property
     def settings_file(self) -> Path:
         return self.path / "settings.json"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
 
     @property
     def metrics_file(self) -> Path:
@@ -71,10 +77,17 @@ class RunFolder:
         return from_dict(read_json(self.settings_file))
 
     def metrics(self) -> list[Metrics]:
-        """The record of every completed epoch."""
+        """The record of every completed epoch.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
         if not self.metrics_file.is_file():
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+        try:
+            return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+        except ValueError as error:
+            raise CheckpointError(f"{self.metrics_file}: not readable as JSON ({error})") from None
 
     def last_checkpoint(self) -> Path:
         """The newest checkpoint.
@@ -92,27 +105,39 @@ class RunFolder:
         return sorted(self.checkpoints.glob("step-*.pt"))
 
 
-def new_run_folder(runs_folder: Path, name: str, settings: Settings) -> RunFolder:
-    """Makes the folder of a new run; a copy of a complete one gets a number.
+class RunIsBegun(SettingError):
+    """The same run was begun and is not complete."""
+
+
+def new_run_folder(
+    runs_folder: Path, name: str, settings: Settings, device: torch.device
+) -> RunFolder:
+    """Makes the folder of a new run, whole or not at all; a copy of a complete one gets a number.
 
     Raises:
-        SettingError: the same run was begun and is not complete.
+        RunIsBegun: the same run was begun and is not complete.
     """
-    number = 1
-    while True:
-        folder = RunFolder(runs_folder / (name if number == 1 else f"{name}-{number}"))
-        try:
-            folder.path.mkdir(parents=True)
-        except FileExistsError:
-            if not folder.is_complete:
-                raise SettingError(
-                    f"{folder.path} was begun and is not complete; go on with: permtrain resume "
-                    f"{folder.path}; or remove it"
-                ) from None
-            number += 1
-            continue
-        write_json(folder.settings_file, to_dict(settings))
-        return folder
+    runs_folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=runs_folder) as beside:
+        prepared = RunFolder(Path(beside) / name)
+        write_json(prepared.settings_file, to_dict(settings))
+        write_json(prepared.environment_file, environment(device))
+        number = 1
+        while True:
+            folder = RunFolder(runs_folder / (name if number == 1 else f"{name}-{number}"))
+            try:
+                prepared.path.rename(folder.path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
+                if not folder.is_complete:
+                    raise RunIsBegun(
+                        f"{folder.path} was begun and is not complete; go on with: permtrain "
+                        f"resume {folder.path}; or remove it"
+                    ) from None
+                number += 1
+            else:
+                return folder
 
 
 def write_json(path: Path, plain: Mapping[str, Any]) -> None:
@@ -149,6 +174,13 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def note_resumed(folder: RunFolder, device: torch.device) -> None:
+    """Adds to the folder's environment what the run goes on with."""
+    begun = read_json(folder.environment_file)
+    sessions = [*begun.get("resumed", []), environment(device)]
+    write_json(folder.environment_file, begun | {"resumed": sessions})
+
+
 def device_name(device: torch.device) -> str:
     """The processor's or accelerator's name."""
     if device.type == "cuda":
@@ -175,23 +207,16 @@ def commit() -> str | None:
 
 
 class Recorder:
-    """Appends a line to the record after every epoch."""
+    """Adds a line to the record after every epoch."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-
-    def drop_after(self, epoch: int) -> None:
-        """Forgets epochs that are about to be trained again."""
-        kept = [metrics for metrics in self.folder.metrics() if metrics["epoch"] <= epoch]
-        with written_whole(self.folder.metrics_file) as file:
-            file.write("".join(json.dumps(metrics) + "\n" for metrics in kept).encode())
 
     def after_step(self, trainer: Trainer) -> None:
         pass
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
-        with self.folder.metrics_file.open("a") as file:
-            file.write(json.dumps(metrics) + "\n")
+        _write_metrics(self.folder, [*self.folder.metrics(), metrics])
 
 
 class Checkpointer:
@@ -207,7 +232,7 @@ class Checkpointer:
         self.keep = keep
 
     def save(self, trainer: Trainer) -> Path:
-        path = self.folder.checkpoints / f"step-{trainer.position.step:09d}.pt"
+        path = self.folder.checkpoints / _checkpoint_name(trainer.position.step)
         save_checkpoint(path, _with_identity(trainer))
         for old in self.folder.numbered_checkpoints()[: -self.keep]:
             old.unlink()
@@ -218,11 +243,41 @@ class Checkpointer:
             self.save(trainer)
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
-        self.save(trainer)
+        # The best comes first: a run that is killed in between goes on from before the epoch.
         key = selection_key(metrics)
         earlier = [each[key] for each in self.folder.metrics() if each["epoch"] < metrics["epoch"]]
         if all(metrics[key] > accuracy for accuracy in earlier):
             save_checkpoint(self.folder.checkpoints / "best.pt", _with_identity(trainer))
+        self.save(trainer)
+
+
+def forget_after(folder: RunFolder, position: Position) -> None:
+    """Removes what lies beyond a position that a run goes on from, and will be written again.
+
+    Raises:
+        CheckpointError: the record lacks an epoch before the position.
+    """
+    kept = [metrics for metrics in folder.metrics() if metrics["epoch"] <= position.epoch]
+    epochs = [metrics["epoch"] for metrics in kept]
+    if epochs != list(range(1, position.epoch + 1)):
+        raise CheckpointError(
+            f"{folder.metrics_file}: holds epochs {epochs}; allowed: 1 to {position.epoch}, as the "
+            "checkpoint; start the run anew"
+        )
+    folder.result_file.unlink(missing_ok=True)
+    for checkpoint in folder.numbered_checkpoints():
+        if checkpoint.name > _checkpoint_name(position.step):
+            checkpoint.unlink()
+    _write_metrics(folder, kept)
+
+
+def _write_metrics(folder: RunFolder, history: Sequence[Metrics]) -> None:
+    with written_whole(folder.metrics_file) as file:
+        file.write("".join(json.dumps(metrics) + "\n" for metrics in history).encode())
+
+
+def _checkpoint_name(step: int) -> str:
+    return f"step-{step:09d}.pt"
 
 
 def selection_key(metrics: Metrics) -> str:

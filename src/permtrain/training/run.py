@@ -19,9 +19,10 @@ from permtrain.training.record import (
     Checkpointer,
     Recorder,
     RunFolder,
-    environment,
+    forget_after,
     load_into,
     new_run_folder,
+    note_resumed,
     read_json,
     selection_key,
     write_json,
@@ -52,7 +53,7 @@ class RunResult:
         verification: whether every permuted vector holds its initial values, in words; None where
             the method permutes nothing.
         intact: the same as a truth value.
-        travel: how far the permuted weights travelled; None likewise.
+        travel: how far the permuted weights travelled; None likewise, or if they are not intact.
         wall_s: seconds of training and evaluation, over all sessions.
     """
 
@@ -83,8 +84,6 @@ def start_run(
     settings: Settings,
     place: Place,
     callbacks: Sequence[Callback] = (),
-    *,
-    folder_name: str | None = None,
 ) -> RunResult:
     """Trains a new run in a folder of its own under `place.runs_folder`.
 
@@ -93,9 +92,9 @@ def start_run(
         Interrupted: the user stopped it.
     """
     trainer = Trainer(settings, place)
-    folder = new_run_folder(place.runs_folder, folder_name or run_name(settings), settings)
-    write_json(folder.path / "environment.json", environment(trainer.device))
-    return _run(trainer, folder, place, callbacks)
+    folder = new_run_folder(place.runs_folder, run_name(settings), settings, trainer.device)
+    with _alone_in(folder):
+        return _run(trainer, folder, place, callbacks)
 
 
 def resume_run(
@@ -105,13 +104,17 @@ def resume_run(
 
     Raises:
         CheckpointError: no run folder, or no readable checkpoint of it.
+        RunIsBusy: another process trains it.
+        Interrupted: the user stopped it.
     """
     folder = RunFolder(path)
     trainer = Trainer(folder.settings(), place)
-    if checkpoint is not None or folder.numbered_checkpoints():
-        load_into(trainer, checkpoint or folder.last_checkpoint())
-    Recorder(folder).drop_after(trainer.position.epoch)
-    return _run(trainer, folder, place, callbacks)
+    with _alone_in(folder):
+        if checkpoint is not None or folder.numbered_checkpoints():
+            load_into(trainer, checkpoint or folder.last_checkpoint())
+        forget_after(folder, trainer.position)
+        note_resumed(folder, trainer.device)
+        return _run(trainer, folder, place, callbacks)
 
 
 def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
@@ -126,25 +129,27 @@ def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     return trainer
 
 
-def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel] | None:
+def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | None:
     """The invariant and the travel of a run's arranged weights, against its initial values.
 
     The initial values are drawn anew from the record of how the model was born, so that this shows
-    more than that the permuter agrees with itself. None if the method permutes nothing.
+    more than that the permuter agrees with itself. None if the method permutes nothing; no travel
+    where the weights are not those of the beginning.
     """
     if not isinstance(trainer.attached, Permuter):
         return None
     views = {tensor.name: tensor.view for tensor in trainer.attached.tensors}
     initial = recorded_initial_weights(trainer.model)
     weights = trainer.shown_weights()
-    return verify_weights(weights, initial, views), travel_between(initial, weights, views)
+    verification = verify_weights(weights, initial, views)
+    return verification, travel_between(initial, weights, views) if verification else None
 
 
 def _run(
     trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
 ) -> RunResult:
     checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
-    with _alone_in(folder), _stop_on_interrupt() as stop_requested:
+    with _stop_on_interrupt() as stop_requested:
         finished = trainer.run([Recorder(folder), checkpointer, *callbacks], stop_requested)
     if not finished:
         saved = checkpointer.save(trainer)

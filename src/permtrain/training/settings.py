@@ -7,6 +7,7 @@ imported, so that `--help` answers at once.
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -159,8 +160,8 @@ class OptimizerSettings:
     """... by these, one for each milestone."""
 
     def __post_init__(self) -> None:
-        _check("lr", self.lr, self.lr > 0, "above 0")
-        _check("l2", self.l2, self.l2 >= 0, "0 or more")
+        _check("lr", self.lr, 0 < self.lr < math.inf, "above 0")
+        _check("l2", self.l2, 0 <= self.l2 < math.inf, "0 or more")
         _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, up to 1")
         _check("lr_decay_epochs", self.lr_decay_epochs, self.lr_decay_epochs >= 1, "1 or more")
         ascending = list(self.lr_milestones) == sorted(set(self.lr_milestones))
@@ -174,7 +175,7 @@ class OptimizerSettings:
             "lr_factors",
             self.lr_factors,
             len(self.lr_factors) == len(self.lr_milestones)
-            and all(factor > 0 for factor in self.lr_factors),
+            and all(0 < factor < math.inf for factor in self.lr_factors),
             f"one above 0 for each of the {len(self.lr_milestones)} milestones",
         )
 
@@ -206,6 +207,7 @@ class Settings:
         _check("epochs", self.epochs, self.epochs >= 1, "1 or more")
         _check("batch_size", self.batch_size, self.batch_size >= 1, "1 or more")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2**63 - 1")
+        _check("autocast", self.autocast, self.autocast in ("off", "bfloat16"), "off, bfloat16")
         # Kept biases are not drawn by us, so that nobody could tell their initial values later.
         keeps = self.initial.biases == "keep" and self.permutation.permute_biases
         _check("biases", self.initial.biases, not keeps, "rule or zero, with permute_biases")
@@ -255,7 +257,9 @@ def from_dict(plain: dict[str, Any]) -> Settings:
     return settings
 
 
-def _build(cls: type, plain: dict[str, Any], where: str) -> Any:
+def _build(cls: type, plain: Any, where: str) -> Any:
+    if not isinstance(plain, dict):
+        raise SettingError(f"{where} is {plain!r}; allowed: an object with settings")
     fields = {each.name: each for each in dataclasses.fields(cls)}
     if unknown := sorted(set(plain) - set(fields)):
         raise SettingError(f"{where} has unknown {unknown[0]!r}; allowed: {', '.join(fields)}")
@@ -266,7 +270,10 @@ def _build(cls: type, plain: dict[str, Any], where: str) -> Any:
             values[name] = _build(kind, value, f"{where}.{name}")
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)
+    try:
+        return cls(**values)
+    except TypeError as error:  # a text where a number is compared
+        raise SettingError(f"{where} has a value of another type ({error})") from None
 
 
 def changed_from_default(settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from permtrain.data.augment import augment, augmentation_generator
@@ -34,11 +34,13 @@ class Position:
         epoch: epochs completed.
         batch: batches done of the epoch after them.
         step: optimizer steps in all.
+        wall_s: seconds spent on the batches done of that epoch.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    wall_s: float = 0.0
 
 
 Metrics = dict[str, Any]
@@ -92,6 +94,8 @@ class Trainer:
         )
         self.model.to(self.device)
         self._to_device()
+        self._check_logits(data.num_classes)
+        self._check_last_batch()
         self.optimizer = inner_optimizer(settings.optimizer, self.model)
         self.attached = attach(settings.permutation, self.optimizer, self.model)
         self.position = Position()
@@ -105,16 +109,18 @@ class Trainer:
     ) -> bool:
         """Trains to the last epoch; False if it was asked to stop before."""
         while self.position.epoch < self.settings.epochs:
-            begun = time.perf_counter()
             if not self._run_epoch(callbacks, stop_requested):
                 return False
+            begun = time.perf_counter()
             train_loss = float(self._loss_sum) / self._images_seen
             self._loss_sum.zero_()
             self._images_seen = 0
             self.position.epoch += 1
             self.position.batch = 0
             metrics = self._metrics(train_loss)
-            metrics["wall_s"] = round(time.perf_counter() - begun, 3)
+            wall_s = self.position.wall_s + time.perf_counter() - begun
+            metrics["wall_s"] = round(wall_s, 3)
+            self.position.wall_s = 0.0
             for callback in callbacks:
                 callback.after_epoch(self, metrics)
         return True
@@ -128,14 +134,16 @@ class Trainer:
         with self.attached.arranged() if self.attached is not None else nullcontext():
             model = self.model
             if self.settings.reestimate_batch_norm:
-                model = with_measured_batch_norm(model, self.train_split, self.scale)
+                model = with_measured_batch_norm(
+                    model, self.train_split, self.scale, bfloat16=self._bfloat16
+                )
             return evaluate(model, split, self.scale, bfloat16=self._bfloat16)
 
     def shown_weights(self) -> dict[str, Tensor]:
         """A copy of the model's state for use: arranged weights, on the CPU."""
         with self.attached.arranged() if self.attached is not None else nullcontext():
             return {
-                name: value.detach().cpu().clone()
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.model.state_dict().items()
             }
 
@@ -187,9 +195,11 @@ class Trainer:
         while position.batch < len(batches):
             if stop_requested():
                 return False
+            begun = time.perf_counter()
             self._step(batches[position.batch])
             position.batch += 1
             position.step += 1
+            position.wall_s += time.perf_counter() - begun
             for callback in callbacks:
                 callback.after_step(self)
         return True
@@ -225,6 +235,28 @@ class Trainer:
                 metrics[f"{name}_loss"] = score.loss
                 metrics[f"{name}_accuracy"] = score.accuracy
         return metrics
+
+    @torch.no_grad()
+    def _check_logits(self, num_classes: int) -> None:
+        """Refuses a network of the user's own that is made for another number of classes."""
+        logits = self.model.eval()(self.scale(self.test_split.images[:1]))
+        shape = tuple(getattr(logits, "shape", ()))
+        if shape != (1, num_classes):
+            raise SettingError(
+                f"model {self.settings.model!r} gives outputs of shape {shape} for one image; "
+                f"allowed: {(1, num_classes)}, one for each class"
+            )
+
+    def _check_last_batch(self) -> None:
+        """Refuses a last batch of one image where batch norm would have one value to normalise."""
+        size, num_images = self.settings.batch_size, len(self.train_split)
+        if num_images % size == 1 and any(
+            isinstance(module, nn.BatchNorm1d) for module in self.model.modules()
+        ):
+            raise SettingError(
+                f"batch_size is {size}, which leaves a last batch of one of {num_images} images; "
+                "allowed with batch norm on vectors: any size that does not"
+            )
 
     def _to_device(self) -> None:
         self.train_split = self.train_split.to(self.device)

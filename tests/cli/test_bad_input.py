@@ -1,0 +1,195 @@
+"""A user's mistakes: one line, exit code not 0, nothing half written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from permtrain.cli.main import main
+from permtrain.training.record import RunFolder
+from permtrain.training.run import Interrupted, start_run
+from permtrain.training.settings import Place
+from run_problem import InterruptAt, place_in, tiny
+
+PLACE = ["--threads", "1", "--device", "cpu"]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
+    """What is said of a command that is refused: exactly one line."""
+    capsys.readouterr()
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert said.err.endswith("\n")
+    assert said.err.count("\n") == 1
+    assert "proof" not in said.out
+    return said.err.removeprefix("error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--model lenet", "no network is called 'lenet'; did you mean 'lenet5'? there are logis"),
+        ("--model nothing_here:build", "network 'nothing_here:build': cannot import 'nothing_her"),
+        ("--model json:nothing", "network 'json:nothing': module 'json' has no 'nothing'"),
+        ("--model lenet5", "lenet5: image_shape is (1, 8, 8), height and width must be at least"),
+        ("--data mnits", "there is no data set named 'mnits' (did you mean mnist?); known: digits"),
+        ("--data ./nothing", "there is no folder nothing; expected one with train.parquet and"),
+        ("--data empty/", "empty is empty; expected train.parquet and test.parquet, or"),
+        ("--data mnist --data-folder empty", "mnist: the data folder empty is empty; expected"),
+        ("--rule he", "rule is 'he'; allowed: kaiming_uniform, kaiming_normal, "),
+        ("--inner Adamm", "inner is 'Adamm'; allowed: ASGD, Adadelta, "),
+        ("--inner-options momentm .9", "inner_options has 'momentm'; allowed with Adam: betas, "),
+        ("--sync-period 0", "sync_period is 0; allowed: a whole number of steps from 1"),
+        ("--sync-period -3", "sync_period is -3; allowed: a whole number of steps from 1"),
+        ("--method plain --sync-period 3", "sync_period is 3; allowed: nothing with method plain"),
+        ("--granularity kernel", "output.weight: granularity is 'kernel', but a kernel of a tenso"),
+        ("--epochs 0", "epochs is 0; allowed: 1 or more"),
+        ("--batch-size 0", "batch_size is 0; allowed: 1 or more"),
+        ("--lr 0", "lr is 0.0; allowed: above 0"),
+        ("--sparsity 1", "sparsity is 1.0; allowed: 0 to 1, without 1"),
+        ("--rule constant", "value is None; allowed: a finite number, with rule 'constant'"),
+        ("--first-layer-sparsity-cap 2", "first_layer_sparsity_cap is 2.0; allowed: 0 to 1"),
+        ("--validation-fraction 1", "validation_fraction is 1.0; allowed: 0 to 1, without 1"),
+        ("--rotation-degrees 200", "rotation_degrees is 200.0; allowed: 0 to 180"),
+        ("--keep-checkpoints 0", "keep_checkpoints is 0; allowed: 1 or more"),
+        ("--device gpu", "device is 'gpu'; allowed here: auto, cpu"),
+    ],
+)
+def test_settings_are_refused_before_any_folder_is_made(
+    flags: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert refusal(capsys, ["train", *flags.split()]).startswith(message)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--epoks 3", "--method lapern", "--epochs many", "--granularity neurn", "--autocast bf16"],
+)
+@pytest.mark.parametrize("command", ["train"])
+def test_misspelt_flags(command: str, flags: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main([command, *flags.split()])
+    assert done.value.code == 2
+    said = capsys.readouterr()
+    assert flags.split()[0] in said.err
+    assert said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_flag_is_told_the_right_one(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--epoks", "3"])
+    assert "--epochs" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["trian"])
+    assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "verify"])
+def test_a_folder_that_is_no_run(command: str, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "none"
+    said = refusal(capsys, [command, str(folder), *PLACE])
+    assert said == f"{folder}: no run folder, settings.json is missing"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "settings.json: not readable as JSON ("),
+        ("[1]", "settings.json: holds a list; allowed: an object"),
+        ('{"epoks": 1}', "settings has unknown 'epoks'; allowed: data, "),
+        ('{"data": 1}', "settings.data is 1; allowed: an object with settings"),
+        ('{"epochs": "1"}', "settings has a value of another type"),
+    ],
+)
+def test_settings_of_a_run_that_were_edited(text: str, message: str, tmp_path, capsys) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    for command in ("resume", "evaluate", "verify"):
+        assert message in refusal(capsys, [command, str(tmp_path), *PLACE])
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    with pytest.raises(Interrupted):
+        start_run(tiny(), place_in(tmp_path), [InterruptAt(7)])
+    (folder,) = tmp_path.iterdir()
+    return folder
+
+
+def test_checkpoints_that_cannot_be_used(stopped: Path, tmp_path: Path, capsys) -> None:
+    other = start_run(tiny(seed=1, epochs=1), Place(tmp_path / "b", threads=1)).folder
+    foreign = RunFolder(other).last_checkpoint()
+    whole = RunFolder(stopped).last_checkpoint()
+    short, text = tmp_path / "short.pt", tmp_path / "text.pt"
+    short.write_bytes(whole.read_bytes()[:-1000])
+    text.write_text("no checkpoint")
+    before = {path: path.stat().st_mtime_ns for path in stopped.rglob("*")}
+    for file, message in (
+        (foreign, f"{foreign}: is of settings "),
+        (short, f"{short}: not a readable checkpoint ("),
+        (text, f"{text}: not a readable checkpoint ("),
+        (tmp_path / "none.pt", f"{tmp_path / 'none.pt'}: no such checkpoint"),
+    ):
+        for command in ("resume", "evaluate", "verify"):
+            said = refusal(capsys, [command, str(stopped), "--checkpoint", str(file), *PLACE])
+            assert said.startswith(message)
+    after = {path: path.stat().st_mtime_ns for path in stopped.rglob("*") if path.name != ".lock"}
+    assert after == {path: time for path, time in before.items() if path.name != ".lock"}
+
+
+def test_a_run_without_checkpoints(stopped: Path, capsys) -> None:
+    for path in (stopped / "checkpoints").iterdir():
+        path.unlink()
+    said = refusal(capsys, ["evaluate", str(stopped), *PLACE])
+    assert said == f"{stopped}: holds no checkpoint; start the run anew"
+    said = refusal(capsys, ["evaluate", str(stopped), "--checkpoint", "best", *PLACE])
+    assert said == f"{stopped / 'checkpoints' / 'best.pt'}: no such checkpoint"
+
+
+def test_a_runs_folder_that_cannot_be_made(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    flags = ["--epochs", "1", "--train-images", "20", *PLACE]
+    said = refusal(capsys, ["train", *flags, "--runs-folder", str(tmp_path / "file")])
+    assert str(tmp_path / "file") in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_images_that_are_cut_short(tmp_path: Path, capsys) -> None:
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "own" / split / name).mkdir(parents=True)
+            image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+            image.save(tmp_path / "own" / split / name / "0.png")
+    damaged = tmp_path / "own" / "train" / "b" / "0.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    flags = ["--data", str(tmp_path / "own"), "--runs-folder", str(tmp_path / "runs"), *PLACE]
+    assert str(damaged) in refusal(capsys, ["train", *flags])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_parquet_files_that_are_missing_or_cut_short(tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(b"PAR1 and no more")
+    flags = ["--data", "mnist", "--model", "lenet5", "--data-folder", str(tmp_path), *PLACE]
+    command = ["train", *flags, "--runs-folder", str(tmp_path / "runs")]
+    assert f"there is no file {folder / 'test.parquet'}" in refusal(capsys, command)
+    (folder / "test.parquet").write_bytes(b"PAR1 and no more")
+    assert str(folder / "train.parquet") in refusal(capsys, command)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_that_diverge_are_named_and_checkpoints_kept(tmp_path: Path, capsys) -> None:
+    flags = ["--lr", "1e30", "--epochs", "2", "--train-images", "50", "--sync-period", "3", *PLACE]
+    command = ["train", *flags, "--runs-folder", str(tmp_path)]
+    said = refusal(capsys, command)
+    assert said.endswith("weights hold NaN or infinity; allowed: finite values")
+    (folder,) = tmp_path.iterdir()
+    assert not RunFolder(folder).is_complete

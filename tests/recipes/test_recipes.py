@@ -1,0 +1,175 @@
+"""Recipes: what each arm is, and that it trains."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from permtrain.data.images import ImageData, Split
+from permtrain.errors import SettingError
+from permtrain.recipes.recipe import Arm
+from permtrain.recipes.registry import RECIPES, find_recipe
+from permtrain.recipes.results import summarize
+from permtrain.training import trainer as trainer_module
+from permtrain.training.settings import settings_hash
+from permtrain.training.trainer import Trainer
+from run_problem import place_in
+
+NUM_ARMS = {"index-layer": 9, "index-neuron": 9, "index-kernel": 9, "laperm-fc-mnist": 2}
+SEEDS = {"quick": [0], "paper": [0, 1, 2]}
+
+
+def arms_of(recipe_id: str, budget) -> list[Arm]:
+    return RECIPES[recipe_id].arms(budget)
+
+
+def test_the_ids_are_pinned() -> None:
+    assert {recipe_id: recipe.id for recipe_id, recipe in RECIPES.items()} == {
+        name: name for name in NUM_ARMS
+    }
+    assert all(recipe.description and recipe.cost for recipe in RECIPES.values())
+
+
+@pytest.mark.parametrize("budget", ["quick", "paper"])
+@pytest.mark.parametrize("recipe_id", NUM_ARMS)
+def test_arms_are_unique_and_all_groups_have_all_seeds(recipe_id: str, budget) -> None:
+    arms = arms_of(recipe_id, budget)
+    assert len(arms) == NUM_ARMS[recipe_id] * len(SEEDS[budget])
+    assert len({arm.name for arm in arms}) == len(arms)
+    assert len({settings_hash(arm.settings) for arm in arms}) == len(arms)
+    for group in {arm.group for arm in arms}:
+        mine = [arm for arm in arms if arm.group == group]
+        assert [arm.settings.seed for arm in mine] == SEEDS[budget]
+        assert len({arm.published for arm in mine}) == 1
+        assert all(replace(arm.settings, seed=0) == mine[0].settings for arm in mine)
+        assert mine[0].name == f"{group}, seed 0"
+
+
+@pytest.mark.parametrize("recipe_id", NUM_ARMS)
+def test_quick_keeps_all_groups(recipe_id: str) -> None:
+    quick, paper = (
+        list(dict.fromkeys(arm.group for arm in arms_of(recipe_id, budget)))
+        for budget in ("quick", "paper")
+    )
+    assert quick == paper
+
+
+@pytest.mark.parametrize(
+    ("recipe_id", "quick", "paper"),
+    [
+        ("index-layer", "638f39cc", "f20fd6ef"),
+        ("index-neuron", "d9444154", "b46202dd"),
+        ("index-kernel", "aefa24fc", "c3eeecc9"),
+        ("laperm-fc-mnist", "c9a9dba4", "4342febb"),
+    ],
+)
+def test_the_hash_of_the_first_arm_is_pinned(recipe_id: str, quick: str, paper: str) -> None:
+    hashes = [settings_hash(arms_of(recipe_id, b)[0].settings) for b in ("quick", "paper")]
+    assert hashes == [quick, paper]
+
+
+# shared/experiments.md, index optimizer, lenet5 on MNIST: N / U / sparse.
+PUBLISHED = {
+    ("layer", "laperm"): (99.49, 99.16, 96.56),
+    ("layer", "index"): (99.49, 99.34, 99.18),
+    ("neuron", "laperm"): (98.77, 98.96, 92.91),
+    ("neuron", "index"): (99.51, 99.26, 99.41),
+    ("kernel", "laperm"): (98.63, 95.16, 69.65),
+    ("kernel", "index"): (99.48, 99.27, 99.36),
+}
+
+
+@pytest.mark.parametrize(("granularity", "method"), PUBLISHED)
+def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: str) -> None:
+    found = {}
+    for arm in arms_of(f"index-{granularity}", "paper"):
+        settings = arm.settings
+        permutation = settings.permutation
+        if permutation.method == method:
+            assert (permutation.sync_period, permutation.granularity) == (1, granularity)
+            assert permutation.fallback == ("neuron" if granularity == "kernel" else None)
+            initial = settings.initial
+            found[initial.rule, initial.sparsity, initial.sparsity_by] = arm.published
+        elif not permutation.permutes:
+            assert arm.published is None
+            frozen_zeros = permutation.method == "plain-frozen-zeros"
+            assert frozen_zeros == (settings.initial.sparsity == 0.9)
+        assert (settings.model, settings.batch_size, settings.epochs) == ("lenet5", 128, 20)
+        assert (settings.data.data, settings.data.train_images) == ("mnist", None)
+        assert (settings.optimizer.inner, settings.optimizer.lr) == ("Adam", 1e-3)
+        assert settings.optimizer.lr_decay == 1 / 1.01
+    assert found == dict(
+        zip(
+            [
+                ("kaiming_normal", 0.0, "exact"),
+                ("kaiming_uniform", 0.0, "exact"),
+                ("kaiming_normal", 0.9, "magnitude"),
+            ],
+            PUBLISHED[granularity, method],
+            strict=True,
+        )
+    )
+
+
+def test_laperm_on_the_fully_connected_net() -> None:
+    arms = arms_of("laperm-fc-mnist", "paper")
+    methods = [(a.settings.permutation.method, a.settings.permutation.sync_period) for a in arms]
+    assert methods == [("laperm", 20)] * 3 + [("plain", None)] * 3
+    assert {(a.settings.model, a.settings.batch_size, a.published) for a in arms} == {
+        ("fc500-300", 64, None)
+    }
+
+
+@pytest.mark.parametrize("budget", ["quick", "paper"])
+@pytest.mark.parametrize("recipe_id", NUM_ARMS)
+def test_every_first_arm_trains_two_steps(
+    recipe_id: str, budget, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def split(num: int) -> Split:
+        images = torch.randint(0, 256, (num, 1, 28, 28), generator=generator)
+        return Split(images.to(torch.uint8), torch.arange(num) % 10)
+
+    def random_images(name: str, **_: object) -> ImageData:
+        assert name == "mnist"
+        return ImageData(name, split(200), split(20), tuple("0123456789"), "random")
+
+    monkeypatch.setattr(trainer_module, "load_images", random_images)
+    trainer = Trainer(arms_of(recipe_id, budget)[0].settings, place_in(tmp_path))
+    before = trainer.shown_weights()
+    assert not trainer.run(stop_requested=lambda: trainer.position.step == 2)
+    assert trainer.position.step == 2
+    after = trainer.shown_weights()
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+
+
+def test_an_unknown_recipe_is_refused_with_the_list() -> None:
+    assert find_recipe("index-layer") is RECIPES["index-layer"]
+    with pytest.raises(SettingError) as refused:
+        find_recipe("index-layr")
+    assert str(refused.value) == (
+        "recipe is 'index-layr'; allowed: index-layer, index-neuron, index-kernel, laperm-fc-mnist"
+    )
+
+
+def test_summaries_are_means_over_seeds_in_the_order_of_the_arms() -> None:
+    def row(arm: str, test: float, best: float, wall: float, published: float | None) -> dict:
+        return {
+            "arm": arm,
+            "test_percent": test,
+            "best_test_percent": best,
+            "wall_s": wall,
+            "published_percent": published,
+        }
+
+    rows = [
+        row("b", 98.0, 99.0, 10.0, 99.5),
+        row("a", 50.0, 60.0, 1.0, None),
+        row("b", 96.0, 98.0, 20.0, 99.5),
+    ]
+    b, a = summarize(rows)
+    assert (b.group, b.num_seeds, b.published) == ("b", 2, 99.5)
+    assert (b.last_epoch, b.best_epoch, b.wall_s) == (97.0, 98.5, 15.0)
+    assert b.spread == pytest.approx(2**0.5)
+    assert (a.group, a.spread, a.last_epoch, a.published) == ("a", None, 50.0, None)

@@ -1,0 +1,85 @@
+"""Files are written whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from permtrain.files import written_whole
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_new_file_and_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    with written_whole(path) as file:
+        file.write(b"1")
+        assert not path.exists()
+    assert path.read_bytes() == b"1"
+    assert os.listdir(path.parent) == ["b.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are posix's")
+def test_the_mode_is_what_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with written_whole(tmp_path / "a"):
+            pass
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with written_whole(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "chmod"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, failing, full_disk)
+    message = r"No space left on device: '.*/a'"
+    with pytest.raises(OSError, match=message) as raised, written_whole(path) as file:
+        file.write(b"new")
+    assert raised.value.errno == errno.ENOSPC
+    assert os.listdir(tmp_path) == ["a"]
+    assert path.read_bytes() == b"old"
+
+
+def test_any_other_failure_leaves_the_old_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), written_whole(path) as file:  # noqa: PT012
+        file.write(b"ne")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["a"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_disk_that_is_full_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes that really fail: the file beside is opened on /dev/full."""
+    opened = os.fdopen
+
+    def on_full_disk(descriptor: int, *more: object) -> object:
+        os.close(descriptor)
+        return opened(os.open("/dev/full", os.O_WRONLY), *more)
+
+    monkeypatch.setattr(os, "fdopen", on_full_disk)
+    full = pytest.raises(OSError, match="No space left on device")
+    with full, written_whole(tmp_path / "a") as file:
+        file.write(b"x" * 100_000)
+    assert os.listdir(tmp_path) == []
