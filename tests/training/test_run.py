@@ -22,6 +22,8 @@ from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
     PermutationSettings,
+    Place,
+    Settings,
     run_name,
     to_dict,
 )
