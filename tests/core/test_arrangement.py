@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
-from permtrain.core.arrangement import arrange, arrange_vectors, straight_through
+from permtrain.core.arrangement import (
+    arrange,
+    arrange_vectors,
+    arrange_vectors_by_sorting,
+    straight_through,
+)
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import ranking
 from permtrain.core.vectors import Layout, VectorView
@@ -227,3 +232,13 @@ def test_scores_under_other_strides_and_axes_get_the_gradient_at_their_positions
     assert out.tolist() == [[1.0, 2.0], [3.0, 1.0], [2.0, 3.0]]
     (grad,) = torch.autograd.grad(out, scores, torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     assert grad.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+
+
+@given(data=st.data())
+def test_the_compiled_kernel_and_sorting_arrange_alike(data: st.DataObject) -> None:
+    num_vectors, length = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 200))
+    few = data.draw(st.sampled_from([3, 1000]))  # many ties, or hardly any
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
+    like = torch.randint(-few, few, (num_vectors, length), generator=generator) / 7
+    profile = torch.randn(num_vectors, length, generator=generator).sort(dim=1).values
+    assert exact(arrange_vectors(profile, like)) == exact(arrange_vectors_by_sorting(profile, like))

@@ -5,13 +5,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from permtrain.core.ranking import sorting_order
+from permtrain.core.ranking import NOT_FINITE, sorting_order
 from permtrain.core.vectors import Granularity, VectorView, as_view
-from permtrain.errors import ProfileError
+from permtrain.errors import NonFiniteError, ProfileError
 
 
 def arrange_vectors(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
     """`arrange` on rows: `profile_VL` is (V, L) or (1, L), ascending; `like_VL` is (V, L).
+
+    The one place that chooses how: the compiled kernel where it can, else tensor operations, with
+    the same result, bit for bit.
+    """
+    needs_gradient = torch.is_grad_enabled() and profile_VL.requires_grad
+    if not needs_gradient and not torch.compiler.is_compiling():
+        from permtrain.core import cpu_kernel  # importing numba takes half a second
+
+        if cpu_kernel.supports(profile_VL, like_VL):
+            out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype)
+            if cpu_kernel.arrange_on_cpu(profile_VL, like_VL, out_VL) is not None:
+                raise NonFiniteError(NOT_FINITE)
+            return out_VL
+    return arrange_vectors_by_sorting(profile_VL, like_VL)
+
+
+def arrange_vectors_by_sorting(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
+    """`arrange_vectors` in tensor operations: on any device, and what the kernel is tested against.
 
     The value at place r of the order goes to the position that holds place r: one sort, one
     scatter. Indexing the profile by ranks gives the same and costs a second sort.

@@ -6,6 +6,8 @@ from torch import Tensor
 from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import NonFiniteError
 
+NOT_FINITE = "weights hold NaN or infinity; allowed: finite values"
+
 
 def sorting_order(w_VL: Tensor) -> Tensor:
     """Positions of each vector's weights in ascending order, (V, L) int64: `argsort`, stable.
@@ -22,7 +24,7 @@ def sorting_order(w_VL: Tensor) -> Tensor:
     key_VL = w_VL if w_VL.device.type == "cpu" else w_VL + 0.0
     sorted_VL, order_VL = torch.sort(key_VL.detach(), dim=1, stable=True)
     if order_VL.numel() and not torch.isfinite(sorted_VL[:, [0, -1]]).all():
-        raise NonFiniteError("weights hold NaN or infinity; allowed: finite values")
+        raise NonFiniteError(NOT_FINITE)
     return order_VL
 
 
