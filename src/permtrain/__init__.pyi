@@ -7,6 +7,7 @@ from .core.vectors import VectorView
 from .initial.initialize import initialize_
 from .optim.index import IndexOptimizer
 from .optim.laperm import LaPerm
+from .optim.sgperm import SGPerm
 from .verification import Verification, verify
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "IndexOptimizer",
     "LaPerm",
     "Permutation",
+    "SGPerm",
     "VectorView",
     "Verification",
     "arrange",

@@ -1,0 +1,445 @@
+"""SGPerm: permutations found from gradients, one at every step.
+
+Source: Qiu and Suda, "Permute to Train", 2022, sections 2 and 5.1, Algorithm 1.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from permtrain.core.plan import (
+    GranularityRule,
+    NamedTensor,
+    check_rule,
+    named_tensors,
+    unnamed_tensor,
+    view_by_rule,
+)
+from permtrain.core.ranking import sorting_order
+from permtrain.core.vectors import VectorView
+from permtrain.errors import CheckpointError, GranularityError, NonFiniteError, SettingError
+from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
+from permtrain.graph.search import ORDERS, SEARCHES, lay_out_, permute_ranks_
+
+Biases: TypeAlias = Literal["row", "apart", "inner"]
+InnerFactory: TypeAlias = Callable[[list[Tensor]], Optimizer]
+
+# The settings that a parameter group may hold of its own, and where they may lie.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "aggressiveness": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "aggressiveness_min": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "aggressiveness_decay": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "partition_ratio": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "partition_ratio_max": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "partition_ratio_growth": (lambda v: v >= 1, "1 or more"),
+    "momentum": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+    "dampening": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+}
+
+AUTHORS_CODE: dict[str, Any] = {
+    "search": "authors",
+    "biases": "apart",
+    "momentum": 0.9,
+    "dampening": 0.99,
+}
+"""What the authors' code does where the paper is silent: `SGPerm(..., **AUTHORS_CODE)`."""
+
+
+@dataclass
+class _Rows:
+    """A weight tensor as rows: its sorted values, and which slot holds each.
+
+    Attributes:
+        weight: the tensor and its name.
+        view: how it is cut.
+        bias: one more weight of each row, or None.
+        group: index of its parameter group.
+        first_row: its first row's number among all rows, for random words.
+        values: (V, L) sorted; rank_to_slot: (V, L) int32. None until the first step.
+    """
+
+    weight: NamedTensor
+    view: VectorView
+    bias: Tensor | None
+    group: int
+    first_row: int
+    values: Tensor | None = None
+    rank_to_slot: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        return self.view.vector_length + (self.bias is not None)
+
+    def gathered(self, of_weight: Tensor, of_bias: Tensor | None) -> Tensor:
+        """Rows of the weight, with the bias as the last column where it is in the row."""
+        rows_VL = self.view.to_vectors(of_weight)
+        if self.bias is None:
+            return rows_VL.contiguous()
+        assert of_bias is not None
+        return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
+
+    def begin(self) -> None:
+        """Takes the weights as they are for the initial ones."""
+        rows_VL = self.gathered(
+            self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
+        )
+        try:
+            order_VL = sorting_order(rows_VL)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{self.weight.name}: {error}") from None
+        self.values = rows_VL.gather(1, order_VL)
+        self.rank_to_slot = order_VL.to(torch.int32)
+
+    def write_back(self) -> None:
+        """Lays the values out into the parameter."""
+        assert self.values is not None
+        assert self.rank_to_slot is not None
+        rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
+        weights_VL = rows_VL if self.bias is None else rows_VL[:, :-1]
+        self.weight.parameter.copy_(self.view.to_tensor(weights_VL))
+        if self.bias is not None:
+            self.bias.copy_(rows_VL[:, -1])
+
+
+class SGPerm(Optimizer):
+    """Moves weights along cycles that gradients recommend; no value ever changes.
+
+    At step t, with r <- momentum r + (1 - dampening) g for every parameter (`recommendations`):
+
+    1. alpha_t <- max(beta_1 alpha_{t-1}, alpha_min), lambda_t <- min(beta_2 lambda_{t-1},
+       lambda_max), both before their first use;
+    2. each weight vector is cut at random into floor(1 / lambda) subsets;
+    3. disjoint cycles of permitted moves are found in each (`permtrain.graph.search`);
+    4. the weights move along them.
+
+    Symbols: alpha_0, alpha_min, beta_1 are `aggressiveness`, `aggressiveness_min`,
+    `aggressiveness_decay`; lambda_0, lambda_max, beta_2 are `partition_ratio`,
+    `partition_ratio_max`, `partition_ratio_growth`. Defaults are section 5.1.2's.
+
+    Differs from the source: nothing it states; readings are in `permute_ranks_`. `AUTHORS_CODE`
+    holds the settings of the authors' own code.
+
+    Args:
+        params: parameters or groups. Weights (two or more dimensions) are permuted; the others go
+            to `inner`, or stay as they are.
+        model: names parameters, tells their layouts, and which bias belongs to which weight.
+        granularity: as in `LaPerm`.
+        biases: `"row"`: one more weight of its neuron's vector (per neuron only); `"apart"`: each
+            layer's bias is a vector of its own; `"inner"`: left to the inner optimizer. The first
+            two need `model`.
+        search: a name in `permtrain.graph.search.SEARCHES`.
+        order: in which order moves are tried: `"nearest"`, `"farthest"`, `"random"`.
+        inner: makes the optimizer of what is not permuted, from a list of parameters; it steps with
+            this one. Left out, those parameters do not change.
+        seed: of the random partitions, 0 to 2^63 - 1.
+
+    Param groups: all of alpha's, lambda's and the momentum's settings, `search`, `order`,
+        `granularity`. There is no learning rate: a schedule attached to this optimizer finds `lr`,
+        which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
+    State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
+        map per weight vector, which are saved apart (torch casts what is in `state`).
+    Randomness: partitions, from (seed, step, row), whatever the number of threads.
+    Cost: no sort after the first step; `benchmarks/cycle_search.py`.
+    Raises:
+        SettingError, GranularityError: a setting outside its range, nothing to permute, a tensor
+            without vectors.
+        NonFiniteError: at a step, a gradient with NaN or infinity, naming the parameter; nothing
+            has moved then.
+
+    Example:
+        >>> import permtrain
+        >>> model = nn.Linear(64, 4)
+        >>> before = {name: w.clone() for name, w in model.state_dict().items()}
+        >>> optimizer = SGPerm(model.parameters(), model=model, search="bracket")
+        >>> for _ in range(3):
+        ...     optimizer.zero_grad()
+        ...     model(torch.ones(1, 64)).square().sum().backward()
+        ...     _ = optimizer.step()
+        >>> bool(permtrain.verify(model, before))
+        True
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        model: nn.Module | None = None,
+        granularity: GranularityRule = "neuron",
+        biases: Biases = "inner",
+        search: str = "start",
+        order: str = "nearest",
+        aggressiveness: float = 0.07,
+        aggressiveness_min: float = 0.005,
+        aggressiveness_decay: float = 0.985,
+        partition_ratio: float = 0.05,
+        partition_ratio_max: float = 0.1,
+        partition_ratio_growth: float = 1 / 0.995,
+        momentum: float = 0.9,
+        dampening: float = 0.0,
+        inner: InnerFactory | None = None,
+        seed: int = 0,
+    ) -> None:
+        if biases not in ("row", "apart", "inner"):
+            raise SettingError(f"biases is {biases!r}; allowed: row, apart, inner")
+        if biases != "inner" and model is None:
+            raise SettingError(f"biases is {biases!r}; allowed without model: inner")
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise SettingError(f"seed is {seed!r}; allowed: 0 to 2^63 - 1")
+        defaults = {
+            "lr": 1.0,
+            "granularity": granularity,
+            "search": search,
+            "order": order,
+            "aggressiveness": aggressiveness,
+            "aggressiveness_min": aggressiveness_min,
+            "aggressiveness_decay": aggressiveness_decay,
+            "partition_ratio": partition_ratio,
+            "partition_ratio_max": partition_ratio_max,
+            "partition_ratio_growth": partition_ratio_growth,
+            "momentum": momentum,
+            "dampening": dampening,
+        }
+        self.biases = biases
+        self.seed = seed
+        self.num_steps = 0
+        self._known = named_tensors(model) if model is not None else []
+        self._rows: list[_Rows] = []
+        self._left_alone: list[Tensor] = []
+        self._make_inner = inner
+        self.inner: Optimizer | None = None
+        super().__init__(params, defaults)
+        if not self._rows:
+            raise SettingError(
+                "granularity leaves every parameter of the optimizer alone; nothing to permute"
+            )
+        if inner is not None and self._left_alone:
+            self.inner = inner(self._left_alone)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds parameters; their values at the next step are their initial values."""
+        super().add_param_group(param_group)
+        index = len(self.param_groups) - 1
+        group = self.param_groups[index]
+        _check_group(group)
+        left_alone = self._adopt(group, index)
+        self._left_alone += left_alone
+        if self.inner is not None and left_alone:
+            self.inner.add_param_group({"params": left_alone})
+
+    @property
+    def views(self) -> dict[str, VectorView]:
+        """How each permuted weight is cut, by name."""
+        return {rows.weight.name: rows.view for rows in self._rows}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Finds a permutation and carries it out.
+
+        Parameters without a gradient stay as they are.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = [rows for rows in self._rows if rows.weight.parameter.grad is not None]
+        for rows in moving:  # before anything moves
+            self._check_gradient(rows)
+        self.num_steps += 1
+        for group in self.param_groups:
+            _advance(group)
+        for rows in moving:
+            self._permute(rows)
+        if self.inner is not None:
+            self.inner.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clears the gradients of all parameters, the inner optimizer's too."""
+        super().zero_grad(set_to_none)
+        if self.inner is not None:
+            self.inner.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's, with what has to keep its dtype beside it."""
+        return super().state_dict() | {
+            "permutation": {
+                "version": 1,
+                "num_steps": self.num_steps,
+                "seed": self.seed,
+                "rows": {
+                    rows.weight.name: {"values": rows.values, "rank_to_slot": rows.rank_to_slot}
+                    for rows in self._rows
+                },
+                "inner": None if self.inner is None else self.inner.state_dict(),
+            }
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on from a saved state; load the model's weights too.
+
+        Raises:
+            CheckpointError: it is not of an SGPerm over the same tensors.
+        """
+        saved = state_dict.get("permutation")
+        if saved is None or saved.get("version") != 1:
+            raise CheckpointError("optimizer state holds no permutation, version 1, of an SGPerm")
+        names = {rows.weight.name for rows in self._rows}
+        if set(saved["rows"]) != names:
+            raise CheckpointError(
+                f"optimizer state holds rows of {sorted(saved['rows'])}; allowed: {sorted(names)}"
+            )
+        for rows in self._rows:
+            slots = saved["rows"][rows.weight.name]["rank_to_slot"]
+            shape = (rows.view.num_vectors, rows.length)
+            if slots is not None and tuple(slots.shape) != shape:
+                raise CheckpointError(
+                    f"{rows.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
+                    f"allowed: {shape}"
+                )
+        super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
+        for rows in self._rows:
+            own = saved["rows"][rows.weight.name]
+            device = rows.weight.parameter.device
+            rows.values, rows.rank_to_slot = (
+                None if own[key] is None else own[key].detach().to(device, copy=True)
+                for key in ("values", "rank_to_slot")
+            )
+        self.num_steps = saved["num_steps"]
+        self.seed = saved["seed"]
+        if self.inner is not None:
+            self.inner.load_state_dict(saved["inner"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("biases", "seed", "num_steps", "_known", "_rows", "_left_alone", "_make_inner")
+        return super().__getstate__() | {key: self.__dict__[key] for key in (*own, "inner")}
+
+    def _adopt(self, group: dict[str, Any], index: int) -> list[Tensor]:
+        """Makes rows of a group's weights; returns the parameters that are not permuted."""
+        by_id = {id(known.parameter): known for known in self._known}
+        names = group.get("param_names")
+        named = [
+            by_id.get(id(parameter))
+            or unnamed_tensor(names[i] if names else f"group {index}, parameter {i}", parameter)
+            for i, parameter in enumerate(group["params"])
+        ]
+        rule = group["granularity"]
+        check_rule(rule, [tensor.name for tensor in named])
+        in_rows: set[int] = set()
+        for tensor in named:
+            view = view_by_rule(tensor, rule, permute_biases=self.biases == "apart")
+            if view is None:
+                continue
+            if tensor.parameter.dtype not in (torch.float32, torch.float64):
+                raise GranularityError(
+                    f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: float32, float64"
+                )
+            bias = self._bias_in_row(tensor, view, named) if self.biases == "row" else None
+            last = self._rows[-1] if self._rows else None
+            first_row = last.first_row + last.view.num_vectors if last else 0
+            self._rows.append(_Rows(tensor, view, bias, index, first_row))
+            in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
+        return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]
+
+    def _bias_in_row(
+        self, weight: NamedTensor, view: VectorView, named: list[NamedTensor]
+    ) -> Tensor | None:
+        for tensor in named:
+            if tensor.bias_of is weight.parameter:
+                if view.granularity != "neuron" or tensor.parameter.numel() != view.num_vectors:
+                    raise GranularityError(
+                        f"{weight.name}: biases is 'row', and its granularity is "
+                        f"{view.granularity!r}; allowed: 'neuron', one bias for each"
+                    )
+                return tensor.parameter
+        return None
+
+    def _check_gradient(self, rows: _Rows) -> None:
+        gradients = [rows.weight.parameter.grad]
+        if rows.bias is not None:
+            gradients.append(rows.bias.grad)
+        for gradient in gradients:
+            if gradient is not None and not torch.isfinite(gradient).all():
+                raise NonFiniteError(
+                    f"{rows.weight.name}: the gradient holds NaN or infinity; allowed: finite"
+                )
+
+    def _permute(self, rows: _Rows) -> None:
+        group = self.param_groups[rows.group]
+        if rows.values is None:
+            rows.begin()
+        assert rows.values is not None
+        assert rows.rank_to_slot is not None
+        recommendations_VL = rows.gathered(
+            self._momentum(rows.weight.parameter, group),
+            None if rows.bias is None else self._momentum(rows.bias, group),
+        )
+        permute_ranks_(
+            rows.values,
+            rows.rank_to_slot,
+            recommendations_VL,
+            aggressiveness=group["current_aggressiveness"],
+            search=group["search"],
+            order=group["order"],
+            sizes=_sizes(group, rows.length),
+            seed=self.seed,
+            step=self.num_steps,
+            first_row=rows.first_row,
+        )
+        rows.write_back()
+
+    def _momentum(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+        """r of a parameter, advanced by its gradient: momentum r + (1 - dampening) g."""
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        buffer: Tensor = state["momentum"]
+        buffer.mul_(group["momentum"])
+        if parameter.grad is not None:
+            buffer.add_(parameter.grad, alpha=1 - group["dampening"])
+        return buffer
+
+
+def _sizes(group: dict[str, Any], length: int) -> Sizes:
+    subsets = authors_subsets if group["search"] == "authors" else equal_subsets
+    return subsets(length, group["current_partition_ratio"])
+
+
+def _advance(group: dict[str, Any]) -> None:
+    """alpha_t and lambda_t from those of the step before."""
+    alpha = group.get("current_aggressiveness", group["aggressiveness"])
+    ratio = group.get("current_partition_ratio", group["partition_ratio"])
+    group["current_aggressiveness"] = max(
+        group["aggressiveness_decay"] * alpha, group["aggressiveness_min"]
+    )
+    group["current_partition_ratio"] = min(
+        group["partition_ratio_growth"] * ratio, group["partition_ratio_max"]
+    )
+
+
+def _check_group(group: dict[str, Any]) -> None:
+    for name, (is_fine, allowed) in _RANGES.items():
+        value = group[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not is_fine(value):
+            raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
+    if group["aggressiveness_min"] > group["aggressiveness"]:
+        raise SettingError(
+            f"aggressiveness_min is {group['aggressiveness_min']}; allowed: at most "
+            f"aggressiveness, {group['aggressiveness']}"
+        )
+    if group["partition_ratio_max"] < group["partition_ratio"]:
+        raise SettingError(
+            f"partition_ratio_max is {group['partition_ratio_max']}; allowed: at least "
+            f"partition_ratio, {group['partition_ratio']}"
+        )
+    for name, registry in (("search", tuple(SEARCHES)), ("order", tuple(ORDERS))):
+        if group[name] not in registry:
+            raise SettingError(f"{name} is {group[name]!r}; allowed: {', '.join(registry)}")
+    if group["order"] not in SEARCHES[group["search"]].orders:
+        raise SettingError(
+            f"order is {group['order']!r}; allowed with search {group['search']!r}: "
+            f"{', '.join(SEARCHES[group['search']].orders)}"
+        )

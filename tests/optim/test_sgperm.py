@@ -1,0 +1,303 @@
+"""SGPerm as an optimizer: the contract, and its own settings. The search is in tests/graph."""
+
+import copy
+import pickle
+
+import numba
+import pytest
+import torch
+from torch import nn
+
+from permtrain import SGPerm, verify
+from permtrain.errors import (
+    CheckpointError,
+    GranularityError,
+    NonFiniteError,
+    SettingError,
+)
+from permtrain.graph.partition import equal_subsets
+from permtrain.graph.search import lay_out_, permute_ranks_
+from permtrain.optim.sgperm import AUTHORS_CODE
+from training_problem import assert_same, loss_of, small_net, train, weights_of
+
+SETTINGS = {
+    "start": {},
+    "any-farthest": {"search": "any", "order": "farthest"},
+    "bracket": {"search": "bracket"},
+    "pair": {"search": "pair"},
+    "authors": AUTHORS_CODE,
+    "biases in the row": {"biases": "row", "search": "bracket"},
+    "per layer": {"granularity": "layer", "search": "bracket"},
+}
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, lr=0.01)
+
+
+@pytest.fixture(params=SETTINGS)
+def settings(request):
+    return SETTINGS[request.param]
+
+
+def started(settings, seed=0):
+    model = small_net(seed)
+    bold = {"aggressiveness": 0.3, "aggressiveness_min": 0.1, "partition_ratio": 0.1}
+    optimizer = SGPerm(model.parameters(), model=model, inner=adam, **(bold | settings))
+    return model, optimizer
+
+
+def test_every_step_leaves_exactly_the_initial_values_and_moves_some(settings):
+    model, optimizer = started(settings)
+    initial = weights_of(model)
+    if settings.get("biases") == "row":  # the invariant is over weights and bias together
+        for step in range(10):
+            train(model, optimizer, range(step, step + 1))
+            for name in ("0", "4", "6"):
+                before, after = (
+                    torch.cat([w[f"{name}.weight"].flatten(1), w[f"{name}.bias"][:, None]], dim=1)
+                    for w in (initial, weights_of(model))
+                )
+                assert torch.equal(before.sort(dim=1).values, after.sort(dim=1).values)
+        return
+    rule = settings.get("granularity", "neuron")
+    biases = settings.get("biases") == "apart"
+    for step in range(10):
+        train(model, optimizer, range(step, step + 1))
+        assert verify(model, initial, rule, permute_biases=biases)
+    assert not torch.equal(model[4].weight, initial["4.weight"])
+
+
+def test_one_step_is_the_search_along_the_momentum():
+    model = small_net()
+    optimizer = SGPerm(model.parameters(), model=model, granularity={"4.weight": "neuron"}, seed=3)
+    weight = model[4].weight
+    momentum = torch.zeros_like(weight)
+    alpha, ratio = 0.07, 0.05
+    for step in range(1, 4):
+        optimizer.zero_grad()
+        loss_of(model, step).backward()
+        momentum = 0.9 * momentum + weight.grad
+        alpha, ratio = max(0.985 * alpha, 0.005), min(ratio / 0.995, 0.1)
+        values, order = weight.detach().sort(dim=1, stable=True)
+        slots = order.to(torch.int32)
+        sizes = equal_subsets(64, ratio)
+        permute_ranks_(
+            values, slots, momentum, aggressiveness=alpha, sizes=sizes, seed=3, step=step
+        )
+        expected = lay_out_(torch.empty(10, 64), values, slots)
+        optimizer.step()
+        assert torch.equal(weight, expected)
+
+
+def test_training_lowers_the_loss():
+    model, optimizer = started({"search": "bracket"})
+    before = loss_of(model, 0).item()
+    for _ in range(80):
+        train(model, optimizer, range(1))
+    assert loss_of(model, 0).item() < 0.6 * before
+
+
+def test_saved_and_loaded_into_new_objects_goes_on_identically(settings, tmp_path):
+    model, optimizer = started(settings)
+    train(model, optimizer, range(4))
+    torch.save([model.state_dict(), optimizer.state_dict()], tmp_path / "state.pt")
+    other, other_optimizer = started(settings, seed=7)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    other.load_state_dict(saved[0])
+    other_optimizer.load_state_dict(saved[1])
+    for step in range(4, 10):
+        train(model, optimizer, range(step, step + 1))
+        train(other, other_optimizer, range(step, step + 1))
+        assert_same(weights_of(model), weights_of(other))
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_goes_on_by_itself(settings, how):
+    model, optimizer = started(settings)
+    train(model, optimizer, range(3))
+    optimizer._make_inner = None  # a local function does not pickle
+    other, other_optimizer = how((model, optimizer))
+    train(model, optimizer, range(3, 7))
+    train(other, other_optimizer, range(3, 7))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_the_same_whatever_the_number_of_threads(settings):
+    results = []
+    for threads in (1, 2):
+        if threads > numba.config.NUMBA_NUM_THREADS:
+            pytest.skip("one processor")
+        numba.set_num_threads(threads)
+        model, optimizer = started(settings)
+        train(model, optimizer, range(5))
+        results.append(weights_of(model))
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert_same(*results)
+
+
+def test_another_seed_permutes_otherwise():
+    results = []
+    for seed in (0, 1):
+        model, optimizer = started({"search": "bracket", "seed": seed})
+        train(model, optimizer, range(3))
+        results.append(weights_of(model)["4.weight"])
+    assert not torch.equal(*results)
+
+
+def test_what_is_not_permuted_is_the_inner_optimizers():
+    model, optimizer = started({"search": "bracket"})
+    before = weights_of(model)
+    train(model, optimizer, range(2))
+    after = weights_of(model)
+    assert all(not torch.equal(before[name], after[name]) for name in ("0.bias", "1.weight"))
+    alone = small_net()
+    bare = SGPerm(alone.parameters(), search="bracket")
+    train(alone, bare, range(2))
+    assert bare.inner is None
+    assert torch.equal(alone[0].bias, before["0.bias"])
+
+
+def test_a_learning_rate_schedule_is_ignored():
+    model, optimizer = started({"search": "bracket"})
+    other, plain = started({"search": "bracket"})
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1)
+    train(model, optimizer, range(4), lambda step: schedule.step())
+    train(other, plain, range(4))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_aggressiveness_decays_to_its_floor_and_the_partition_grows_to_its_cap():
+    model = small_net()
+    optimizer = SGPerm(
+        model.parameters(),
+        aggressiveness=0.4,
+        aggressiveness_decay=0.5,
+        aggressiveness_min=0.15,
+        partition_ratio=0.1,
+        partition_ratio_growth=2,
+        partition_ratio_max=0.3,
+        search="bracket",
+    )
+    seen = []
+    group = optimizer.param_groups[0]
+    train(
+        model,
+        optimizer,
+        range(3),
+        lambda step: seen.append(
+            (group["current_aggressiveness"], group["current_partition_ratio"])
+        ),
+    )
+    assert seen == [(0.2, 0.2), (0.15, 0.3), (0.15, 0.3)]
+
+
+def test_frozen_parameters_missing_gradients_and_accumulation():
+    model, optimizer = started({"search": "bracket"})
+    model[4].weight.requires_grad_(False)
+    before = weights_of(model)
+    for step in range(4):
+        loss_of(model, step).backward()
+        if step % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert optimizer.num_steps == 2
+    assert torch.equal(model[4].weight, before["4.weight"])
+    assert not torch.equal(model[0].weight, before["0.weight"])
+
+
+def test_a_closure_is_evaluated_once_before_the_step():
+    model, optimizer = started({"search": "bracket"})
+    other, plain = started({"search": "bracket"})
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_of(model, 0)
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == loss_of(small_net(), 0).item()
+    train(other, plain, range(1))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_a_group_added_later_has_its_own_settings():
+    model = small_net()
+    optimizer = SGPerm(model[:6].parameters(), model=model, inner=adam, search="bracket")
+    train(model, optimizer, range(2))
+    optimizer.add_param_group(
+        {"params": list(model[6].parameters()), "granularity": "layer", "search": "pair"}
+    )
+    before = weights_of(model)
+    train(model, optimizer, range(2, 6))
+    assert optimizer.views["6.weight"].granularity == "layer"
+    assert verify(model, before, {"6.weight": "layer", "4.weight": "neuron"})
+
+
+def test_equal_layers_do_not_draw_equal_partitions():
+    model = nn.Sequential(nn.Linear(64, 4), nn.Linear(64, 4))
+    model[1].load_state_dict(model[0].state_dict())
+    optimizer = SGPerm(model.parameters(), model=model, search="bracket", aggressiveness=0.5)
+    gradient = torch.randn(4, 64)
+    for layer in model:
+        layer.weight.grad = gradient.clone()
+    optimizer.step()
+    assert not torch.equal(model[0].weight, model[1].weight)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_moves(bad):
+    model, optimizer = started({"search": "bracket"})
+    train(model, optimizer, range(2))
+    before = weights_of(model)
+    optimizer.zero_grad()
+    loss_of(model, 2).backward()
+    model[6].weight.grad[0, 0] = bad
+    with pytest.raises(NonFiniteError, match=r"6\.weight: the gradient holds NaN or infinity"):
+        optimizer.step()
+    after = weights_of(model)
+    assert all(torch.equal(before[n], after[n]) for n in before if not n.startswith("1."))
+    assert optimizer.num_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"aggressiveness": 0}, "aggressiveness is 0; allowed: above 0, at most 1"),
+        ({"aggressiveness": 1.5}, "aggressiveness is 1.5; allowed: above 0, at most 1"),
+        ({"aggressiveness_min": 0.5}, "aggressiveness_min is 0.5; allowed: at most"),
+        ({"partition_ratio": -0.1}, "partition_ratio is -0.1; allowed: above 0"),
+        ({"partition_ratio_max": 0.01}, "partition_ratio_max is 0.01; allowed: at least"),
+        ({"partition_ratio_growth": 0.9}, "partition_ratio_growth is 0.9; allowed: 1 or more"),
+        ({"momentum": 1.0}, "momentum is 1.0; allowed: 0 to 1, without 1"),
+        ({"search": "brackets"}, "search is 'brackets'; allowed: start, any, authors, bracket"),
+        ({"order": "near"}, "order is 'near'; allowed: nearest"),
+        ({"search": "pair", "order": "random"}, "order is 'random'; allowed with search 'pair'"),
+        ({"biases": "no"}, "biases is 'no'; allowed: row, apart, inner"),
+        ({"biases": "row", "model": None}, "biases is 'row'; allowed without model: inner"),
+        ({"seed": -1}, "seed is -1; allowed: 0 to"),
+        ({"granularity": {"*": None}}, "leaves every parameter of the optimizer alone"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(setting, message):
+    model = small_net()
+    with pytest.raises(SettingError, match=message):
+        SGPerm(model.parameters(), **({"model": model} | setting))
+
+
+def test_rows_of_one_weight_and_half_precision_are_refused_by_name():
+    with pytest.raises(GranularityError, match="group 0, parameter 0: granularity is 'neuron'"):
+        SGPerm(nn.Linear(1, 4).parameters())
+    model = small_net(dtype=torch.bfloat16)
+    with pytest.raises(GranularityError, match=r"0\.weight: dtype is torch\.bfloat16"):
+        SGPerm(model.parameters(), model=model)
+
+
+def test_a_state_of_another_optimizer_or_model_is_refused():
+    model, optimizer = started({"search": "bracket"})
+    with pytest.raises(CheckpointError, match="holds no permutation, version 1"):
+        optimizer.load_state_dict(torch.optim.SGD(model.parameters()).state_dict())
+    state = optimizer.state_dict()
+    del state["permutation"]["rows"]["4.weight"]
+    with pytest.raises(CheckpointError, match="optimizer state holds rows of"):
+        optimizer.load_state_dict(state)
