@@ -1,7 +1,7 @@
 # `make check` is what CI runs. PYTHON may name another interpreter with the package installed.
 PYTHON ?= .venv/bin/python
 
-.PHONY: check lint types test install bench clean
+.PHONY: check lint types test install bench tables clean
 
 check: install lint types test
 
@@ -17,6 +17,9 @@ types:
 
 test:
 	$(PYTHON) -m pytest -n 2
+
+tables:
+	$(PYTHON) docs/make_tables.py
 
 bench:
 	$(PYTHON) benchmarks/synchronize.py
