@@ -145,6 +145,16 @@ def test_laperm_that_is_never_due_is_the_inner_optimizer_bit_for_bit(inner):
     assert_same(weights_of(model), weights_of(plain))
 
 
+@pytest.mark.parametrize("inner", INNER)
+def test_index_that_is_never_due_is_the_inner_optimizer_bit_for_bit(inner):
+    model, plain = small_net(), small_net()
+    optimizer = INNER[inner](model.parameters())
+    IndexOptimizer(optimizer, sync_period=None)
+    train(model, optimizer, range(8))
+    train(plain, INNER[inner](plain.parameters()), range(8))
+    assert_same(weights_of(model), weights_of(plain))
+
+
 # --- saving, loading, copying --------------------------------------------------------------------
 
 
@@ -352,6 +362,30 @@ def test_a_weight_that_is_not_finite_is_refused_by_name(permuter_of, bad):
         permuter.synchronize()
 
 
+@pytest.mark.parametrize("permuter_class", [IndexOptimizer, LaPerm])
+def test_after_a_gradient_that_is_not_finite_nothing_is_half_done(permuter_class):
+    model = small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    permuter = permuter_class(optimizer, model=model, granularity="neuron", sync_period=1)
+    train(model, optimizer, range(3))
+    before = weights_of(model)
+    optimizer.zero_grad()
+    loss_of(model, 3).backward()
+    model[4].weight.grad[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"4\.weight: weights hold NaN or infinity"):
+        optimizer.step()
+    assert (permuter.num_steps, permuter.num_synchronizations) == (3, 3)
+    if permuter_class is LaPerm:
+        return  # its weights are the ones the optimizer spoilt
+    for tensor in permuter.tensors:  # the model still shows what it showed, and goes on from there
+        assert torch.equal(tensor.parameter, before[tensor.name])
+    with torch.no_grad():
+        model[4].bias.copy_(before["4.bias"])
+    optimizer.zero_grad()
+    train(model, optimizer, range(4, 6))
+    assert verify(model, permuter)
+
+
 def test_initial_weights_that_are_not_finite_are_refused_by_name(permuter_of):
     model, optimizer, _ = started(permuter_of)
     with torch.no_grad():
@@ -424,6 +458,86 @@ def test_a_group_added_later_is_permuted_from_the_values_it_came_with(permuter_o
     assert "6.weight" in {tensor.name for tensor in permuter.tensors}
     assert verify(model, permuter)
     assert verify(model, before, {"6.weight": permuter.tensors[-1].view.granularity})
+
+
+def test_a_state_with_a_later_group_loads_into_new_objects(permuter_of):
+    def new(seed):
+        model = small_net(seed)
+        optimizer = torch.optim.Adam(model[:6].parameters(), lr=0.01)
+        permuter = permuter_of(optimizer, model=model)
+        optimizer.add_param_group({"params": model[6].parameters()})
+        return model, optimizer, permuter
+
+    model, optimizer, permuter = new(0)
+    train(model, optimizer, range(5))
+    states = copy.deepcopy([part.state_dict() for part in (model, optimizer, permuter)])
+    other, other_optimizer, other_permuter = new(7)
+    for part, state in zip((other, other_optimizer, other_permuter), states, strict=True):
+        part.load_state_dict(state)
+    train(model, optimizer, range(5, 11))
+    train(other, other_optimizer, range(5, 11))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_a_layer_made_after_attaching_has_its_name_and_its_layout(permuter_of):
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    permuter = permuter_of(optimizer, model=model)
+    model.append(nn.ConvTranspose1d(6, 4, 3))
+    optimizer.add_param_group({"params": model[7].parameters(), "granularity": "neuron"})
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    view = permuter.tensors[-1].view
+    assert permuter.tensors[-1].name == "7.weight"
+    assert (view.num_vectors, view.vector_length) == (4, 18)
+
+
+def test_a_model_of_other_parameters_is_refused(permuter_of):
+    optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
+    with pytest.raises(SettingError, match="group 0, parameter 0 of the optimizer is no parameter"):
+        permuter_of(optimizer, model=small_net())
+
+
+def test_blocks_of_arranged_may_be_nested_but_not_looked_through(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(6))
+    training = weights_of(model)
+    with permuter.arranged(), permuter.arranged():
+        assert verify(model, permuter)
+        for look in (permuter.state_dict, permuter.synchronize, permuter.reset_profile):
+            with pytest.raises(ChangedWeightsError, match="leave the block first"):
+                look()
+        with pytest.raises(ChangedWeightsError, match="leave the block first"):
+            copy.deepcopy(permuter)
+        with pytest.raises(ChangedWeightsError, match="leave the block first"):
+            optimizer.step()
+    assert_same(weights_of(model), training)
+
+
+def test_weights_written_inside_arranged_are_an_error_and_training_goes_on():
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    permuter = LaPerm(optimizer, 4, model=model)
+    train(model, optimizer, range(6))
+    training = weights_of(model)
+    message = r"0\.weight: weights were changed inside"
+    with pytest.raises(ChangedWeightsError, match=message), permuter.arranged():
+        nn.init.ones_(model[0].weight)
+    assert_same(weights_of(model), training)
+    train(model, optimizer, range(6, 8))
+    assert verify(model, permuter)
+
+
+def test_a_sync_period_set_wrongly_later_is_refused_before_the_step(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(2))
+    before = weights_of(model)["4.weight"]
+    optimizer.param_groups[0]["sync_period"] = 0
+    with pytest.raises(SettingError, match="sync_period is 0"):
+        train(model, optimizer, range(2, 3))
+    assert torch.equal(model[4].weight, before)
+    assert permuter.num_steps == 2
 
 
 def test_groups_keep_their_own_settings(permuter_of):

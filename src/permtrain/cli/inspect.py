@@ -38,13 +38,15 @@ def verify(
 ) -> None:
     """Check that every weight vector of a run still holds exactly its initial values.
 
-    The initial values are drawn anew from the run's seed. Exit code 1 if any differs.
+    The initial values are drawn anew from the run's seed, and compared with the last checkpoint and
+    with weights.safetensors. Exit code 1 if any differs.
 
     Args:
         run: The run's folder.
         checkpoint: last, best, or a checkpoint file.
     """
-    from permtrain.training.run import load_run, verify_trainer
+    from permtrain.training.record import RunFolder
+    from permtrain.training.run import load_run, verify_trainer, verify_weights_file
 
     trainer = load_run(run, place, checkpoint)
     verified = verify_trainer(trainer)
@@ -54,5 +56,10 @@ def verify(
     verification, travel = verified
     if travel is None:
         raise ChangedWeightsError(str(verification))
+    file = RunFolder(run).weights_file
+    if checkpoint == "last" and file.is_file():  # the one that is used
+        in_file = verify_weights_file(trainer, file)
+        if not in_file:
+            raise ChangedWeightsError(f"{file}: {in_file}")
     print(verification)
     print(f"{travel.moved_fraction:.1%} of the weights stand elsewhere than at first")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from permtrain.errors import SettingError
+from permtrain.errors import NonFiniteError, SettingError
 from permtrain.training.settings import Place, run_name
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def run(
     from permtrain.recipes.results import row_of, summarize, write_csv
     from permtrain.training.record import RunFolder, RunIsBegun
     from permtrain.training.run import RunIsBusy, resume_run, start_run
+    from permtrain.training.trainer import Diverged
 
     chosen = find_recipe(recipe)
     arms = chosen.arms(budget)
@@ -78,6 +79,8 @@ def run(
                     start_run(arm.settings, place, [progress])
             except (RunIsBusy, RunIsBegun) as busy:  # the latter: begun since we looked
                 console.print(f"left out: {busy}", highlight=False, soft_wrap=True)
+            except (Diverged, NonFiniteError) as error:  # the other arms can do without
+                console.print(f"failed: {arm.name}: {error}", highlight=False, soft_wrap=True)
     complete = [(arm, folder_of(arm)) for arm in arms if folder_of(arm).is_complete]
     rows = [row_of(chosen, budget, arm, folder) for arm, folder in complete]
     if not rows:

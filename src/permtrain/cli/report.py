@@ -40,13 +40,13 @@ def show_result(
                 highlight=False,
                 soft_wrap=True,
             )
-    first = next(iter(results.values())).folder
+    verifiable = [result.folder for result in results.values() if result.intact is not None]
     for result in results.values():
         console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
     console.print(
-        f"next:   permtrain verify {first}\n"
-        "        permtrain list     (networks, data, methods, rules)\n"
-        "        permtrain recipes  (the papers' experiments)",
+        "next:   permtrain recipes  (the papers' experiments)\n"
+        "        permtrain list     (networks, data, methods, rules)"
+        + "".join(f"\n        permtrain verify {folder}" for folder in verifiable),
         highlight=False,
         soft_wrap=True,
     )

@@ -34,7 +34,8 @@ class IndexOptimizer(Permuter):
         optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
         granularity: which weights may exchange values. Default, as in the source: a whole layer.
         model, permute_biases: as in `LaPerm`.
-        sync_period: steps between new arrangements; 1 in the source. Closures need 1.
+        sync_period: steps between new arrangements; 1 in the source. Closures need 1. While it is
+            None ("not now") the model shows the latent weights: plain training.
 
     Param groups, initial values: as in `LaPerm`. Weight decay and the like act on latent weights.
     State: `profile` as in `LaPerm`, `latent` of the weights' shape and dtype.

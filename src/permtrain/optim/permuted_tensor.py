@@ -10,6 +10,7 @@ from torch import Tensor
 
 from permtrain.core.arrangement import arrange_vectors
 from permtrain.core.profile import profile_of
+from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError
 
@@ -81,16 +82,30 @@ class PermutedTensor:
             self.note_seen()
         elif self._follows_to_another_device():
             self.note_seen()
-        elif self.seen != (self.parameter._version, self.parameter.data_ptr()):
+        elif self.was_written:
             raise ChangedWeightsError(
                 f"{self.name}: weights were changed since the last step; if that was meant, call "
                 "reset_profile() to make them the initial weights, or load_state_dict() to go on "
                 "from a saved state"
             )
 
+    @property
+    def was_written(self) -> bool:
+        """Whether the parameter is no longer what we last saw or wrote."""
+        return self.seen != (self.parameter._version, self.parameter.data_ptr())
+
+    def check_finite(self) -> None:
+        """Refuses NaN and infinity in the parameter, by name."""
+        # A sum is finite unless an addend is not, or it overflows: a look at all decides then.
+        total = self.parameter.detach().sum()
+        if not torch.isfinite(total) and not torch.isfinite(self.parameter).all():
+            raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
+
     def _follows_to_another_device(self) -> bool:
         device = self.parameter.device
         if self.profile is None or self.profile.device == device:
+            return False
+        if self.profile.dtype != self.parameter.dtype:
             return False
         self.profile = self.profile.to(device)
         self.latent = None if self.latent is None else self.latent.to(device)

@@ -26,10 +26,11 @@ from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
     GranularityError,
+    NonFiniteError,
     SettingError,
 )
 from permtrain.optim.permuted_tensor import PermutedTensor, checksum
-from permtrain.optim.sync_period import SyncPeriod, check_sync_period, is_due, period_at
+from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
 
 class Permuter:
@@ -72,12 +73,14 @@ class Permuter:
         self.permute_biases = permute_biases
         self.num_steps = 0
         self.num_synchronizations = 0
-        self._known = named_tensors(model) if model is not None else []
+        self._model = model
         self._tensors: dict[int, PermutedTensor] = {}
         self._left_alone: dict[int, Tensor] = {}
         self._periods: dict[int, SyncPeriod] = {}
         self._inside_step = False
         self._inert_step = False
+        self._is_showing = False
+        self._step_periods: list[int | None] = []
         self._adopt_new_parameters(first_time=True)
         if not self._tensors:
             raise SettingError(
@@ -129,6 +132,9 @@ class Permuter:
             >>> with permuter.arranged():
             ...     out = model(torch.ones(1, 3))
         """
+        if self._is_showing:  # a block inside another one shows the same
+            yield
+            return
         self._settle()
         shown = [tensor for tensor in self.tensors if self._is_to_be_arranged(tensor)]
         training_weights = [tensor.parameter.detach().clone() for tensor in shown]
@@ -136,13 +142,22 @@ class Permuter:
             arranged = [tensor.arranged_like(tensor.scores) for tensor in shown]
             for tensor, values in zip(shown, arranged, strict=True):
                 tensor.parameter.copy_(values)
+                tensor.note_seen()
+        self._is_showing = True
         try:
             yield
         finally:
+            self._is_showing = False
+            written = [tensor.name for tensor in shown if tensor.was_written]
             with torch.no_grad():
                 for tensor, values in zip(shown, training_weights, strict=True):
                     tensor.parameter.copy_(values)
                     tensor.note_seen()
+        if written:
+            raise ChangedWeightsError(
+                f"{written[0]}: weights were changed inside arranged(), and the training weights "
+                "are put back; change weights outside of it"
+            )
 
     def reset_profile(self) -> None:
         """Makes the weights as they are now the initial weights: their values are the new profile.
@@ -150,6 +165,7 @@ class Permuter:
         Raises:
             NonFiniteError: weights hold NaN or infinity.
         """
+        self._refuse_inside_arranged()
         for tensor in self.tensors:
             tensor.take_profile(self.keep_latent)
 
@@ -197,8 +213,9 @@ class Permuter:
         Raises:
             CheckpointError: the state is of another method, model or granularity.
         """
-        self._check_state(state_dict)
+        self._refuse_inside_arranged()
         self._adopt_new_parameters()
+        self._check_state(state_dict)
         for tensor in self.tensors:
             saved = state_dict["tensors"][tensor.name]
             device = tensor.parameter.device
@@ -234,6 +251,7 @@ class Permuter:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self._refuse_inside_arranged()
         if self._inside_step:
             self._recover()
         self._inert_step = _only_creates_state(optimizer)
@@ -245,6 +263,9 @@ class Permuter:
                 tensor.take_profile(self.keep_latent)
             else:
                 tensor.check_unchanged()
+        self._step_periods = [
+            period_at(self._period(tensor), self.num_steps + 1) for tensor in self.tensors
+        ]
         replaced = self._with_closure_replaced(args, kwargs)
         self._inside_step = True
         for tensor in self.tensors:
@@ -261,10 +282,21 @@ class Permuter:
         # happens inside its kernel.
         found_inf = getattr(optimizer, "found_inf", None)
         applied = found_inf is None or not bool(torch.as_tensor(found_inf).any())
-        self.num_steps += applied
-        due = [applied and is_due(self._period(tensor), self.num_steps) for tensor in self.tensors]
-        for tensor, tensor_due in zip(self.tensors, due, strict=True):
-            self._leave(tensor, tensor_due)
+        if not applied:
+            self._recover()
+            return
+        step, periods = self.num_steps + 1, self._step_periods
+        due = [period is not None and step % period == 0 for period in periods]
+        try:
+            for tensor, tensor_due in zip(self.tensors, due, strict=True):
+                if tensor_due or tensor.latent is not None:
+                    tensor.check_finite()
+        except NonFiniteError:
+            self._recover()
+            raise
+        for tensor, tensor_due, period in zip(self.tensors, due, periods, strict=True):
+            self._leave(tensor, tensor_due, shows_latent=period is None)
+        self.num_steps = step
         self.num_synchronizations += any(due)
         self._inside_step = False
 
@@ -272,24 +304,19 @@ class Permuter:
 
     def _enter(self, tensor: PermutedTensor) -> None:
         """Before the inner step: puts in place the weights that it is to move."""
-        if tensor.latent is None:
-            return
-        # What can be arranged anew after the step need not be kept during it.
-        if not (tensor.is_arranged and is_due(self._period(tensor), self.num_steps + 1)):
+        if tensor.latent is not None:
             tensor.held = tensor.parameter.detach().clone()
-        tensor.parameter.copy_(tensor.latent)
+            tensor.parameter.copy_(tensor.latent)
 
-    def _leave(self, tensor: PermutedTensor, due: bool) -> None:
+    def _leave(self, tensor: PermutedTensor, due: bool, shows_latent: bool) -> None:
         """After the inner step: puts in place the weights that the model shows."""
         if tensor.latent is not None:
             tensor.latent.copy_(tensor.parameter)
-        if due or (tensor.latent is not None and tensor.held is None):
+        if due:
             tensor.parameter.copy_(tensor.arranged_like(tensor.scores))
-            tensor.is_arranged = True
-        else:
-            if tensor.held is not None:
-                tensor.parameter.copy_(tensor.held)
-            tensor.is_arranged = False
+        elif tensor.held is not None and not shows_latent:
+            tensor.parameter.copy_(tensor.held)
+        tensor.is_arranged = due
         tensor.held = None
         tensor.note_seen()
 
@@ -311,17 +338,28 @@ class Permuter:
 
     def _settle(self) -> None:
         """Leaves no half-done step, and no weights that somebody else wrote."""
+        self._refuse_inside_arranged()
         if self._inside_step:
             self._recover()
         for tensor in self.tensors:
             if tensor.profile is not None:
                 tensor.check_unchanged()
 
+    def _refuse_inside_arranged(self) -> None:
+        if self._is_showing:
+            raise ChangedWeightsError(
+                "inside arranged() the model shows arranged weights in place of the training ones; "
+                "leave the block first"
+            )
+
     @torch.no_grad()
     def _recover(self) -> None:
-        """After an inner step that raised: hides the latent weights again."""
+        """After an inner step that failed or was skipped: shows what was shown before it."""
         for tensor in self.tensors:
-            self._leave(tensor, due=False)
+            if tensor.held is not None:
+                tensor.parameter.copy_(tensor.held)
+                tensor.held = None
+            tensor.note_seen()
         self._inside_step = False
 
     def _adopt_new_parameters(self, first_time: bool = False) -> None:
@@ -334,6 +372,7 @@ class Permuter:
             for index, parameter in enumerate(group["params"]):
                 present.add(id(parameter))
                 if "sync_period" in group:
+                    check_sync_period(group["sync_period"])
                     self._periods[id(parameter)] = group["sync_period"]
                 if id(parameter) not in self._tensors and id(parameter) not in self._left_alone:
                     name = names[index] if names else f"group {group_index}, parameter {index}"
@@ -348,13 +387,19 @@ class Permuter:
             self._adopt(new, first_time)
 
     def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:
-        by_id = {id(known.parameter): known for known in self._known}
+        known = named_tensors(self._model) if self._model is not None else []
+        by_id = {id(tensor.parameter): tensor for tensor in known}
+        strangers = [name for name, parameter, _ in new if id(parameter) not in by_id]
+        if self._model is not None and strangers:
+            raise SettingError(
+                f"{strangers[0]} of the optimizer is no parameter of the model that was given; "
+                "allowed: the model whose parameters the optimizer holds"
+            )
         named = [by_id.get(id(p)) or unnamed_tensor(name, p) for name, p, _ in new]
         if first_time:
             check_rule(self.granularity, [tensor.name for tensor in named])
         taken = self._permuted_by_others()
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
-            check_sync_period(group.get("sync_period"))
             rule = self.granularity
             if "granularity" in group:
                 rule = group["granularity"]
@@ -420,6 +465,10 @@ class Permuter:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
+        self._refuse_inside_arranged()
+        for tensor in self.tensors:
+            if tensor.profile is not None and tensor.expected_checksum is None:
+                tensor.check_unchanged()
         # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
         return self.__dict__ | {
             "_handles": [],

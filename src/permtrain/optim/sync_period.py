@@ -1,6 +1,7 @@
 """When weights are synchronised: the sync period k, a number or a schedule."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import TypeAlias
 
 from permtrain.errors import SettingError
@@ -17,7 +18,8 @@ def check_sync_period(sync_period: object) -> None:
     """
     if sync_period is None or callable(sync_period):
         return
-    if isinstance(sync_period, bool) or not isinstance(sync_period, int) or sync_period < 1:
+    is_whole = isinstance(sync_period, Integral) and not isinstance(sync_period, bool)
+    if not is_whole or sync_period < 1:  # type: ignore[operator]
         raise SettingError(
             f"sync_period is {sync_period!r}; allowed: a whole number of steps from 1, a function "
             "from the step to one, or None for 'not now'"
@@ -25,7 +27,10 @@ def check_sync_period(sync_period: object) -> None:
 
 
 def period_at(sync_period: SyncPeriod, step: int) -> int | None:
-    """The period in force at a step; a schedule is asked, it does not count.
+    """The period k in force at a step t, which ends with a synchronisation "if k divides t".
+
+    Steps are applied optimizer steps, counted from 1 (LaPerm, Algorithm 1). A schedule is asked, it
+    does not count.
 
     Example:
         >>> period_at(20, step=7)
@@ -37,16 +42,3 @@ def period_at(sync_period: SyncPeriod, step: int) -> int | None:
     if callable(sync_period):
         check_sync_period(period)
     return period
-
-
-def is_due(sync_period: SyncPeriod, step: int) -> bool:
-    """Whether step t ends with a synchronisation: "if k divides t" (LaPerm, Algorithm 1).
-
-    `step` counts applied optimizer steps from 1.
-
-    Example:
-        >>> [step for step in range(1, 7) if is_due(3, step)]
-        [3, 6]
-    """
-    period = period_at(sync_period, step)
-    return period is not None and step % period == 0

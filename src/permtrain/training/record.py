@@ -1,6 +1,7 @@
 """A run's folder: what was asked for, on what it ran, and what came out.
 
 settings.json      the resolved settings
+place.json         where it runs: data folder, device, threads
 environment.json   versions, device, commit
 metrics.jsonl      one line an epoch
 checkpoints/       the last few, and the best
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import torch
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.files import written_whole
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
-from permtrain.training.settings import Settings, from_dict, settings_hash, to_dict
+from permtrain.training.settings import Place, Settings, from_dict, settings_hash, to_dict
 from permtrain.training.trainer import Metrics, Position, Trainer
 
 _PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
@@ -40,6 +41,10 @@ class RunFolder:
     @property
     def settings_file(self) -> Path:
         return self.path / "settings.json"
+
+    @property
+    def place_file(self) -> Path:
+        return self.path / "place.json"
 
     @property
     def environment_file(self) -> Path:
@@ -76,6 +81,12 @@ class RunFolder:
             raise CheckpointError(f"{self.path}: no run folder, settings.json is missing")
         return from_dict(read_json(self.settings_file))
 
+    def place(self, given: Place) -> Place:
+        """Where the run was started, but for what is given otherwise."""
+        if not self.place_file.is_file():
+            return given
+        return given.filled_from(read_json(self.place_file))
+
     def metrics(self) -> list[Metrics]:
         """The record of every completed epoch.
 
@@ -110,7 +121,7 @@ class RunIsBegun(SettingError):
 
 
 def new_run_folder(
-    runs_folder: Path, name: str, settings: Settings, device: torch.device
+    runs_folder: Path, name: str, settings: Settings, place: Place, device: torch.device
 ) -> RunFolder:
     """Makes the folder of a new run, whole or not at all; a copy of a complete one gets a number.
 
@@ -122,6 +133,7 @@ def new_run_folder(
         prepared = RunFolder(Path(beside) / name)
         write_json(prepared.settings_file, to_dict(settings))
         write_json(prepared.environment_file, environment(device))
+        write_json(prepared.place_file, _as_it_turned_out(place, device).to_dict())
         number = 1
         while True:
             folder = RunFolder(runs_folder / (name if number == 1 else f"{name}-{number}"))
@@ -138,6 +150,17 @@ def new_run_folder(
                 number += 1
             else:
                 return folder
+
+
+def _as_it_turned_out(place: Place, device: torch.device) -> Place:
+    """The place with what was left open filled in."""
+    folder = place.data_folder or os.environ.get("PERMTRAIN_DATA")
+    return replace(
+        place,
+        data_folder=None if folder is None else Path(folder).expanduser().resolve(),
+        device=str(device),
+        threads=torch.get_num_threads(),
+    )
 
 
 def write_json(path: Path, plain: Mapping[str, Any]) -> None:

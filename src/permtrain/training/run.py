@@ -9,9 +9,10 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
-from permtrain.errors import PermtrainError
+from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuter import Permuter
@@ -92,7 +93,7 @@ def start_run(
         Interrupted: the user stopped it.
     """
     trainer = Trainer(settings, place)
-    folder = new_run_folder(place.runs_folder, run_name(settings), settings, trainer.device)
+    folder = new_run_folder(place.runs_folder, run_name(settings), settings, place, trainer.device)
     with _alone_in(folder):
         return _run(trainer, folder, place, callbacks)
 
@@ -108,6 +109,7 @@ def resume_run(
         Interrupted: the user stopped it.
     """
     folder = RunFolder(path)
+    place = folder.place(place)
     trainer = Trainer(folder.settings(), place)
     with _alone_in(folder):
         if checkpoint is not None or folder.numbered_checkpoints():
@@ -120,13 +122,32 @@ def resume_run(
 def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
     folder = RunFolder(path)
-    trainer = Trainer(folder.settings(), place)
+    trainer = Trainer(folder.settings(), folder.place(place))
     file = {
         "last": folder.last_checkpoint,
         "best": lambda: folder.checkpoints / "best.pt",
     }.get(checkpoint, lambda: Path(checkpoint))()
     load_into(trainer, file)
     return trainer
+
+
+def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
+    """The invariant of a weights file, against the initial values of its run; None as below.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        ProfileError: it holds other tensors.
+    """
+    if not isinstance(trainer.attached, Permuter):
+        return None
+    try:
+        weights = load_file(path)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CheckpointError(f"{path}: not readable as safetensors ({error})") from error
+    views = {tensor.name: tensor.view for tensor in trainer.attached.tensors}
+    if missing := sorted(set(views) - set(weights)):
+        raise CheckpointError(f"{path}: holds no {missing[0]}")
+    return verify_weights(weights, recorded_initial_weights(trainer.model), views)
 
 
 def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | None:

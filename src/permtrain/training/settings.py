@@ -70,6 +70,8 @@ class InitialSettings:
     """The distribution, by torch.nn.init's names; or constant (`permtrain list`)."""
     value: float | None = None
     """The one shared value of rule constant."""
+    vectors: Literal["kernel", "neuron", "layer"] = "neuron"
+    """What a weight vector is for the options below; usually the granularity of the run."""
     share: bool = False
     """All weight vectors of a layer hold the same values."""
     quantiles: bool = False
@@ -215,7 +217,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and with what a run is computed: nothing here is meant to change its result."""
+    """Where and with what a run is computed. Another device or number of threads rounds otherwise.
+
+    A run's folder remembers it; `resume`, `evaluate` and `verify` take it from there where a flag
+    is left out.
+    """
 
     runs_folder: Path = Path("runs")
     """Run folders are made in here."""
@@ -225,7 +231,8 @@ class Place:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int | None = None
-    """Processor threads for torch; left out, as many as it likes."""
+    """Processor threads for torch; left out, as many as it likes. Other numbers of threads round
+    otherwise: a resumed run takes that of its beginning."""
     checkpoint_steps: int | None = None
     """A checkpoint every so many steps too, not only after each epoch."""
     keep_checkpoints: int = 2
@@ -236,6 +243,28 @@ class Place:
         for name in ("threads", "checkpoint_steps"):
             value = getattr(self, name)
             _check(name, value, value is None or value >= 1, "1 or more")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without the folder of runs."""
+        plain = dataclasses.asdict(self)
+        del plain["runs_folder"]
+        folder = plain["data_folder"]
+        return plain | {"data_folder": None if folder is None else str(folder)}
+
+    def filled_from(self, remembered: dict[str, Any]) -> "Place":
+        """This place, its defaults replaced by what a run's folder remembers.
+
+        Example:
+            >>> Place(device="cpu").filled_from({"device": "cuda", "threads": 2}).threads
+            2
+        """
+        default = Place()
+        filled = {
+            name: Path(value) if name == "data_folder" and value is not None else value
+            for name, value in remembered.items()
+            if getattr(self, name) == getattr(default, name)
+        }
+        return dataclasses.replace(self, **filled)
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from permtrain.data.load import load_images
 from permtrain.data.normalize import channel_statistics
 from permtrain.data.order import batch_indices
 from permtrain.data.splits import carve_validation, limit
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import CheckpointError, PermtrainError, SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.models.registry import build_network
 from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
@@ -44,6 +44,10 @@ class Position:
 
 
 Metrics = dict[str, Any]
+
+
+class Diverged(PermtrainError):
+    """The training loss is no longer a number."""
 
 
 class Callback(Protocol):
@@ -82,6 +86,7 @@ class Trainer:
             self.model,
             initial.rule,
             settings.seed,
+            granularity=initial.vectors,
             value=initial.value,
             share=initial.share,
             quantiles=initial.quantiles,
@@ -113,6 +118,11 @@ class Trainer:
                 return False
             begun = time.perf_counter()
             train_loss = float(self._loss_sum) / self._images_seen
+            if not math.isfinite(train_loss):
+                raise Diverged(
+                    f"training loss is {train_loss} in epoch {self.position.epoch + 1}; a lower "
+                    f"learning rate than {self.settings.optimizer.lr} may help"
+                )
             self._loss_sum.zero_()
             self._images_seen = 0
             self.position.epoch += 1
@@ -239,7 +249,15 @@ class Trainer:
     @torch.no_grad()
     def _check_logits(self, num_classes: int) -> None:
         """Refuses a network of the user's own that is made for another number of classes."""
-        logits = self.model.eval()(self.scale(self.test_split.images[:1]))
+        images = self.scale(self.test_split.images[:1])
+        try:
+            logits = self.model.eval()(images)
+        except Exception as error:  # a network of the user's own may fail in any way
+            reason = " ".join(str(error).split())[:200]
+            raise SettingError(
+                f"model {self.settings.model!r} fails on an image of shape "
+                f"{tuple(images.shape[1:])}, float32: {type(error).__name__}: {reason}"
+            ) from error
         shape = tuple(getattr(logits, "shape", ()))
         if shape != (1, num_classes):
             raise SettingError(
