@@ -4,7 +4,9 @@ from .core.plan import Cut
 from .core.profile import profile_of
 from .core.ranking import ranking
 from .core.vectors import VectorView
-from .initial.initialize import initialize_
+from .initial.initialize import initialize_, records_of
+from .initial.record import TensorRecord, initial_values
+from .optim.frozen_zeros import FrozenZeros
 from .optim.index import IndexOptimizer
 from .optim.laperm import LaPerm
 from .optim.sgperm import SGPerm
@@ -12,18 +14,22 @@ from .verification import Verification, verify
 
 __all__ = [
     "Cut",
+    "FrozenZeros",
     "IndexOptimizer",
     "LaPerm",
     "Permutation",
     "SGPerm",
+    "TensorRecord",
     "VectorView",
     "Verification",
     "arrange",
+    "initial_values",
     "initialize_",
     "permutation_between",
     "profile_of",
     "ranking",
     "ranking_distance",
+    "records_of",
     "straight_through",
     "verify",
 ]

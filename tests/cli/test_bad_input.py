@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from permtrain.cli.main import main
 from permtrain.training.record import RunFolder
@@ -190,6 +191,36 @@ def test_weights_that_diverge_are_named_and_checkpoints_kept(tmp_path: Path, cap
     flags = ["--lr", "1e30", "--epochs", "2", "--train-images", "50", "--sync-period", "3", *PLACE]
     command = ["train", *flags, "--runs-folder", str(tmp_path)]
     said = refusal(capsys, command)
-    assert said.endswith("weights hold NaN or infinity; allowed: finite values")
+    assert said.endswith("in epoch 1; a lower learning rate than 1e+30 may help")
     (folder,) = tmp_path.iterdir()
     assert not RunFolder(folder).is_complete
+
+
+def test_weights_that_are_not_finite_at_a_synchronisation_are_named(tmp_path: Path, capsys) -> None:
+    flags = ["--lr", "1e30", "--epochs", "1", "--train-images", "90", "--sync-period", "2", *PLACE]
+    said = refusal(capsys, ["train", *flags, "--runs-folder", str(tmp_path)])
+    assert said.endswith("weights hold NaN or infinity; allowed: finite values")
+
+
+def test_a_network_of_ones_own_that_fails_is_one_line(tmp_path: Path, capsys, monkeypatch) -> None:
+    (tmp_path / "failing_nets.py").write_text(
+        "from torch import nn\ndef small():\n    return nn.Linear(3, 10)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    said = refusal(capsys, ["train", "--model", "failing_nets:small", *PLACE])
+    assert "model 'failing_nets:small' fails on an image of shape (1, 8, 8), float32" in said
+
+
+def test_a_weights_file_that_was_tampered_with_fails_verification(tmp_path: Path, capsys) -> None:
+    flags = ["--epochs", "1", "--train-images", "50", "--runs-folder", str(tmp_path), *PLACE]
+    assert main(["train", *flags]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert main(["verify", str(folder)]) == 0
+    weights = load_file(folder / "weights.safetensors")
+    name = next(name for name, value in weights.items() if value.dim() >= 2)
+    weights[name] *= 2
+    save_file(weights, folder / "weights.safetensors")
+    capsys.readouterr()
+    said = refusal(capsys, ["verify", str(folder)])
+    assert "weights.safetensors" in said
+    assert name in said

@@ -47,7 +47,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path: Path) -> None:
     assert result.folder == tmp_path / run_name(tiny())
     assert {path.name for path in result.folder.iterdir()} == {
         ".lock", "settings.json", "environment.json", "metrics.jsonl", "checkpoints",
-        "weights.safetensors", "result.json",
+        "weights.safetensors", "result.json", "place.json",
     }  # fmt: skip
     assert json.loads((result.folder / "settings.json").read_text()) == to_dict(tiny())
     environment = json.loads((result.folder / "environment.json").read_text())
@@ -157,7 +157,7 @@ def test_a_complete_run_is_copied_and_a_begun_one_refused(tmp_path: Path) -> Non
 def test_a_name_that_is_taken_by_a_file(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(SettingError, match="taken was begun and is not complete"):
-        new_run_folder(tmp_path, "taken", tiny(), torch.device("cpu"))
+        new_run_folder(tmp_path, "taken", tiny(), Place(), torch.device("cpu"))
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
@@ -227,3 +227,15 @@ def test_a_last_batch_of_one_is_refused_where_batch_norm_sees_vectors(tmp_path: 
         patch.chdir(tmp_path)
         with pytest.raises(SettingError, match="batch_size is 32, which leaves a last batch of"):
             Trainer(settings, Place())
+
+
+def test_a_run_goes_on_where_it_was_started(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PERMTRAIN_DATA", str(tmp_path / "data"))
+    started = Place(threads=1, keep_checkpoints=5)
+    torch.set_num_threads(1)
+    folder = new_run_folder(tmp_path, "run", tiny(), started, torch.device("cpu"))
+    place = folder.place(Place(checkpoint_steps=3))
+    assert (place.threads, place.device, place.keep_checkpoints) == (1, "cpu", 5)
+    assert place.checkpoint_steps == 3
+    assert place.data_folder == tmp_path / "data"
+    assert folder.place(Place(threads=2)).threads == 2

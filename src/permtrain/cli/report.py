@@ -44,9 +44,10 @@ def show_result(
     for result in results.values():
         console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
     console.print(
-        "next:   permtrain recipes  (the papers' experiments)\n"
-        "        permtrain list     (networks, data, methods, rules)"
-        + "".join(f"\n        permtrain verify {folder}" for folder in verifiable),
+        "next:   "
+        + "".join(f"permtrain verify {folder}\n        " for folder in verifiable)
+        + "permtrain list     (networks, data, methods, rules)\n"
+        "        permtrain recipes  (the papers' experiments)",
         highlight=False,
         soft_wrap=True,
     )

@@ -259,7 +259,7 @@ class Place:
             2
         """
         default = Place()
-        filled = {
+        filled: dict[str, Any] = {
             name: Path(value) if name == "data_folder" and value is not None else value
             for name, value in remembered.items()
             if getattr(self, name) == getattr(default, name)
