@@ -363,3 +363,10 @@ def test_a_cut_along_a_kernels_own_axis_mixes_no_kernels() -> None:
     except GranularityError:
         return
     assert sorted(view.to_vectors(w).tolist()) == w.flatten(0, 1).flatten(1).tolist()
+
+
+def test_an_embedding_with_a_padding_row_is_refused_by_name() -> None:
+    model = nn.ModuleDict({"words": nn.Embedding(5, 3, padding_idx=0), "out": nn.Linear(3, 2)})
+    with pytest.raises(GranularityError, match=r"words\.weight: the embedding has a padding_idx"):
+        plan(model)
+    assert set(plan(model, {"words.*": None, "*.weight": "neuron"})) == {"out.weight"}

@@ -184,6 +184,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Settings(epochs=1.5), "epochs is 1.5; allowed: 1 or more"),
         (lambda: Settings(epochs=0), "epochs is 0; allowed: 1 or more"),
         (lambda: Settings(batch_size=-1), "batch_size is -1; allowed: 1 or more"),
         (lambda: Settings(seed=-1), "seed is -1; allowed: 0 to 2**63 - 1"),

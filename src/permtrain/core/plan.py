@@ -51,6 +51,7 @@ class NamedTensor:
         layout: where its output units are.
         is_norm: whether it scales or shifts a normalisation layer.
         bias_of: the weight that it is the bias of, if it is one.
+        has_padding: whether a row of it must stay as it is: an embedding's `padding_idx`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class NamedTensor:
     layout: Layout
     is_norm: bool = False
     bias_of: Tensor | None = None
+    has_padding: bool = False
 
     @property
     def is_weight(self) -> bool:
@@ -85,6 +87,7 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
                         layout_of(module, name),
                         is_norm=isinstance(module, _NORMS),
                         bias_of=_weight_beside(name, own),
+                        has_padding=getattr(module, "padding_idx", None) is not None,
                     )
                 )
     return found
@@ -165,7 +168,13 @@ def view_by_rule(
         answer = "layer"
     else:
         answer = None
-    return _first_that_fits(tensor, answer)
+    view = _first_that_fits(tensor, answer)
+    if view is not None and tensor.has_padding:
+        raise GranularityError(
+            f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero, and a "
+            f"permutation would move values into it; allowed: None, as in {{{tensor.name!r}: None}}"
+        )
+    return view
 
 
 def _first_that_fits(tensor: NamedTensor, answer: Answer) -> VectorView | None:

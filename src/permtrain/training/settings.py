@@ -30,6 +30,10 @@ GRANULARITIES: dict[str, str] = {
 }
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _check(name: str, value: object, fine: bool, allowed: str) -> None:
     if not fine:
         raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
@@ -57,7 +61,7 @@ class DataSettings:
         _check(
             "train_images",
             self.train_images,
-            self.train_images is None or self.train_images >= 1,
+            self.train_images is None or (_is_whole(self.train_images) and self.train_images >= 1),
             "1 or more",
         )
 
@@ -126,7 +130,7 @@ class PermutationSettings:
         _check(
             "sync_period",
             self.sync_period,
-            self.sync_period is None or self.sync_period >= 1,
+            self.sync_period is None or (_is_whole(self.sync_period) and self.sync_period >= 1),
             "a whole number of steps from 1",
         )
         if not self.permutes:
@@ -206,9 +210,11 @@ class Settings:
     arranged weights, on a copy."""
 
     def __post_init__(self) -> None:
-        _check("epochs", self.epochs, self.epochs >= 1, "1 or more")
-        _check("batch_size", self.batch_size, self.batch_size >= 1, "1 or more")
-        _check("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2**63 - 1")
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            _check(name, value, _is_whole(value) and value >= 1, "1 or more")
+        in_range = _is_whole(self.seed) and 0 <= self.seed < 2**63
+        _check("seed", self.seed, in_range, "0 to 2**63 - 1")
         _check("autocast", self.autocast, self.autocast in ("off", "bfloat16"), "off, bfloat16")
         # Kept biases are not drawn by us, so that nobody could tell their initial values later.
         keeps = self.initial.biases == "keep" and self.permutation.permute_biases
