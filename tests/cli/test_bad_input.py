@@ -107,7 +107,7 @@ def test_a_folder_that_is_no_run(command: str, tmp_path: Path, capsys) -> None:
         ("[1]", "settings.json: holds a list; allowed: an object"),
         ('{"epoks": 1}', "settings has unknown 'epoks'; allowed: data, "),
         ('{"data": 1}', "settings.data is 1; allowed: an object with settings"),
-        ('{"epochs": "1"}', "settings has a value of another type"),
+        ('{"epochs": "1"}', "epochs is '1'; allowed: 1 or more"),
     ],
 )
 def test_settings_of_a_run_that_were_edited(text: str, message: str, tmp_path, capsys) -> None:
