@@ -10,25 +10,29 @@ from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import NonFiniteError, ProfileError
 
 
-def arrange_vectors(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
+def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None = None) -> Tensor:
     """`arrange` on rows: `profile_VL` is (V, L) or (1, L), ascending; `like_VL` is (V, L).
 
     The one place that chooses how: the compiled kernel where it can, else tensor operations, with
-    the same result, bit for bit.
+    the same result, bit for bit. `out_VL`, if given, is contiguous, of the profile's dtype, shares
+    no memory with the others and is returned; after an error its contents are undefined.
     """
     needs_gradient = torch.is_grad_enabled() and profile_VL.requires_grad
     if not needs_gradient and not torch.compiler.is_compiling():
         from permtrain.core import cpu_kernel  # importing numba takes half a second
 
         if cpu_kernel.supports(profile_VL, like_VL):
-            out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype)
+            if out_VL is None:
+                out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype)
             if cpu_kernel.arrange_on_cpu(profile_VL, like_VL, out_VL) is not None:
                 raise NonFiniteError(NOT_FINITE)
             return out_VL
-    return arrange_vectors_by_sorting(profile_VL, like_VL)
+    return arrange_vectors_by_sorting(profile_VL, like_VL, out_VL)
 
 
-def arrange_vectors_by_sorting(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
+def arrange_vectors_by_sorting(
+    profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None = None
+) -> Tensor:
     """`arrange_vectors` in tensor operations: on any device, and what the kernel is tested against.
 
     The value at place r of the order goes to the position that holds place r: one sort, one
@@ -36,7 +40,8 @@ def arrange_vectors_by_sorting(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
     """
     order_VL = sorting_order(like_VL)
     values_VL = profile_VL.expand_as(order_VL)
-    return torch.empty_like(values_VL).scatter_(1, order_VL, values_VL)
+    out_VL = torch.empty_like(values_VL) if out_VL is None else out_VL
+    return out_VL.scatter_(1, order_VL, values_VL)
 
 
 def arrange(

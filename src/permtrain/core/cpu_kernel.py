@@ -17,17 +17,13 @@ Starting from the last order, as nearly sorted, was measured too and is slower t
 nothing (`benchmarks/arrange_kernel.py`), so that no state is kept between calls.
 
 Importing this module imports numba (0.5 s); the first call of a process loads the compiled code,
-the first on a machine compiles it (numbers in `compile_`). Threads are Python's, which the compiled
-code lets run side by side: numba's own stall for milliseconds where another process uses a core,
-die in a forked process, or must not be started from two threads.
+the first on a machine compiles it (numbers in `compile_`). Threads are torch's (`core/threads.py`):
+numba's own die in a forked process, or must not be started from two threads.
 
 Shape suffixes: V vectors, L weights in a vector, C chunks of a long vector, P parts of it.
 """
 
-import itertools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numba
@@ -35,6 +31,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from permtrain.core.threads import in_threads
 
 MAX_SHORT = 96
 MAX_CACHED = 1 << 16
@@ -67,7 +65,6 @@ Words: TypeAlias = NDArray[np.int64]
 # Profiles and results travel as integers of their width: bits are moved, never read.
 Bits: TypeAlias = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
-R = TypeVar("R")
 
 
 def supports(profile_VL: Tensor, like_VL: Tensor) -> bool:
@@ -133,7 +130,7 @@ def _first_bad_row(profile_VL: Bits, values_VL: Floats, out_VL: Bits) -> int | N
                 return v
         return None
     arrange_rows = _arrange_short_rows if L <= MAX_SHORT else _arrange_rows
-    bad = _in_threads(
+    bad = in_threads(
         lambda begin, end: arrange_rows(profile_VL, values_VL, out_VL, begin, end),
         _cut(V, V * L, pieces_per_thread=4, multiple=_LANES if L <= MAX_SHORT else 1),
     )
@@ -144,7 +141,7 @@ def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
     """One row, cut into chunks for the threads and into parts by value; False if not finite."""
     L = values.size
     chunks = _cut(L, L, pieces_per_thread=1)
-    ranges = _in_threads(lambda begin, end: _range_of(values[begin:end]), chunks)
+    ranges = in_threads(lambda begin, end: _range_of(values[begin:end]), chunks)
     lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
     if not _is_finite(lowest, highest):
         return False
@@ -154,7 +151,7 @@ def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
     grid = _grid_of(values, num_parts)
     parts_CP = np.zeros((len(chunks), num_parts), np.int32)
     starts_of_chunks = {begin: c for c, (begin, _) in enumerate(chunks)}
-    _in_threads(
+    in_threads(
         lambda begin, end: _count(
             values,
             grid,
@@ -169,7 +166,7 @@ def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
     is_level = np.empty(num_parts, np.bool_)
     _plan_parts(parts_CP, level_starts[: max(num_levels, 0)], first_ranks, is_level)
     positions = np.empty(L, np.int32)
-    _in_threads(
+    in_threads(
         lambda begin, end: _deal_out(
             profile,
             values,
@@ -187,7 +184,7 @@ def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
     )
     # Longer parts, where most weights tie or crowd, are sorted without leaving `positions`.
     longest = min(int(np.diff(first_ranks).max(initial=0, where=~is_level)), MAX_CACHED)
-    _in_threads(
+    in_threads(
         lambda begin, end: _arrange_parts(
             profile,
             values,
@@ -226,42 +223,6 @@ def _cut(
     size = -(-num_items // num_pieces)
     size = -(-size // multiple) * multiple
     return [(begin, min(begin + size, num_items)) for begin in range(0, num_items, size)]
-
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
-
-
-def _in_threads(work: Callable[[int, int], R], pieces: list[tuple[int, int]]) -> list[R]:
-    """`work(begin, end)` for each piece; a thread that is done takes the next one."""
-    if len(pieces) == 1:
-        return [work(*pieces[0])]
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), "permtrain")
-    results: list[Any] = [None] * len(pieces)
-    todo = itertools.count()
-
-    def run() -> None:
-        while (index := next(todo)) < len(pieces):
-            results[index] = work(*pieces[index])
-
-    num_helpers = min(torch.get_num_threads(), len(pieces)) - 1
-    helpers = [_pool.submit(run) for _ in range(num_helpers)]
-    run()
-    for helper in helpers:
-        # A helper that never got a core has nothing left to do.
-        if not helper.cancel():
-            helper.result()
-    return results
 
 
 # --- compiled: weights, keys, buckets ------------------------------------------------------------

@@ -39,8 +39,8 @@ class IndexOptimizer(Permuter):
 
     Param groups, initial values: as in `LaPerm`. Weight decay and the like act on latent weights.
     State: `profile` as in `LaPerm`, `latent` of the weights' shape and dtype.
-    Cost: one sort and one scatter of the weights and three copies a step; memory for the profile
-    and the latent weights, and for one more copy during the inner step.
+    Cost: one sort and one scatter of the weights and two copies a step; memory for the profile and
+    the latent weights; while `sync_period` is not 1, for one more copy during the inner step.
     Raises:
         as `LaPerm`; SettingError at a step that gets a closure while `sync_period` is not 1.
 

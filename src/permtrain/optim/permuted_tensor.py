@@ -26,7 +26,8 @@ class PermutedTensor:
         profile: (V, L) or (1, L), ascending; None until the first step fixes it.
         latent: the latent weights, of the parameter's shape; None where they are not kept.
         is_arranged: whether the parameter is the arrangement of the present scores.
-        held: the weights shown to the user, while the latent ones stand in their place.
+        held: the weights shown to the user, while the latent ones stand in their place; None where
+            arranging the latent ones gives them again.
         seen: version and address of the parameter when we last wrote it.
         expected_checksum: of weights that still have to be loaded.
     """
@@ -62,6 +63,21 @@ class PermutedTensor:
             return self.view.to_tensor(
                 arrange_vectors(self.profile, self.view.to_vectors(scores.detach()))
             )
+
+    def show_arranged(self) -> None:
+        """Puts the profile, laid out in the order of the scores, in the parameter."""
+        assert self.profile is not None
+        weights = self.parameter.detach()
+        weights_VL = self.view.to_vectors(weights)
+        rows_are_its_memory = (
+            weights_VL.data_ptr() == weights.data_ptr() and weights_VL.is_contiguous()
+        )
+        if self.latent is None or not rows_are_its_memory or weights.dtype != self.profile.dtype:
+            self.parameter.copy_(self.arranged_like(self.scores))
+            return
+        with self._named_errors():
+            arrange_vectors(self.profile, self.view.to_vectors(self.latent), out_VL=weights_VL)
+        torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
 
     def note_seen(self) -> None:
         self.seen = (self.parameter._version, self.parameter.data_ptr())

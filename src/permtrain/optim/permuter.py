@@ -268,8 +268,8 @@ class Permuter:
         ]
         replaced = self._with_closure_replaced(args, kwargs)
         self._inside_step = True
-        for tensor in self.tensors:
-            self._enter(tensor)
+        for tensor, due in zip(self.tensors, self._due(), strict=True):
+            self._enter(tensor, due)
         return replaced
 
     @_disable_dynamo
@@ -285,8 +285,7 @@ class Permuter:
         if not applied:
             self._recover()
             return
-        step, periods = self.num_steps + 1, self._step_periods
-        due = [period is not None and step % period == 0 for period in periods]
+        due = self._due()
         try:
             for tensor, tensor_due in zip(self.tensors, due, strict=True):
                 if tensor_due or tensor.latent is not None:
@@ -294,18 +293,19 @@ class Permuter:
         except NonFiniteError:
             self._recover()
             raise
-        for tensor, tensor_due, period in zip(self.tensors, due, periods, strict=True):
+        for tensor, tensor_due, period in zip(self.tensors, due, self._step_periods, strict=True):
             self._leave(tensor, tensor_due, shows_latent=period is None)
-        self.num_steps = step
+        self.num_steps += 1
         self.num_synchronizations += any(due)
         self._inside_step = False
 
     # --- the two settings of the mechanism -------------------------------------------------------
 
-    def _enter(self, tensor: PermutedTensor) -> None:
+    def _enter(self, tensor: PermutedTensor, due: bool) -> None:
         """Before the inner step: puts in place the weights that it is to move."""
         if tensor.latent is not None:
-            tensor.held = tensor.parameter.detach().clone()
+            if not (due and tensor.is_arranged):
+                tensor.held = tensor.parameter.detach().clone()
             tensor.parameter.copy_(tensor.latent)
 
     def _leave(self, tensor: PermutedTensor, due: bool, shows_latent: bool) -> None:
@@ -313,7 +313,7 @@ class Permuter:
         if tensor.latent is not None:
             tensor.latent.copy_(tensor.parameter)
         if due:
-            tensor.parameter.copy_(tensor.arranged_like(tensor.scores))
+            tensor.show_arranged()
         elif tensor.held is not None and not shows_latent:
             tensor.parameter.copy_(tensor.held)
         tensor.is_arranged = due
@@ -327,6 +327,11 @@ class Permuter:
         return None
 
     # --- bookkeeping -----------------------------------------------------------------------------
+
+    def _due(self) -> list[bool]:
+        """Which tensors the step that is being made synchronises."""
+        step = self.num_steps + 1
+        return [period is not None and step % period == 0 for period in self._step_periods]
 
     def _period(self, tensor: PermutedTensor) -> SyncPeriod:
         return self._periods.get(id(tensor.parameter), self.sync_period)
@@ -359,6 +364,8 @@ class Permuter:
             if tensor.held is not None:
                 tensor.parameter.copy_(tensor.held)
                 tensor.held = None
+            elif tensor.latent is not None and tensor.is_arranged:
+                tensor.show_arranged()
             tensor.note_seen()
         self._inside_step = False
 
