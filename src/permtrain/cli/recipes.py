@@ -49,6 +49,7 @@ def run(
     from permtrain.cli.progress import Progress
     from permtrain.recipes.registry import find_recipe
     from permtrain.recipes.results import row_of, summarize, write_csv
+    from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder, RunIsBegun
     from permtrain.training.run import RunIsBusy, resume_run, start_run
     from permtrain.training.trainer import Diverged
@@ -65,6 +66,7 @@ def run(
     def folder_of(arm: "Arm") -> RunFolder:
         return RunFolder(place.runs_folder / run_name(arm.settings))
 
+    keep_freed_memory()
     console = Console(markup=False)
     for number, arm in enumerate(matching, 1):
         folder = folder_of(arm)

@@ -26,8 +26,10 @@ def train(
     """
     from permtrain.cli.progress import Progress
     from permtrain.cli.report import show_result
+    from permtrain.training.memory import keep_freed_memory
     from permtrain.training.run import start_run
 
+    keep_freed_memory()
     results: dict[str, RunResult] = {}
     with Progress(settings, settings.permutation.method) as progress:
         results[settings.permutation.method] = start_run(settings, place, [progress])
@@ -51,9 +53,11 @@ def resume(
     """
     from permtrain.cli.progress import Progress
     from permtrain.cli.report import show_result
+    from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder
     from permtrain.training.run import resume_run
 
+    keep_freed_memory()
     settings = RunFolder(run).settings()
     with Progress(settings, settings.permutation.method) as progress:
         result = resume_run(run, place, [progress], checkpoint)

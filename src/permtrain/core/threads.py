@@ -72,7 +72,7 @@ def _torch_parallel_region() -> Callable[..., None] | None:
         return None
     region.argtypes = [_Region, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     region.restype = None
-    return region  # type: ignore[no-any-return]
+    return region
 
 
 _pool: ThreadPoolExecutor | None = None

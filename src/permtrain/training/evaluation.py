@@ -17,13 +17,16 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of each channel, as images are normalised with."""
+    """Mean and standard deviation of each channel, as images are normalised with; and how the
+    result lies in memory."""
 
     mean: Sequence[float]
     std: Sequence[float]
+    memory_format: torch.memory_format = torch.contiguous_format
 
     def __call__(self, images: Tensor) -> Tensor:
-        return normalize(images, self.mean, self.std)
+        normal = normalize(images, self.mean, self.std)
+        return normal.contiguous(memory_format=self.memory_format)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,11 +19,14 @@ from permtrain.data.order import batch_indices
 from permtrain.data.splits import carve_validation, limit
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
 from permtrain.initial.initialize import initialize_
-from permtrain.models.registry import build_network
+from permtrain.models.registry import NETWORKS, build_network
 from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.training.learning_rate import learning_rate
 from permtrain.training.optimizers import attach, inner_optimizer
 from permtrain.training.settings import Place, Settings
+
+# Pixels that are normalised in one go: 4 MiB as float32.
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass
@@ -78,7 +81,6 @@ class Trainer:
             torch.set_num_threads(place.threads)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
-        self.scale = Scale(*channel_statistics(self.train_split.images))
         torch.manual_seed(settings.seed)  # dropout, and biases that are kept as torch draws them
         self.model = build_network(settings.model, data.image_shape, data.num_classes)
         initial = settings.initial
@@ -99,6 +101,11 @@ class Trainer:
         )
         self.model.to(self.device)
         self._to_device()
+        self.scale = Scale(
+            *channel_statistics(self.train_split.images),
+            memory_format(place.memory_format, settings.model, self.model),
+        )
+        self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.num_classes)
         self._check_last_batch()
         self.optimizer = inner_optimizer(settings.optimizer, self.model)
@@ -202,11 +209,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
+        ready = self._ready_batches(batches[position.batch :])
         while position.batch < len(batches):
             if stop_requested():
                 return False
             begun = time.perf_counter()
-            self._step(batches[position.batch])
+            self._step(*next(ready))
             position.batch += 1
             position.step += 1
             position.wall_s += time.perf_counter() - begun
@@ -214,17 +222,31 @@ class Trainer:
                 callback.after_step(self)
         return True
 
-    def _step(self, indices: Tensor) -> None:
-        indices = indices.to(self.device)
-        labels = self.train_split.labels[indices]
-        images = self.scale(self.train_split.images[indices])
+    def _ready_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images and labels, made for several batches at once.
+
+        A small batch costs more in calls than in arithmetic.
+        """
+        num_values = self.settings.batch_size * self.train_split.images[0].numel()
+        num_at_once = max(_VALUES_AT_ONCE // num_values, 1)
+        for first in range(0, len(batches), num_at_once):
+            some = batches[first : first + num_at_once]
+            indices = torch.cat(list(some)).to(self.device)
+            sizes = [len(batch) for batch in some]
+            yield from zip(
+                self.scale(self.train_split.images[indices]).split(sizes),
+                self.train_split.labels[indices].split(sizes),
+                strict=True,
+            )
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
         if not self.settings.augmentation.is_identity:
             generator = augmentation_generator(
                 self.settings.seed, self.position.epoch, self.position.batch
             )
             images = augment(images, self.settings.augmentation, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
-            logits = self.model(images)
+            logits = self._forward(images.contiguous(memory_format=self.scale.memory_format))
         loss = F.cross_entropy(logits.float(), labels)
         self.optimizer.zero_grad()
         loss.backward()
@@ -307,6 +329,21 @@ def choose_device(name: str) -> torch.device:
     if name not in allowed and not (name == "cuda" and len(allowed) > 2):
         raise SettingError(f"device is {name!r}; allowed here: {', '.join(allowed)}")
     return torch.device(name)
+
+
+def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_format:
+    """The memory format of a name; `auto` is channels last for convolutional networks of ours.
+
+    A network of the user's own may flatten images by `view`, which wants them contiguous.
+
+    Example:
+        >>> memory_format("auto", "lenet5", nn.Sequential(nn.Conv2d(1, 6, 5)))
+        torch.channels_last
+    """
+    is_convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    if name == "channels-last" or (name == "auto" and model_name in NETWORKS and is_convolutional):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def _splits(settings: Settings, data: ImageData) -> tuple[Split, Split | None, Split]:
