@@ -1,4 +1,4 @@
-"""Writes the result tables in README.md from results/*.csv: python docs/make_tables.py."""
+"""Writes the tables in README.md and docs/speed.md from results/: python docs/make_tables.py."""
 
 import csv
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 from permtrain.files import written_whole
 from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.results import summarize
+from speed_page import speed_page
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
@@ -57,13 +58,13 @@ def with_tables(readme: str) -> str:
 
 def main() -> int:
     """Writes the tables; with --check, tells by the exit code whether they are up to date."""
-    path = ROOT / "README.md"
-    now = path.read_text()
-    made = with_tables(now)
+    readme, speed = ROOT / "README.md", ROOT / "docs" / "speed.md"
+    made = {readme: with_tables(readme.read_text()), speed: speed_page()}
     if "--check" in sys.argv:
-        return int(now != made)
-    with written_whole(path) as file:
-        file.write(made.encode())
+        return int(any(not path.exists() or path.read_text() != made[path] for path in made))
+    for path, text in made.items():
+        with written_whole(path) as file:
+            file.write(text.encode())
     return 0
 
 

@@ -101,3 +101,21 @@ def test_only_a_full_run_replaces_the_result_file(monkeypatch: pytest.MonkeyPatc
     assert settings_class(quick=True).result_file is None
     assert settings_class(nets=("conv4",)).result_file is None
     assert settings_class(nets=("conv4",), output=Path("own.json")).result_file == Path("own.json")
+
+
+def test_the_training_loop_is_measured(tmp_path: Path) -> None:
+    output = tmp_path / "loop.json"
+    script = SCRIPT.with_name("training_loop.py")
+    arguments = ["--quick", "--nets", "logistic", "--output", str(output)]
+    done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(output.read_text())
+    assert set(written) == {"settings", "machine", "loops", "options", "memory"}
+    (loop,) = written["loops"]
+    assert (loop["net"], loop["batch_size"]) == ("logistic", 50)
+    assert loop["share_outside"]["median"] < 1
+    ways = [row["way"] for row in written["options"]]
+    assert ways == ["contiguous float32", "channels last", "bfloat16"]
+    assert [row["way"] for row in written["memory"]] == ["freed memory given back", "kept"]
+    for row in [*written["options"], *written["memory"]]:
+        assert_is_spread(row["speed_up"])

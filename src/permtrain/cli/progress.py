@@ -15,6 +15,9 @@ from rich.progress import Progress as Bar
 from permtrain.training.settings import Settings
 from permtrain.training.trainer import Metrics, Trainer
 
+# The first time, images are decoded for good, and the kernels compiled (15 s of two cores).
+STARTING = "starting (the first time here: up to half a minute)"
+
 
 class Progress:
     """A callback that shows how far the run is and the accuracy of the last epoch."""
@@ -23,6 +26,7 @@ class Progress:
         self.console = console or Console(markup=False)
         self.settings = settings
         self.label = label
+        self._begun = False
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -33,7 +37,7 @@ class Progress:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task(label, total=None)
+        self._task = self._bar.add_task(f"{label}  {STARTING}", total=None)
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -49,6 +53,9 @@ class Progress:
 
     def after_step(self, trainer: Trainer) -> None:
         total = trainer.batches_per_epoch * self.settings.epochs
+        if not self._begun:
+            self._begun = True
+            self._bar.update(self._task, description=self.label)
         self._bar.update(self._task, completed=trainer.position.step, total=total)
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:

@@ -1,0 +1,139 @@
+"""The text of docs/speed.md, its numbers from results/benchmarks/."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
+
+HEAD = """# Speed
+
+Made by `make tables` from `results/benchmarks/`, which the scripts in `benchmarks/` write. Numbers are
+medians, with quartiles in brackets. Ratios compare ways that took turns in one process.
+"""
+
+
+def speed_page() -> str:
+    parts = [HEAD]
+    for name, section in SECTIONS.items():
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            result = json.loads(path.read_text())
+            parts.append(f"{section(result)}\n{_machine(name, result['machine'])}")
+    return "\n".join(parts)
+
+
+def _synchronize(result: dict[str, Any]) -> str:
+    synchronizations = [
+        (
+            row["net"],
+            row["granularity"],
+            f"{row['num_weights']:,}",
+            _spread(row["millions_of_weights_per_second"]),
+            *(_spread(spread) for spread in row["ratios"].values()),
+        )
+        for row in result["synchronizations"]
+    ]
+    steps = [
+        (
+            row["net"],
+            row["batch_size"],
+            row["method"],
+            _spread(row["milliseconds_per_step"]),
+            _spread(row["ratio_to_plain"]),
+        )
+        for row in result["steps"]
+    ]
+    return f"""## One synchronisation
+
+Weights after 20 steps of Adam are arranged and written into the parameters. The last two columns are
+the other way's time by ours: above 1, ours is faster. `argsort of argsort+gather` is the algorithm of
+Train by Reconnect's authors.
+
+{_table(("net", "granularity", "weights", "M weights/s", *result["synchronizations"][0]["ratios"]), synchronizations)}
+## A whole training step
+
+Forward, backward, optimizer. The last column is the time by that of plain Adam: 1.05 means that
+permuting adds 5%.
+
+{_table(("net", "batch", "method", "ms per step", "by plain Adam"), steps)}"""
+
+
+def _arrange_kernel(result: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{row['length']:,}",
+            row["threads"],
+            _spread(row["millions_of_weights_per_second"]["ours"]),
+            *(_spread(spread) for spread in row["ratios"].values()),
+            f"{_worst(row['hard_inputs'])[1]:.2f} ({_worst(row['hard_inputs'])[0]})",
+        )
+        for row in result["rows"]
+    ]
+    others = list(max((row["ratios"] for row in result["rows"]), key=len))
+    rows = [row if len(row) == len(others) + 4 else (*row[:-1], "", row[-1]) for row in rows]
+    return f"""## The compiled kernel, by length of the vectors
+
+`from the last order` is a warm start, which we measured and did not take. The worst hard input
+(reversed, constant, ties, sawtooth, outliers) is by its time to that of ordinary weights.
+
+{_table(("length", "threads", "M weights/s", *others, "worst hard input"), rows)}"""
+
+
+def _training_loop(result: dict[str, Any]) -> str:
+    loops = [
+        (
+            row["net"],
+            row["batch_size"],
+            _spread(row["milliseconds_per_step"]),
+            _spread({key: 100 * value for key, value in row["share_outside"].items()}),
+        )
+        for row in result["loops"]
+    ]
+    ways = [
+        (row["net"], row["way"], _spread(row["milliseconds_per_step"]), _spread(row["speed_up"]))
+        for row in [*result["options"], *result["memory"]]
+    ]
+    return f"""## The training loop
+
+An epoch of `permtrain train` by the index optimizer per neuron; what it spends outside of forward,
+backward and optimizer, on data, augmentation and records.
+
+{_table(("net", "batch", "ms per step", "% outside the network"), loops)}
+Options of a bare step by plain Adam; a speed-up above 1 pays. `permtrain train` keeps freed memory and
+puts the images of our convolutional nets channels last; `--compile` and `--autocast bfloat16` are
+options. bfloat16 is slow on processors without instructions for it, such as this one.
+
+{_table(("net", "way", "ms per step", "speed-up"), ways)}"""
+
+
+SECTIONS = {
+    "synchronize": _synchronize,
+    "arrange_kernel": _arrange_kernel,
+    "training_loop": _training_loop,
+}
+
+
+def _worst(hard_inputs: dict[str, dict[str, float]]) -> tuple[str, float]:
+    name = max(hard_inputs, key=lambda each: hard_inputs[each]["median"])
+    return name, hard_inputs[name]["median"]
+
+
+def _spread(spread: dict[str, float]) -> str:
+    median, low, high = (
+        f"{spread[key]:.3g}" for key in ("median", "lower_quartile", "upper_quartile")
+    )
+    return f"{median} ({low} to {high})"
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def _machine(name: str, machine: dict[str, Any]) -> str:
+    return (
+        f"`benchmarks/{name}.py`, {machine['begun'][:10]}, commit {machine['commit'][:7]}, "
+        f"{machine.get('cpu_model', machine['device'])}, {machine['cores']} cores, "
+        f"{machine['threads']} threads, torch {machine['packages']['torch']}.\n"
+    )

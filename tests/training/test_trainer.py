@@ -1,0 +1,104 @@
+"""The loop: batches made ready, how images lie in memory, a compiled network."""
+
+import shutil
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from permtrain.data.augment_settings import Augmentation
+from permtrain.training import trainer as trainer_module
+from permtrain.training.settings import Place
+from permtrain.training.trainer import Trainer, memory_format
+from run_problem import tiny
+from training_problem import assert_same, weights_of
+
+HERE = Place(threads=1, device="cpu")
+
+
+def trained(place: Place = HERE, **changes: object) -> Trainer:
+    trainer = Trainer(tiny(epochs=2, **changes), place)
+    assert trainer.run()
+    return trainer
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(shift_fraction=0.1)])
+def test_batches_made_together_are_those_made_one_by_one(
+    augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = trained(augmentation=augmentation)
+    monkeypatch.setattr(trainer_module, "_VALUES_AT_ONCE", 1)
+    one_by_one = trained(augmentation=augmentation)
+    assert_same(weights_of(together.model), weights_of(one_by_one.model))
+
+
+def test_batches_hold_every_image_once_and_the_last_is_smaller() -> None:
+    trainer = Trainer(tiny(), HERE)
+    order = torch.randperm(130).split(32)
+    batches = list(trainer._ready_batches(order))
+    assert [len(labels) for _, labels in batches] == [32, 32, 32, 32, 2]
+    indices = torch.cat(order)
+    assert torch.equal(
+        torch.cat([labels for _, labels in batches]), trainer.train_split.labels[indices]
+    )
+    expected = trainer.scale(trainer.train_split.images[indices])
+    assert torch.equal(torch.cat([images for images, _ in batches]), expected)
+
+
+# --- memory format -------------------------------------------------------------------------------
+
+CONVOLUTIONAL, LINEAR = nn.Sequential(nn.Conv2d(1, 1, 1)), nn.Sequential(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "model", "expected"),
+    [
+        ("auto", "lenet5", CONVOLUTIONAL, torch.channels_last),
+        ("auto", "fc500-300", LINEAR, torch.contiguous_format),
+        ("auto", "my_module:net", CONVOLUTIONAL, torch.contiguous_format),
+        ("channels-last", "my_module:net", LINEAR, torch.channels_last),
+        ("contiguous", "lenet5", CONVOLUTIONAL, torch.contiguous_format),
+    ],
+)
+def test_memory_format_by_name(
+    name: str, network: str, model: nn.Module, expected: torch.memory_format
+) -> None:
+    assert memory_format(name, network, model) == expected
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(rotation_degrees=5)])
+def test_the_network_sees_images_in_that_format(augmentation: Augmentation) -> None:
+    trainer = Trainer(tiny(model="resnet20", epochs=1, augmentation=augmentation), HERE)
+    seen: list[Tensor] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # Of one channel, both formats are the same memory: told apart by their strides.
+        seen.append(inputs[0])
+
+    trainer.model.register_forward_pre_hook(look)
+    assert trainer.run()
+    for images in seen:
+        assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_formats_compute_the_same_but_for_rounding() -> None:
+    first = [
+        Trainer(tiny(model="lenet5"), Place(threads=1, memory_format=name)).evaluate
+        for name in ("contiguous", "channels-last")
+    ]
+    losses = [evaluate(evaluate.__self__.test_split).loss for evaluate in first]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+# --- torch.compile -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+def test_a_compiled_network_trains_to_about_the_same() -> None:
+    settings = {"model": "logistic"}
+    compiled = trained(Place(threads=1, device="cpu", compile=True), **settings)
+    plainly = trained(**settings)
+    losses = [each.evaluate(each.test_split).loss for each in (compiled, plainly)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert set(compiled.model.state_dict()) == set(plainly.model.state_dict())
