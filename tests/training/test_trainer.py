@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from permtrain.data.augment_settings import Augmentation
+from permtrain.data.images import ImageData, Split
 from permtrain.training import trainer as trainer_module
-from permtrain.training.settings import Place
+from permtrain.training.settings import DataSettings, Place
 from permtrain.training.trainer import Trainer, memory_format
 from run_problem import tiny
 from training_problem import assert_same, weights_of
@@ -66,24 +67,29 @@ def test_memory_format_by_name(
     assert memory_format(name, network, model) == expected
 
 
+# Of one channel, both formats are the same memory.
+def colour_images(num_images: int) -> Split:
+    images = torch.randint(256, (num_images, 3, 8, 8), dtype=torch.uint8)
+    return Split(images, torch.arange(num_images) % 10)
+
+
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(rotation_degrees=5)])
-def test_the_network_sees_images_in_that_format(augmentation: Augmentation) -> None:
-    trainer = Trainer(tiny(model="resnet20", epochs=1, augmentation=augmentation), HERE)
+@pytest.mark.parametrize("name", ["auto", "contiguous"])
+def test_the_network_sees_images_in_that_format(name: str, augmentation: Augmentation) -> None:
+    names = tuple("abcdefghij")
+    data = ImageData("colours", colour_images(40), colour_images(10), names, "made")
+    settings = tiny(data=DataSettings(), model="digits-cnn", epochs=1, augmentation=augmentation)
+    trainer = Trainer(settings, Place(threads=1, device="cpu", memory_format=name), data)
     seen: list[Tensor] = []
-
-    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        # Of one channel, both formats are the same memory: told apart by their strides.
-        seen.append(inputs[0])
-
-    trainer.model.register_forward_pre_hook(look)
+    trainer.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     assert trainer.run()
     for images in seen:
-        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert images.is_contiguous(memory_format=torch.channels_last) == (name == "auto")
 
 
 def test_formats_compute_the_same_but_for_rounding() -> None:
     first = [
-        Trainer(tiny(model="lenet5"), Place(threads=1, memory_format=name)).evaluate
+        Trainer(tiny(model="digits-cnn"), Place(threads=1, memory_format=name)).evaluate
         for name in ("contiguous", "channels-last")
     ]
     losses = [evaluate(evaluate.__self__.test_split).loss for evaluate in first]
