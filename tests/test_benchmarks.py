@@ -119,3 +119,13 @@ def test_the_training_loop_is_measured(tmp_path: Path) -> None:
     assert [row["way"] for row in written["memory"]] == ["freed memory given back", "kept"]
     for row in [*written["options"], *written["memory"]]:
         assert_is_spread(row["speed_up"])
+
+
+def test_an_interpreter_without_tensorflow_is_refused(tmp_path: Path) -> None:
+    script = SCRIPT.with_name("keras_comparison.py")
+    command = [sys.executable, str(script), "--keras-python", sys.executable, "--nets", "conv7"]
+    output = tmp_path / "keras.json"
+    done = subprocess.run([*command, "--output", str(output)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "allowed: an interpreter with tensorflow-cpu and scipy installed" in done.stderr
+    assert not output.exists()
