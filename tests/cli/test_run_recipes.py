@@ -19,7 +19,8 @@ from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, 
 COLUMNS = [
     "recipe", "budget", "arm", "seed", "epochs", "published_percent", "test_percent",
     "best_test_percent", "best_epoch", "best_selected_on", "intact", "moved_fraction",
-    "mean_ranking_distance", "wall_s", "settings_hash", "commit", "device", "threads", "torch",
+    "mean_ranking_distance", "test_percent_at", "changed_fraction", "mean_change",
+    "change_norm", "wall_s", "settings_hash", "commit", "device", "threads", "torch",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from permtrain.errors import SettingError
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
+from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 
 RECIPES: dict[str, Recipe] = {
     recipe.id: recipe
@@ -31,6 +32,24 @@ RECIPES: dict[str, Recipe] = {
             "fc500-300 on MNIST, LaPerm k=20 beside plain Adam (ours)",
             "6 runs of 20 epochs",
             laperm_fc_mnist,
+        ),
+        Recipe(
+            "sgperm-logistic-mnist",
+            "logistic on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.1)",
+            "30 runs of 800 updates",
+            sgperm_logistic_mnist,
+        ),
+        Recipe(
+            "sgperm-fc-mnist",
+            "fc500-300 on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
+            "30 runs of 800 updates",
+            sgperm_fc_mnist,
+        ),
+        Recipe(
+            "sgperm-fc-fashion",
+            "fc500-300 on Fashion-MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
+            "30 runs of 800 updates",
+            sgperm_fc_fashion,
         ),
     )
 }

@@ -18,7 +18,7 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
     """One row of the results: settings, outcome, and what it was computed with."""
     result = RunResult.read(folder)
     environment = read_json(folder.path / "environment.json")
-    travel = result.travel
+    travel, changes = result.travel, result.changes
     return {
         "recipe": recipe.id,
         "budget": budget,
@@ -35,6 +35,12 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
         "mean_ranking_distance": (
             None if travel is None else round(travel.mean_ranking_distance, 6)
         ),
+        "test_percent_at": " ".join(
+            f"{each['step']}={100 * each['test_accuracy']:.4g}" for each in result.evaluations
+        ),
+        "changed_fraction": None if changes is None else float(f"{changes.changed_fraction:.6g}"),
+        "mean_change": None if changes is None else float(f"{changes.mean_change:.6g}"),
+        "change_norm": None if changes is None else float(f"{changes.norm:.6g}"),
         "wall_s": result.wall_s,
         "settings_hash": result.settings_hash,
         "commit": environment["commit"],

@@ -1,5 +1,6 @@
 """From settings to the inner optimizer and what is attached to it."""
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from permtrain.core.plan import GranularityRule, named_tensors
+from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
-from permtrain.training.settings import OptimizerSettings, PermutationSettings
+from permtrain.optim.permuter import Permuter
+from permtrain.optim.sgperm import SGPerm
+from permtrain.training.settings import OptimizerSettings, PermutationSettings, Settings
 
 # Their weight_decay shrinks the weights beside the gradient, as AdamW's.
 _DECOUPLED = {"AdamW", "Adafactor", "Muon"}
@@ -63,11 +67,49 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
     return optimizer
 
 
+def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimizer:
+    """What steps: SGPerm, with the inner optimizer for what it leaves, or the inner one alone.
+
+    Raises:
+        as `inner_optimizer`; SettingError, GranularityError: SGPerm refuses a setting.
+    """
+    if settings.permutation.method != "sgperm":
+        return inner_optimizer(settings.optimizer, model)
+    inner_optimizer(settings.optimizer, model)  # refuses what it would refuse later
+    cls = _optimizer_class(settings.optimizer.inner)
+    options: dict[str, Any] = {"lr": settings.optimizer.lr, **settings.optimizer.inner_options}
+    return SGPerm(
+        model.parameters(),
+        model=model,
+        granularity=granularity_rule(settings.permutation),
+        biases="apart" if settings.permutation.permute_biases else "inner",
+        inner=lambda parameters: cls(parameters, **options),
+        seed=settings.seed,
+        **dataclasses.asdict(settings.sgperm),
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the rate of all groups, and of the inner optimizer's."""
+    inner = getattr(optimizer, "inner", None)
+    for group in [*optimizer.param_groups, *(inner.param_groups if inner else [])]:
+        group["lr"] = rate
+
+
+def permuted_views(
+    optimizer: torch.optim.Optimizer, attached: Attached | None
+) -> dict[str, VectorView] | None:
+    """How each permuted tensor is cut, by name; None if nothing is permuted."""
+    if isinstance(attached, Permuter):
+        return {tensor.name: tensor.view for tensor in attached.tensors}
+    return optimizer.views if isinstance(optimizer, SGPerm) else None
+
+
 def attach(
     settings: PermutationSettings, optimizer: torch.optim.Optimizer, model: nn.Module
 ) -> Attached | None:
     """Attaches the method that the settings name; None for the plain inner optimizer."""
-    if settings.method == "plain":
+    if settings.method in ("plain", "sgperm"):
         return None
     if settings.method == "plain-frozen-zeros":
         return FrozenZeros(optimizer)

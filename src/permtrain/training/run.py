@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +15,8 @@ from safetensors.torch import save as safetensors_bytes
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
-from permtrain.optim.permuter import Permuter
+from permtrain.training.change import Change, mean_change
+from permtrain.training.optimizers import permuted_views
 from permtrain.training.record import (
     Checkpointer,
     Recorder,
@@ -29,7 +30,7 @@ from permtrain.training.record import (
     write_json,
 )
 from permtrain.training.settings import Place, Settings, run_name, settings_hash
-from permtrain.training.trainer import Callback, Trainer
+from permtrain.training.trainer import Callback, Metrics, Trainer
 from permtrain.training.travel import Travel, travel_between
 from permtrain.verification import Verification, verify_weights
 
@@ -56,6 +57,8 @@ class RunResult:
         intact: the same as a truth value.
         travel: how far the permuted weights travelled; None likewise, or if they are not intact.
         wall_s: seconds of training and evaluation, over all sessions.
+        evaluations: step, losses and accuracies after the steps that were asked for.
+        changes: means over the steps that were watched; None if none was.
     """
 
     folder: Path
@@ -69,6 +72,8 @@ class RunResult:
     intact: bool | None
     travel: Travel | None
     wall_s: float
+    evaluations: list[Metrics] = field(default_factory=list)
+    changes: Change | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"folder": self.folder.name}
@@ -78,7 +83,14 @@ class RunResult:
         """The result of a complete run, from its file."""
         plain = read_json(folder.result_file) | {"folder": folder.path}
         travel = plain["travel"]
-        return cls(**plain | {"travel": None if travel is None else Travel(**travel)})
+        changes = plain.get("changes")
+        return cls(
+            **plain
+            | {
+                "travel": None if travel is None else Travel(**travel),
+                "changes": None if changes is None else Change(**changes),
+            }
+        )
 
 
 def start_run(
@@ -138,13 +150,13 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
         CheckpointError: the file is missing or damaged.
         ProfileError: it holds other tensors.
     """
-    if not isinstance(trainer.attached, Permuter):
+    views = permuted_views(trainer.optimizer, trainer.attached)
+    if views is None:
         return None
     try:
         weights = load_file(path)
     except Exception as error:  # a damaged file can raise nearly anything
         raise CheckpointError(f"{path}: not readable as safetensors ({error})") from error
-    views = {tensor.name: tensor.view for tensor in trainer.attached.tensors}
     if missing := sorted(set(views) - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
     return verify_weights(weights, recorded_initial_weights(trainer.model), views)
@@ -157,9 +169,9 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     more than that the permuter agrees with itself. None if the method permutes nothing; no travel
     where the weights are not those of the beginning.
     """
-    if not isinstance(trainer.attached, Permuter):
+    views = permuted_views(trainer.optimizer, trainer.attached)
+    if views is None:
         return None
-    views = {tensor.name: tensor.view for tensor in trainer.attached.tensors}
     initial = recorded_initial_weights(trainer.model)
     weights = trainer.shown_weights()
     verification = verify_weights(weights, initial, views)
@@ -200,6 +212,8 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
         intact=bool(verified[0]) if verified else None,
         travel=verified[1] if verified else None,
         wall_s=round(sum(metrics["wall_s"] for metrics in history), 1),
+        evaluations=trainer.evaluations,
+        changes=mean_change(trainer.changes),
     )
 
 

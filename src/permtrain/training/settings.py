@@ -19,6 +19,7 @@ from permtrain.initial.rules import RULES
 METHODS: dict[str, str] = {
     "laperm": "LaPerm: weights move freely, every sync period their order lays out initial values",
     "index": "index optimizer: latent weights are kept, their order lays out the initial values",
+    "sgperm": "SGPerm: gradients recommend moves, weights change places along cycles of them",
     "plain": "the inner optimizer alone",
     "plain-frozen-zeros": "the inner optimizer alone, weights that begin as zero stay zero",
 }
@@ -114,12 +115,13 @@ class InitialSettings:
 class PermutationSettings:
     """How the weights are permuted."""
 
-    method: Literal["laperm", "index", "plain", "plain-frozen-zeros"] = "laperm"
-    """laperm, index, plain (the inner optimizer alone), plain-frozen-zeros."""
+    method: Literal["laperm", "index", "sgperm", "plain", "plain-frozen-zeros"] = "laperm"
+    """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros."""
     sync_period: int | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
     granularity: Literal["kernel", "neuron", "layer"] | None = None
-    """Which weights may exchange values. Left out: neuron for laperm, layer for index."""
+    """Which weights may exchange values. Left out: neuron for laperm and sgperm, layer for
+    index."""
     fallback: Literal["neuron", "layer"] | None = None
     """Granularity of the layers that have none of the above, as linear layers have no kernels."""
     permute_biases: bool = False
@@ -137,10 +139,44 @@ class PermutationSettings:
             for name in ("sync_period", "granularity", "fallback", "permute_biases"):
                 value = getattr(self, name)
                 _check(name, value, value in (None, False), f"nothing with method {self.method}")
+        if self.method == "sgperm":
+            period = self.sync_period
+            _check("sync_period", period, period is None, "nothing with method sgperm")
 
     @property
     def permutes(self) -> bool:
-        return self.method in ("laperm", "index")
+        return self.method in ("laperm", "index", "sgperm")
+
+
+@dataclass(frozen=True)
+class SGPermSettings:
+    """What method sgperm does at each step; other methods leave it alone.
+
+    The defaults are those of Permute to Train, section 5.1.2. The inner optimizer and its learning
+    rate are for what is not permuted.
+    """
+
+    search: Literal["start", "any", "bracket", "pair", "authors"] = "start"
+    """How cycles are found: closed at their start, at any vertex, or two faster ways (bracket,
+    pair); authors: as their code does."""
+    order: Literal["nearest", "farthest", "random"] = "nearest"
+    """Which permitted move is tried first."""
+    aggressiveness: float = 0.07
+    """How far a weight may change at first, as part of its vector's range (alpha)."""
+    aggressiveness_min: float = 0.005
+    """Alpha's floor."""
+    aggressiveness_decay: float = 0.985
+    """Alpha is multiplied by this at every step."""
+    partition_ratio: float = 0.05
+    """Part of a vector that makes up a subset at first (lambda)."""
+    partition_ratio_max: float = 0.1
+    """Lambda's cap."""
+    partition_ratio_growth: float = 1 / 0.995
+    """Lambda is multiplied by this at every step."""
+    momentum: float = 0.9
+    """Of the gradients, whose running sum recommends moves."""
+    dampening: float = 0.0
+    """1 minus this is what a new gradient counts in that sum."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +232,7 @@ class Settings:
     """A network by name (`permtrain list`), or module:function of your own."""
     initial: InitialSettings = field(default_factory=InitialSettings)
     permutation: PermutationSettings = PermutationSettings()
+    sgperm: SGPermSettings = SGPermSettings()
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     epochs: int = 60
     """Passes over the training images."""
@@ -208,8 +245,22 @@ class Settings:
     reestimate_batch_norm: bool = False
     """Before each evaluation, batch norm statistics are measured anew, on training images, for the
     arranged weights, on a copy."""
+    evaluate_at: tuple[int, ...] = ()
+    """Evaluate after these optimizer steps too, as in: 25 100 400."""
+    watched_steps: int = 0
+    """For so many first steps, record which part of the weights changed, and by how much."""
 
     def __post_init__(self) -> None:
+        steps = list(self.evaluate_at)
+        ascending = steps == sorted(set(steps)) and all(_is_whole(s) and s >= 1 for s in steps)
+        _check("evaluate_at", self.evaluate_at, ascending, "ascending steps from 1")
+        whole = _is_whole(self.watched_steps) and self.watched_steps >= 0
+        _check("watched_steps", self.watched_steps, whole, "0 or more")
+        method = self.permutation.method
+        if method != "sgperm" and self.sgperm != SGPermSettings():
+            raise SettingError(f"method is {method!r}; allowed with settings of SGPerm: sgperm")
+        if method == "sgperm" and self.optimizer.l2:
+            raise SettingError(f"l2 is {self.optimizer.l2}; allowed with method sgperm: 0")
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             _check(name, value, _is_whole(value) and value >= 1, "1 or more")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from permtrain.core.plan import named_tensors
 from permtrain.data.augment import augment, augmentation_generator
 from permtrain.data.images import ImageData, Split
 from permtrain.data.load import load_images
@@ -20,9 +21,10 @@ from permtrain.data.splits import carve_validation, limit
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.models.registry import NETWORKS, build_network
+from permtrain.training.change import Change, change_between
 from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.training.learning_rate import learning_rate
-from permtrain.training.optimizers import attach, inner_optimizer
+from permtrain.training.optimizers import attach, make_optimizer, set_learning_rate
 from permtrain.training.settings import Place, Settings
 
 # Pixels that are normalised in one go: 4 MiB as float32.
@@ -69,6 +71,10 @@ class Trainer:
         place: where.
         data: images already in memory; None loads them by the settings.
 
+    Attributes:
+        evaluations: those after the steps `settings.evaluate_at`.
+        changes: what each of the first `settings.watched_steps` changed.
+
     Raises:
         SettingError, DataError, GranularityError: settings that do not fit together, before
             anything is trained.
@@ -108,9 +114,11 @@ class Trainer:
         self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.num_classes)
         self._check_last_batch()
-        self.optimizer = inner_optimizer(settings.optimizer, self.model)
+        self.optimizer = make_optimizer(settings, self.model)
         self.attached = attach(settings.permutation, self.optimizer, self.model)
         self.position = Position()
+        self.evaluations: list[Metrics] = []
+        self.changes: list[Change] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._images_seen = 0
 
@@ -173,6 +181,8 @@ class Trainer:
             "position": vars(self.position).copy(),
             "loss_sum": self._loss_sum,
             "images_seen": self._images_seen,
+            "evaluations": list(self.evaluations),
+            "changes": [vars(change).copy() for change in self.changes],
             "rng_cpu": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
         }
@@ -191,6 +201,8 @@ class Trainer:
             self.position = Position(**state["position"])
             self._loss_sum = state["loss_sum"].to(self.device)
             self._images_seen = state["images_seen"]
+            self.evaluations = list(state["evaluations"])
+            self.changes = [Change(**change) for change in state["changes"]]
             torch.set_rng_state(state["rng_cpu"])
             if self._on_cuda and state["rng_cuda"] is not None:
                 torch.cuda.set_rng_state(state["rng_cuda"], self.device)
@@ -206,17 +218,21 @@ class Trainer:
             len(self.train_split), settings.batch_size, seed=settings.seed, epoch=position.epoch
         )
         rate = learning_rate(settings.optimizer, position.epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         self.model.train()
         ready = self._ready_batches(batches[position.batch :])
         while position.batch < len(batches):
             if stop_requested():
                 return False
             begun = time.perf_counter()
-            self._step(*next(ready))
+            if position.step < settings.watched_steps:
+                self._watched_step(*next(ready))
+            else:
+                self._step(*next(ready))
             position.batch += 1
             position.step += 1
+            if position.step in settings.evaluate_at:
+                self.evaluations.append({"step": position.step, **self._scores()})
             position.wall_s += time.perf_counter() - begun
             for callback in callbacks:
                 callback.after_step(self)
@@ -239,6 +255,12 @@ class Trainer:
                 strict=True,
             )
 
+    def _watched_step(self, images: Tensor, labels: Tensor) -> None:
+        weights = [tensor.parameter for tensor in named_tensors(self.model) if tensor.is_weight]
+        before = [weight.detach().clone() for weight in weights]
+        self._step(images, labels)
+        self.changes.append(change_between(before, weights))
+
     def _step(self, images: Tensor, labels: Tensor) -> None:
         if not self.settings.augmentation.is_identity:
             generator = augmentation_generator(
@@ -258,15 +280,20 @@ class Trainer:
         metrics: Metrics = {
             "epoch": self.position.epoch,
             "step": self.position.step,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": learning_rate(self.settings.optimizer, self.position.epoch - 1),
             "train_loss": train_loss,
         }
+        return metrics | self._scores()
+
+    def _scores(self) -> Metrics:
+        """Loss and accuracy on each split that is not trained on."""
+        scores: Metrics = {}
         for name, split in (("validation", self.validation_split), ("test", self.test_split)):
             if split is not None:
                 score = self.evaluate(split)
-                metrics[f"{name}_loss"] = score.loss
-                metrics[f"{name}_accuracy"] = score.accuracy
-        return metrics
+                scores[f"{name}_loss"] = score.loss
+                scores[f"{name}_accuracy"] = score.accuracy
+        return scores
 
     @torch.no_grad()
     def _check_logits(self, num_classes: int) -> None:
