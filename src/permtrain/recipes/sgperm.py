@@ -37,7 +37,7 @@ def sgperm_fc_mnist(budget: Budget) -> list[Arm]:
 
 def sgperm_fc_fashion(budget: Budget) -> list[Arm]:
     """The same from the same weights on Fashion-MNIST."""
-    return _arms("fc500-300", "fashion-mnist", FULLY_CONNECTED, budget)
+    return _arms("fc500-300", "fashion_mnist", FULLY_CONNECTED, budget)
 
 
 def _arms(
