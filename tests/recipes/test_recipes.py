@@ -15,8 +15,21 @@ from permtrain.training.settings import settings_hash
 from permtrain.training.trainer import Trainer
 from run_problem import place_in
 
-NUM_ARMS = {"index-layer": 9, "index-neuron": 9, "index-kernel": 9, "laperm-fc-mnist": 2}
-SEEDS = {"quick": [0], "paper": [0, 1, 2]}
+NUM_ARMS = {
+    "index-layer": 9,
+    "index-neuron": 9,
+    "index-kernel": 9,
+    "laperm-fc-mnist": 2,
+    "sgperm-logistic-mnist": 6,
+    "sgperm-fc-mnist": 6,
+    "sgperm-fc-fashion": 6,
+}
+
+
+def seeds_of(recipe_id: str, budget: str) -> list[int]:
+    if budget == "quick":
+        return [0]
+    return list(range(5 if recipe_id.startswith("sgperm") else 3))
 
 
 def arms_of(recipe_id: str, budget) -> list[Arm]:
@@ -34,12 +47,12 @@ def test_the_ids_are_pinned() -> None:
 @pytest.mark.parametrize("recipe_id", NUM_ARMS)
 def test_arms_are_unique_and_all_groups_have_all_seeds(recipe_id: str, budget) -> None:
     arms = arms_of(recipe_id, budget)
-    assert len(arms) == NUM_ARMS[recipe_id] * len(SEEDS[budget])
+    assert len(arms) == NUM_ARMS[recipe_id] * len(seeds_of(recipe_id, budget))
     assert len({arm.name for arm in arms}) == len(arms)
     assert len({settings_hash(arm.settings) for arm in arms}) == len(arms)
     for group in {arm.group for arm in arms}:
         mine = [arm for arm in arms if arm.group == group]
-        assert [arm.settings.seed for arm in mine] == SEEDS[budget]
+        assert [arm.settings.seed for arm in mine] == seeds_of(recipe_id, budget)
         assert len({arm.published for arm in mine}) == 1
         assert all(replace(arm.settings, seed=0) == mine[0].settings for arm in mine)
         assert mine[0].name == f"{group}, seed 0"
@@ -120,6 +133,22 @@ def test_laperm_on_the_fully_connected_net() -> None:
     }
 
 
+def test_sgperm_beside_adam_from_the_same_weights() -> None:
+    mnist, fashion = (arms_of(f"sgperm-fc-{data}", "paper") for data in ("mnist", "fashion"))
+    for one, other in zip(mnist, fashion, strict=True):
+        same_data = replace(other.settings, data=one.settings.data)
+        assert same_data == one.settings
+        assert one.settings.data.train_images == 800 * one.settings.batch_size
+        assert one.settings.evaluate_at == (25, 100, 400, 800)
+    (logistic,) = {arm.settings.sgperm for arm in arms_of("sgperm-logistic-mnist", "paper")[5:10]}
+    assert (logistic.aggressiveness, logistic.aggressiveness_min) == (0.15, 0.005)
+    assert (logistic.aggressiveness_decay, logistic.search) == (0.99, "start")
+    authors = mnist[0].settings.sgperm
+    assert (authors.search, authors.momentum, authors.dampening) == ("authors", 0.9, 0.99)
+    assert (authors.aggressiveness, authors.aggressiveness_decay) == (0.07, 0.985)
+    assert [arm.settings.permutation.method for arm in mnist[::5]] == ["sgperm"] * 5 + ["plain"]
+
+
 @pytest.mark.parametrize("budget", ["quick", "paper"])
 @pytest.mark.parametrize("recipe_id", NUM_ARMS)
 def test_every_first_arm_trains_two_steps(
@@ -132,7 +161,7 @@ def test_every_first_arm_trains_two_steps(
         return Split(images.to(torch.uint8), torch.arange(num) % 10)
 
     def random_images(name: str, **_: object) -> ImageData:
-        assert name == "mnist"
+        assert name == RECIPES[recipe_id].arms("paper")[0].settings.data.data
         return ImageData(name, split(200), split(20), tuple("0123456789"), "random")
 
     monkeypatch.setattr(trainer_module, "load_images", random_images)
@@ -148,9 +177,7 @@ def test_an_unknown_recipe_is_refused_with_the_list() -> None:
     assert find_recipe("index-layer") is RECIPES["index-layer"]
     with pytest.raises(SettingError) as refused:
         find_recipe("index-layr")
-    assert str(refused.value) == (
-        "recipe is 'index-layr'; allowed: index-layer, index-neuron, index-kernel, laperm-fc-mnist"
-    )
+    assert str(refused.value) == (f"recipe is 'index-layr'; allowed: {', '.join(NUM_ARMS)}")
 
 
 def test_summaries_are_means_over_seeds_in_the_order_of_the_arms() -> None:

@@ -21,6 +21,7 @@ from permtrain.training.settings import (
     OptimizerSettings,
     PermutationSettings,
     Settings,
+    SGPermSettings,
 )
 from run_problem import (
     InterruptAt,
@@ -46,6 +47,12 @@ CASES = {
         permutation=PermutationSettings(sync_period=4, permute_biases=True),
         optimizer=SGD,
         reestimate_batch_norm=True,
+    ),
+    "sgperm, biases, evaluations, watched steps": tiny(
+        permutation=PermutationSettings(method="sgperm", permute_biases=True),
+        sgperm=SGPermSettings(search="any", order="random"),
+        evaluate_at=(3, 7, 12),
+        watched_steps=9,
     ),
     "plain": plain(),
     "frozen zeros": tiny(

@@ -18,6 +18,7 @@ from permtrain.training.settings import (
     PermutationSettings,
     Place,
     Settings,
+    SGPermSettings,
     changed_from_default,
     from_dict,
     run_name,
@@ -99,6 +100,16 @@ def test_every_setting_counts_in_the_hash() -> None:
     }
 
 
+def test_settings_of_sgperm_go_through_json_and_back() -> None:
+    settings = Settings(
+        permutation=PermutationSettings(method="sgperm", permute_biases=True),
+        sgperm=SGPermSettings(search="pair", aggressiveness=0.2),
+        evaluate_at=(25, 100),
+    )
+    assert from_dict(json.loads(json.dumps(to_dict(settings)))) == settings
+    assert changed_from_default(settings)["sgperm.search"] == "pair"
+
+
 fractions = st.floats(0, 0.99)
 milestones = st.lists(st.integers(1, 300), unique=True, max_size=4).map(sorted)
 permutations = st.builds(
@@ -173,7 +184,7 @@ def test_plain_data_that_is_refused(plain: Any, message: str) -> None:
     assert str(refused.value).startswith(message)
 
 
-METHODS = "laperm, index, plain, plain-frozen-zeros"
+METHODS = "laperm, index, sgperm, plain, plain-frozen-zeros"
 RULES = (
     "kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, "
     "xavier_trunc_normal, constant"
@@ -221,6 +232,26 @@ NAN, INF = float("nan"), float("inf")
             lambda: PermutationSettings(sync_period=0),
             "sync_period is 0; allowed: a whole number of steps from 1",
         ),
+        (
+            lambda: PermutationSettings(method="sgperm", sync_period=5),
+            "sync_period is 5; allowed: nothing with method sgperm",
+        ),
+        (
+            lambda: Settings(sgperm=SGPermSettings(search="any")),
+            "method is 'laperm'; allowed with settings of SGPerm: sgperm",
+        ),
+        (
+            lambda: Settings(
+                permutation=PermutationSettings(method="sgperm"),
+                optimizer=OptimizerSettings(l2=0.1),
+            ),
+            "l2 is 0.1; allowed with method sgperm: 0",
+        ),
+        (
+            lambda: Settings(evaluate_at=(5, 3)),
+            "evaluate_at is (5, 3); allowed: ascending steps from 1",
+        ),
+        (lambda: Settings(watched_steps=-1), "watched_steps is -1; allowed: 0 or more"),
         (
             lambda: PermutationSettings(method="plain", sync_period=5),
             "sync_period is 5; allowed: nothing with method plain",

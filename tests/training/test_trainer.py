@@ -1,6 +1,7 @@
 """The loop: batches made ready, how images lie in memory, a compiled network."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,13 @@ from torch import Tensor, nn
 from permtrain.data.augment_settings import Augmentation
 from permtrain.data.images import ImageData, Split
 from permtrain.training import trainer as trainer_module
-from permtrain.training.settings import DataSettings, Place
+from permtrain.training.run import verify_trainer
+from permtrain.training.settings import (
+    DataSettings,
+    OptimizerSettings,
+    PermutationSettings,
+    Place,
+)
 from permtrain.training.trainer import Trainer, memory_format
 from run_problem import tiny
 from training_problem import assert_same, weights_of
@@ -108,3 +115,51 @@ def test_a_compiled_network_trains_to_about_the_same() -> None:
     losses = [each.evaluate(each.test_split).loss for each in (compiled, plainly)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert set(compiled.model.state_dict()) == set(plainly.model.state_dict())
+
+
+# --- within an epoch -----------------------------------------------------------------------------
+
+
+def test_evaluations_stand_where_they_were_asked_for() -> None:
+    steps = (1, 5, 7, 10)
+    trainer = trained(evaluate_at=steps)
+    assert tuple(each["step"] for each in trainer.evaluations) == steps
+    alone = Trainer(tiny(epochs=2), HERE)
+    for each in trainer.evaluations:
+        alone.run(stop_requested=partial(stands_at, alone, each["step"]))
+        assert alone.position.step == each["step"]
+        assert alone.evaluate(alone.test_split).accuracy == each["test_accuracy"]
+
+
+def stands_at(trainer: Trainer, step: int) -> bool:
+    return trainer.position.step == step
+
+
+def test_watched_steps_record_what_changed() -> None:
+    trainer = trained(
+        permutation=PermutationSettings(method="sgperm"), watched_steps=3, evaluate_at=(3,)
+    )
+    assert len(trainer.changes) == 3
+    for change in trainer.changes:
+        assert 0 < change.changed_fraction < 1
+        assert 0 < change.mean_change < change.norm
+    plainly = trained(permutation=PermutationSettings(method="plain"), watched_steps=1)
+    # Adam's first step moves each weight that has a gradient by the learning rate.
+    (first,) = plainly.changes
+    assert first.mean_change == pytest.approx(1e-3 * first.changed_fraction, rel=1e-2)
+
+
+def test_the_inner_optimizer_has_the_learning_rate_and_moves_what_is_not_permuted() -> None:
+    trainer = trained(
+        permutation=PermutationSettings(method="sgperm"),
+        optimizer=OptimizerSettings(lr=0.5, lr_decay=0.1, inner="SGD"),
+    )
+    assert trainer.optimizer.inner.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert trainer.attached is None
+    verification, travel = verify_trainer(trainer)
+    assert verification
+    assert travel.moved_fraction > 0.1
+    before = Trainer(trainer.settings, HERE).model.state_dict()
+    for name, after in trainer.model.state_dict().items():
+        if name.endswith("bias"):
+            assert not torch.equal(after, before[name])
