@@ -57,7 +57,7 @@ SETTINGS = ((0.07, 0.05), (0.07, 0.1), (0.005, 0.1))
 SPARSITIES = (0.0, 0.9)
 LENGTHS = (100, 1_000, 10_000, 100_000)
 WEIGHTS_PER_LENGTH = 400_000
-MOST_THREADS = numba.get_num_threads()
+MOST_THREADS = torch.get_num_threads()
 BASELINE = "forward+backward"
 
 
@@ -66,7 +66,7 @@ class BenchmarkSettings:
     """Measure the searches for permutations."""
 
     threads: int = 1
-    """Threads of torch and numba; at least 1."""
+    """Threads; at least 1."""
     repeats: int = 7
     """Rounds, in each of which everything compared is timed once; at least 1."""
     quick: bool = False
@@ -182,7 +182,7 @@ def measure(
         run()  # the warm-up
     rows.moved.clear()
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    clock = time.process_time if numba.get_num_threads() == 1 else time.perf_counter
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     names = list(ways)
     for number in range(rounds):
         rows.next_round()
@@ -264,7 +264,6 @@ def table_of(rows: list[SearchRow]) -> Table:
 def run_benchmark(settings: BenchmarkSettings) -> None:
     """Measures, prints the tables and writes the result file."""
     torch.set_num_threads(settings.threads)
-    numba.set_num_threads(settings.threads)
     torch.manual_seed(0)
     console = Console()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -4,7 +4,6 @@ import random
 import warnings
 from collections.abc import Iterator
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -27,10 +26,10 @@ SEED = 3
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
-    numba.set_num_threads(before)
+    torch.set_num_threads(before)
 
 
 def check_against_the_paper(
@@ -176,8 +175,8 @@ def test_neither_threads_nor_the_way_rows_are_cut_change_the_result(
     values, slots, recommendations = problems.rows(37, 200)
     sizes = equal_subsets(200, 0.1)
     results = []
-    for threads in {1, min(2, numba.config.NUMBA_NUM_THREADS)}:
-        numba.set_num_threads(threads)
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
         result = slots.clone()
         permute_ranks_(
             values, result, recommendations, aggressiveness=0.1, search=search, sizes=sizes, seed=5

@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from permtrain.core.threads import in_threads
+from permtrain.core.threads import in_threads, ranges
 
 MAX_SHORT = 96
 MAX_CACHED = 1 << 16
@@ -220,9 +220,7 @@ def _cut(
     """Ranges of items for the threads, a single one where more would not pay."""
     num_threads = min(torch.get_num_threads(), num_weights // _MIN_WEIGHTS_PER_THREAD)
     num_pieces = num_threads * pieces_per_thread if num_threads > 1 else 1
-    size = -(-num_items // num_pieces)
-    size = -(-size // multiple) * multiple
-    return [(begin, min(begin + size, num_items)) for begin in range(0, num_items, size)]
+    return ranges(num_items, num_pieces, multiple)
 
 
 # --- compiled: weights, keys, buckets ------------------------------------------------------------

@@ -61,6 +61,18 @@ def in_threads(work: Callable[[int, int], R], pieces: list[tuple[int, int]]) -> 
     return results
 
 
+def ranges(num_items: int, num_pieces: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """About equal ranges of items, at most so many; their length is a multiple, but the last's.
+
+    Example:
+        >>> ranges(10, 3), ranges(10, 3, multiple=8)
+        ([(0, 4), (4, 8), (8, 10)], [(0, 8), (8, 10)])
+    """
+    size = -(-num_items // max(num_pieces, 1))
+    size = -(-size // multiple) * multiple
+    return [(begin, min(begin + size, num_items)) for begin in range(0, num_items, size)]
+
+
 @cache
 def _torch_parallel_region() -> Callable[..., None] | None:
     """GNU OpenMP's entry to a parallel region, of the library torch itself runs on."""

@@ -9,7 +9,7 @@ largest recommendation; that is all it gives up.
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.graph.compiling import compiled, compiled_parallel, inlined, prange
+from permtrain.graph.compiling import compiled, compiled_rows, inlined
 from permtrain.graph.partition import Sizes, draw_subset_ids
 from permtrain.graph.words import row_key
 
@@ -17,7 +17,7 @@ Ints = NDArray[np.int32]
 _OPENS, _OTHER = -2, -3
 
 
-@compiled_parallel
+@compiled_rows
 def match_rows(
     values_VL: NDArray[np.floating],
     rank_to_slot_VL: Ints,
@@ -27,48 +27,48 @@ def match_rows(
     seed: np.uint64,
     step: np.uint64,
     first_row: np.uint64,
-    num_chunks: int,
     moved_V: Ints,
+    begin: int,
+    end: int,
 ) -> None:
-    """Matches and swaps in every row; see `permtrain.graph.search.permute_ranks`."""
-    V, L = rank_to_slot_VL.shape
+    """Matches and swaps in rows `begin` to `end`; see `permtrain.graph.search.permute_ranks`."""
+    L = rank_to_slot_VL.shape[1]
     P = sizes_P.shape[0]
-    for chunk in prange(num_chunks):
-        ids_L = np.empty(L, dtype=np.int32)
-        v = np.empty(L, dtype=np.float64)
-        below_L = np.empty(L, dtype=np.int32)
-        tops_P = np.empty(P, dtype=np.int32)
-        lower_P = np.empty(P, dtype=np.float64)
-        seen_P = np.empty(P, dtype=np.float64)
-        for row in range(chunk * V // num_chunks, (chunk + 1) * V // num_chunks):
-            profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
-            draw_subset_ids(row_key(seed, step, first_row + np.uint64(row)), sizes_P, ids_L)
-            lower_P[:] = np.inf
-            seen_P[:] = -np.inf
-            has_ties = False
-            before = -np.inf
-            for k in range(L):
-                value = np.float64(profile_L[k])
-                p = ids_L[k]
-                v[k] = value
-                gap = value - seen_P[p]
-                if gap < lower_P[p]:
-                    lower_P[p] = gap
-                has_ties |= value == before
-                before = value
-                seen_P[p] = value
-            tops_P[:] = -1
-            moved_V[row] = _match_row(
-                v,
-                rank_to_slot_VL[row],
-                recommendations_VL[row],
-                ids_L,
-                aggressiveness * (v[L - 1] - v[0]),
-                lower_P,
-                tops_P,
-                below_L,
-                has_ties,
-            )
+    ids_L = np.empty(L, dtype=np.int32)
+    v = np.empty(L, dtype=np.float64)
+    below_L = np.empty(L, dtype=np.int32)
+    tops_P = np.empty(P, dtype=np.int32)
+    lower_P = np.empty(P, dtype=np.float64)
+    seen_P = np.empty(P, dtype=np.float64)
+    for row in range(begin, end):
+        profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
+        draw_subset_ids(row_key(seed, step, first_row + np.uint64(row)), sizes_P, ids_L)
+        lower_P[:] = np.inf
+        seen_P[:] = -np.inf
+        has_ties = False
+        before = -np.inf
+        for k in range(L):
+            value = np.float64(profile_L[k])
+            p = ids_L[k]
+            v[k] = value
+            gap = value - seen_P[p]
+            if gap < lower_P[p]:
+                lower_P[p] = gap
+            has_ties |= value == before
+            before = value
+            seen_P[p] = value
+        tops_P[:] = -1
+        moved_V[row] = _match_row(
+            v,
+            rank_to_slot_VL[row],
+            recommendations_VL[row],
+            ids_L,
+            aggressiveness * (v[L - 1] - v[0]),
+            lower_P,
+            tops_P,
+            below_L,
+            has_ties,
+        )
 
 
 @compiled

@@ -7,7 +7,7 @@ exact: fastmath stays off, and comparisons mean what they say.
 This is the only file that imports numba.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -18,9 +18,6 @@ from numba.extending import intrinsic
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-prange: Callable[[int], Iterable[int]] = numba.prange
-
 
 # The numpy error model only drops the test for division by zero; nothing here divides by zero.
 # `_nrt=False`: no counting of references to arrays. Counts are atomic, and would be changed
@@ -41,14 +38,9 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     return _njit(_nrt=False, inline="always")(function)  # type: ignore[no-any-return]
 
 
-def compiled_parallel(function: Callable[P, R]) -> Callable[P, R]:
-    """A loop by `prange`, shared out among threads; it may allocate."""
-    return _njit(parallel=True)(function)  # type: ignore[no-any-return]
-
-
-def num_threads() -> int:
-    """Threads that `prange` uses from here, which `numba.set_num_threads` sets."""
-    return int(numba.get_num_threads())
+def compiled_rows(function: Callable[P, R]) -> Callable[P, R]:
+    """A loop over a range of rows, for `core.threads.in_threads`; it may allocate."""
+    return _njit()(function)  # type: ignore[no-any-return]
 
 
 def _trailing_zeros(typing_context: Any, word: Any) -> Any:

@@ -35,7 +35,7 @@ from permtrain.graph.bits import (
     previous_member,
     remove,
 )
-from permtrain.graph.compiling import compiled, compiled_parallel, inlined, prange
+from permtrain.graph.compiling import compiled, compiled_rows, inlined
 from permtrain.graph.partition import Sizes, draw_subset_ids
 from permtrain.graph.words import below, mix, row_key, upper_half, word_at
 
@@ -55,7 +55,7 @@ Ints = NDArray[np.int32]
 Values = NDArray[np.float64]
 
 
-@compiled_parallel
+@compiled_rows
 def search_rows(
     values_VL: NDArray[np.floating],
     rank_to_slot_VL: Ints,
@@ -68,58 +68,58 @@ def search_rows(
     seed: np.uint64,
     step: np.uint64,
     first_row: np.uint64,
-    num_chunks: int,
     moved_V: Ints,
+    begin: int,
+    end: int,
 ) -> None:
-    """Searches every row and permutes it; see `permtrain.graph.search.permute_ranks_`."""
-    V, L = rank_to_slot_VL.shape
-    for chunk in prange(num_chunks):
-        # Scratch is allocated per chunk, not per row: a row may be short.
-        ints = np.empty((10, L), dtype=np.int32)
-        words = np.zeros((3, (L >> 6) + 1), dtype=np.uint64)
-        v = np.empty(L, dtype=np.float64)
-        rec = np.empty(L, dtype=np.float64)
-        sizes = np.empty_like(rec)
-        rec_bits = rec.view(np.uint64)
-        keys = np.empty((2, L), dtype=np.uint64)
-        counters = np.empty((8, 256), dtype=np.int32)
-        ends = np.empty(sizes_P.shape[0], dtype=np.int32)
-        for row in range(chunk * V // num_chunks, (chunk + 1) * V // num_chunks):
-            profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
-            key = row_key(seed, step, first_row + np.uint64(row))
-            ids_L = ints[0]
-            draw_subset_ids(key, sizes_P, ids_L)
-            _spread(
-                profile_L,
-                rank_to_slot_VL[row],
-                recommendations_VL[row],
-                ids_L,
-                sizes_P,
-                ends,
-                rule == AUTHORS,
-                v,
-                ints[1],
-                rec,
-            )
-            moved_V[row] = _search_row(
-                np.float64(profile_L[L - 1]) - np.float64(profile_L[0]),
-                rank_to_slot_VL[row],
-                sizes_P,
-                ends,
-                aggressiveness,
-                reading,
-                order,
-                rule,
-                mix(key),
-                v,
-                rec,
-                rec_bits,
-                ints,
-                words,
-                keys,
-                counters,
-                sizes,
-            )
+    """Searches rows `begin` to `end` and permutes them: `graph.search.permute_ranks_`."""
+    L = rank_to_slot_VL.shape[1]
+    # Scratch is allocated once, not per row: a row may be short.
+    ints = np.empty((10, L), dtype=np.int32)
+    words = np.zeros((3, (L >> 6) + 1), dtype=np.uint64)
+    v = np.empty(L, dtype=np.float64)
+    rec = np.empty(L, dtype=np.float64)
+    sizes = np.empty_like(rec)
+    rec_bits = rec.view(np.uint64)
+    keys = np.empty((2, L), dtype=np.uint64)
+    counters = np.empty((8, 256), dtype=np.int32)
+    ends = np.empty(sizes_P.shape[0], dtype=np.int32)
+    for row in range(begin, end):
+        profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
+        key = row_key(seed, step, first_row + np.uint64(row))
+        ids_L = ints[0]
+        draw_subset_ids(key, sizes_P, ids_L)
+        _spread(
+            profile_L,
+            rank_to_slot_VL[row],
+            recommendations_VL[row],
+            ids_L,
+            sizes_P,
+            ends,
+            rule == AUTHORS,
+            v,
+            ints[1],
+            rec,
+        )
+        moved_V[row] = _search_row(
+            np.float64(profile_L[L - 1]) - np.float64(profile_L[0]),
+            rank_to_slot_VL[row],
+            sizes_P,
+            ends,
+            aggressiveness,
+            reading,
+            order,
+            rule,
+            mix(key),
+            v,
+            rec,
+            rec_bits,
+            ints,
+            words,
+            keys,
+            counters,
+            sizes,
+        )
 
 
 @compiled

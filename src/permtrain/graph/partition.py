@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from permtrain.errors import SettingError
-from permtrain.graph.compiling import compiled, compiled_parallel, prange
+from permtrain.graph.compiling import compiled, compiled_rows
 from permtrain.graph.words import below, lower_half, row_key, upper_half, word_at
 
 Sizes = NDArray[np.int32]
@@ -102,11 +102,11 @@ def random_subset_ids(
     return ids_VL
 
 
-@compiled_parallel
+@compiled_rows
 def _draw_rows(
     ids_VL: NDArray[np.int32], sizes_P: Sizes, seed: np.uint64, step: np.uint64, first: np.uint64
 ) -> None:
-    for row in prange(ids_VL.shape[0]):
+    for row in range(ids_VL.shape[0]):
         draw_subset_ids(row_key(seed, step, first + np.uint64(row)), sizes_P, ids_VL[row])
 
 

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from permtrain.core.threads import in_threads, ranges
 from permtrain.errors import ProfileError, SettingError
 from permtrain.graph.bracket import match_rows
-from permtrain.graph.compiling import compiled_parallel, num_threads, prange
+from permtrain.graph.compiling import compiled_rows
 from permtrain.graph.cycles import (
     ANY,
     AUTHORS,
@@ -79,8 +80,9 @@ class Search:
 
 def _cycles(reading: int, rule: int) -> Callable[[Update], Tensor]:
     def run(update: Update) -> Tensor:
-        moved_V, num_chunks = _results_of(update)
-        search_rows(
+        V, L = update.rank_to_slot_VL.shape
+        moved_V = np.empty(V, dtype=np.int32)
+        arguments = (
             update.values_VL.numpy(),
             update.rank_to_slot_VL.numpy(),
             update.recommendations_VL.numpy(),
@@ -92,17 +94,18 @@ def _cycles(reading: int, rule: int) -> Callable[[Update], Tensor]:
             np.uint64(update.seed),
             np.uint64(update.step),
             np.uint64(update.first_row),
-            num_chunks,
             moved_V,
         )
+        in_threads(lambda begin, end: search_rows(*arguments, begin, end), _pieces(V, L))
         return torch.from_numpy(moved_V)
 
     return run
 
 
 def _bracket(update: Update) -> Tensor:
-    moved_V, num_chunks = _results_of(update)
-    match_rows(
+    V, L = update.rank_to_slot_VL.shape
+    moved_V = np.empty(V, dtype=np.int32)
+    arguments = (
         update.values_VL.numpy(),
         update.rank_to_slot_VL.numpy(),
         update.recommendations_VL.numpy(),
@@ -111,9 +114,9 @@ def _bracket(update: Update) -> Tensor:
         np.uint64(update.seed),
         np.uint64(update.step),
         np.uint64(update.first_row),
-        num_chunks,
         moved_V,
     )
+    in_threads(lambda begin, end: match_rows(*arguments, begin, end), _pieces(V, L))
     return torch.from_numpy(moved_V)
 
 
@@ -137,13 +140,15 @@ def _pair(update: Update) -> Tensor:
     )
 
 
-_CHUNKS_PER_THREAD = 8  # rows differ in cost
+_PIECES_PER_THREAD = 8  # rows differ in cost
+# Weights that one thread searches in about the time in which the others can be called.
+_MIN_WEIGHTS = 1 << 11
 
 
-def _results_of(update: Update) -> tuple[NDArray[np.int32], int]:
-    """An array for the number of moved ranks, and into how many chunks rows are cut."""
-    V = update.rank_to_slot_VL.shape[0]
-    return np.empty(V, dtype=np.int32), min(V, _CHUNKS_PER_THREAD * num_threads())
+def _pieces(num_rows: int, length: int) -> list[tuple[int, int]]:
+    """Ranges of rows for the threads, a single one where more would not pay."""
+    threads = min(torch.get_num_threads(), num_rows * length // _MIN_WEIGHTS)
+    return ranges(num_rows, _PIECES_PER_THREAD * threads if threads > 1 else 1)
 
 
 SEARCHES: dict[str, Search] = {
@@ -233,7 +238,7 @@ def permute_ranks_(
         same on any number of threads and any device.
     Cost: O(V L) in practice, no sort of weights; `benchmarks/cycle_search.py` gives ns per weight.
         The first call for a dtype compiles, for seconds, unless the machine code is on disk.
-        `numba.set_num_threads` sets the number of threads, which share rows out.
+        `torch.set_num_threads` sets the number of threads, which share rows out.
     Raises:
         SettingError: a name that does not exist, alpha outside its range, a negative seed, or a
             compiled search of tensors that are not on the CPU.
@@ -302,21 +307,27 @@ def lay_out_(weights_VL: Tensor, values_VL: Tensor, rank_to_slot_VL: Tensor) -> 
     if not weights_VL.is_contiguous():
         raise ProfileError("weights are not contiguous; allowed: contiguous rows")
     if weights_VL.device.type == "cpu":
-        weights = weights_VL.detach().numpy()
-        _lay_out_rows(weights, values_VL.detach().numpy(), rank_to_slot_VL.numpy())
+        weights, values = weights_VL.detach().numpy(), values_VL.detach().numpy()
+        slots = rank_to_slot_VL.numpy()
+        in_threads(
+            lambda begin, end: _lay_out_rows(weights, values, slots, begin, end),
+            _pieces(*slots.shape),
+        )
     else:
         slots_VL = rank_to_slot_VL.long()
         weights_VL.detach().scatter_(1, slots_VL, values_VL.detach().expand_as(slots_VL))
     return weights_VL
 
 
-@compiled_parallel
+@compiled_rows
 def _lay_out_rows(
     weights_VL: NDArray[np.floating],
     values_VL: NDArray[np.floating],
     rank_to_slot_VL: NDArray[np.int32],
+    begin: int,
+    end: int,
 ) -> None:
-    for row in prange(rank_to_slot_VL.shape[0]):
+    for row in range(begin, end):
         weights_L, slots_L = weights_VL[row], rank_to_slot_VL[row]
         profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
         for k in range(slots_L.shape[0]):
