@@ -1,14 +1,16 @@
 """Writes the tables in README.md and docs/speed.md from results/: python docs/make_tables.py."""
 
 import csv
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
+from speed_page import speed_page
+
 from permtrain.files import written_whole
 from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.results import summarize
-from speed_page import speed_page
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
@@ -44,10 +46,48 @@ def table_of(recipe_id: str, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def updates_table_of(rows: list[dict[str, Any]]) -> str:
+    """Means over seeds within the epoch: accuracy after updates, and what the first ones changed."""
+    groups = {arm: [row for row in rows if row["arm"] == arm] for arm in _arms(rows)}
+    at = {arm: [_percent_at(row) for row in mine] for arm, mine in groups.items()}
+    steps = list(next(iter(at.values()))[0])
+    head = ["arm", *(f"after {step}" for step in steps), "changed", "mean change", "norm"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for arm, mine in groups.items():
+        means = [statistics.mean(each[step] for each in at[arm]) for step in steps]
+        fraction, mean, norm = (
+            statistics.mean(float(row[key]) for row in mine)
+            for key in ("changed_fraction", "mean_change", "change_norm")
+        )
+        cells = [arm, *(f"{m:.2f}" for m in means), f"{fraction:.1%}", f"{mean:.2g}", f"{norm:.2g}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return (
+        "Test accuracy in % after so many updates; and over the first 50 updates: the part of the "
+        "weights that an update changes, the mean of its absolute change over all weights, and its "
+        "Euclidean norm.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def tables_of(recipe_id: str, rows: list[dict[str, Any]]) -> str:
+    """Everything shown of one recipe."""
+    tables = table_of(recipe_id, rows)
+    return f"{tables}\n{updates_table_of(rows)}" if rows[0].get("test_percent_at") else tables
+
+
+def _arms(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["arm"] for row in rows))
+
+
+def _percent_at(row: dict[str, Any]) -> dict[str, float]:
+    """`25=61.2 100=80` as a mapping."""
+    pairs = (each.split("=") for each in row["test_percent_at"].split())
+    return {step: float(percent) for step, percent in pairs}
+
+
 def with_tables(readme: str) -> str:
     """The README's text with its tables made anew."""
     tables = [
-        table_of(recipe_id, rows_of(path))
+        tables_of(recipe_id, rows_of(path))
         for recipe_id in RECIPES
         if (path := ROOT / "results" / f"{recipe_id}.csv").is_file()
     ]

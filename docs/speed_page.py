@@ -8,8 +8,8 @@ RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
 
 HEAD = """# Speed
 
-Made by `make tables` from `results/benchmarks/`, which the scripts in `benchmarks/` write. Numbers are
-medians, with quartiles in brackets. Ratios compare ways that took turns in one process.
+Made by `make tables` from `results/benchmarks/`, which the scripts in `benchmarks/` write. Numbers
+are medians, with quartiles in brackets. Ratios compare ways that took turns in one process.
 """
 
 
@@ -34,6 +34,8 @@ def _synchronize(result: dict[str, Any]) -> str:
         )
         for row in result["synchronizations"]
     ]
+    others = result["synchronizations"][0]["ratios"]
+    columns = ("net", "granularity", "weights", "M weights/s", *others)
     steps = [
         (
             row["net"],
@@ -46,11 +48,11 @@ def _synchronize(result: dict[str, Any]) -> str:
     ]
     return f"""## One synchronisation
 
-Weights after 20 steps of Adam are arranged and written into the parameters. The last two columns are
-the other way's time by ours: above 1, ours is faster. `argsort of argsort+gather` is the algorithm of
-Train by Reconnect's authors.
+Weights after 20 steps of Adam are arranged and written into the parameters. The last two columns
+are the other way's time by ours: above 1, ours is faster. `argsort of argsort+gather` is the
+algorithm of Train by Reconnect's authors.
 
-{_table(("net", "granularity", "weights", "M weights/s", *result["synchronizations"][0]["ratios"]), synchronizations)}
+{_table(columns, synchronizations)}
 ## A whole training step
 
 Forward, backward, optimizer. The last column is the time by that of plain Adam: 1.05 means that
@@ -100,17 +102,39 @@ An epoch of `permtrain train` by the index optimizer per neuron; what it spends 
 backward and optimizer, on data, augmentation and records.
 
 {_table(("net", "batch", "ms per step", "% outside the network"), loops)}
-Options of a bare step by plain Adam; a speed-up above 1 pays. `permtrain train` keeps freed memory and
-puts the images of our convolutional nets channels last; `--compile` and `--autocast bfloat16` are
-options. bfloat16 is slow on processors without instructions for it, such as this one.
+Options of a bare step by plain Adam; a speed-up above 1 pays. `permtrain train` keeps freed memory
+and puts the images of our convolutional nets channels last; `--compile` and `--autocast bfloat16`
+are options. bfloat16 is slow on processors without instructions for it, such as this one.
 
 {_table(("net", "way", "ms per step", "speed-up"), ways)}"""
+
+
+def _keras_comparison(result: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["net"],
+            row["way"],
+            _spread(row["milliseconds_per_step"]),
+            f"{row['seconds_per_epoch']:.0f}",
+            _spread(row["ratio_to_ours"]),
+        )
+        for row in result["rows"]
+    ]
+    version = next(iter(result["settings"]["facts"].values()))["tensorflow"]
+    return f"""## LaPerm in TensorFlow
+
+The same nets (their logits agree), batches of 50, TensorFlow {version}. `fit` is Keras with the
+authors' set-up (ImageDataGenerator, ranks by argsort of argsort in a callback), `loop` a plain
+`tf.function` of our own. The last column is the time by ours: above 1, ours is faster.
+
+{_table(("net", "way", "ms per step", "s an epoch", "by ours"), rows)}"""
 
 
 SECTIONS = {
     "synchronize": _synchronize,
     "arrange_kernel": _arrange_kernel,
     "training_loop": _training_loop,
+    "keras_comparison": _keras_comparison,
 }
 
 
