@@ -59,7 +59,8 @@ def updates_table_of(rows: list[dict[str, Any]]) -> str:
             statistics.mean(float(row[key]) for row in mine)
             for key in ("changed_fraction", "mean_change", "change_norm")
         )
-        cells = [arm, *(f"{m:.2f}" for m in means), f"{fraction:.1%}", f"{mean:.2g}", f"{norm:.2g}"]
+        change = [f"{fraction:.1%}", f"{mean:.2g}", f"{norm:.2g}"]
+        cells = [arm, *(f"{each:.2f}" for each in means), *change]
         lines.append(f"| {' | '.join(cells)} |")
     return (
         "Test accuracy in % after so many updates; and over the first 50 updates: the part of the "

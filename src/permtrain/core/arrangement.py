@@ -1,11 +1,14 @@
 """Synchronisation: a profile's values laid out in the order of other weights."""
 
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from permtrain.core.ranking import NOT_FINITE, sorting_order
+from permtrain.core.ranking import NOT_FINITE, sorting_key, sorting_order
 from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import NonFiniteError, ProfileError
 
@@ -13,12 +16,20 @@ from permtrain.errors import NonFiniteError, ProfileError
 def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None = None) -> Tensor:
     """`arrange` on rows: `profile_VL` is (V, L) or (1, L), ascending; `like_VL` is (V, L).
 
-    The one place that chooses how: the compiled kernel where it can, else tensor operations, with
+    The one place that chooses how: a compiled kernel where one can, else tensor operations, with
     the same result, bit for bit. `out_VL`, if given, is contiguous, of the profile's dtype, shares
     no memory with the others and is returned; after an error its contents are undefined.
     """
     needs_gradient = torch.is_grad_enabled() and profile_VL.requires_grad
     if not needs_gradient and not torch.compiler.is_compiling():
+        if arrange_on_gpu := _gpu_kernel_for(profile_VL, like_VL):
+            if out_VL is None:
+                out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype, device=like_VL.device)
+            not_finite = torch.zeros((), dtype=torch.int32, device=like_VL.device)
+            arrange_on_gpu(profile_VL, like_VL, out_VL, not_finite)
+            if not_finite:
+                raise NonFiniteError(NOT_FINITE)
+            return out_VL
         from permtrain.core import cpu_kernel  # importing numba takes half a second
 
         if cpu_kernel.supports(profile_VL, like_VL):
@@ -28,6 +39,42 @@ def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None =
                 raise NonFiniteError(NOT_FINITE)
             return out_VL
     return arrange_vectors_by_sorting(profile_VL, like_VL, out_VL)
+
+
+def arrange_vectors_on_device(
+    profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor, not_finite: Tensor
+) -> None:
+    """`arrange_vectors` into `out_VL`, which a device does without the host waiting for it.
+
+    Rows that hold NaN or infinity leave their rows of `out_VL` as they are, and `not_finite`, an
+    int32 of no dimension on the device, becomes 1; without such a row it stays. `out_VL` may be
+    `like_VL`.
+    """
+    if arrange_on_gpu := _gpu_kernel_for(profile_VL, like_VL):
+        arrange_on_gpu(profile_VL, like_VL, out_VL, not_finite)
+        return
+    if not like_VL.numel():
+        return
+    sorted_VL, order_VL = torch.sort(sorting_key(like_VL), dim=1, stable=True)
+    is_finite_V1 = torch.isfinite(sorted_VL[:, :1]) & torch.isfinite(sorted_VL[:, -1:])
+    arranged_VL = torch.empty_like(out_VL).scatter_(1, order_VL, profile_VL.expand_as(order_VL))
+    out_VL.copy_(torch.where(is_finite_V1, arranged_VL, out_VL))
+    not_finite.logical_or_(~is_finite_V1.all())
+
+
+def _gpu_kernel_for(
+    profile_VL: Tensor, like_VL: Tensor
+) -> Callable[[Tensor, Tensor, Tensor, Tensor], None] | None:
+    if not like_VL.is_cuda or not _has_triton():
+        return None
+    from permtrain.core import gpu_kernel  # triton is an optional dependency
+
+    return gpu_kernel.arrange_on_gpu if gpu_kernel.supports(profile_VL, like_VL) else None
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def arrange_vectors_by_sorting(

@@ -20,12 +20,16 @@ def sorting_order(w_VL: Tensor) -> Tensor:
     """
     if w_VL.is_complex() or not w_VL.is_floating_point():
         raise TypeError(f"weights are {w_VL.dtype}; allowed: floating point")
-    # A radix sort (CUDA) may tell -0.0 from 0.0; adding 0.0 makes them one.
-    key_VL = w_VL if w_VL.device.type == "cpu" else w_VL + 0.0
-    sorted_VL, order_VL = torch.sort(key_VL.detach(), dim=1, stable=True)
+    sorted_VL, order_VL = torch.sort(sorting_key(w_VL), dim=1, stable=True)
     if order_VL.numel() and not torch.isfinite(sorted_VL[:, [0, -1]]).all():
         raise NonFiniteError(NOT_FINITE)
     return order_VL
+
+
+def sorting_key(w_VL: Tensor) -> Tensor:
+    """What a sort of weights is to look at, so that -0.0 and 0.0 tie on every device."""
+    # A radix sort (CUDA) may tell -0.0 from 0.0; adding 0.0 makes them one.
+    return (w_VL if w_VL.device.type == "cpu" else w_VL + 0.0).detach()
 
 
 def ranks_of(order_VL: Tensor) -> Tensor:
