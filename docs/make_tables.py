@@ -47,7 +47,7 @@ def table_of(recipe_id: str, rows: list[dict[str, Any]]) -> str:
 
 
 def updates_table_of(rows: list[dict[str, Any]]) -> str:
-    """Means over seeds within the epoch: accuracy after updates, and what the first ones changed."""
+    """Means over seeds within the epoch: accuracy after updates, what the first ones changed."""
     groups = {arm: [row for row in rows if row["arm"] == arm] for arm in _arms(rows)}
     at = {arm: [_percent_at(row) for row in mine] for arm, mine in groups.items()}
     steps = list(next(iter(at.values()))[0])
