@@ -38,4 +38,4 @@ class CheckpointError(PermtrainError, RuntimeError):
 
 
 class PackedFileError(PermtrainError, ValueError):
-    """A packed model file is damaged, of another format, or cannot be written from these weights."""
+    """A packed model file is damaged or of another format, or weights cannot be packed."""

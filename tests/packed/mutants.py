@@ -53,7 +53,9 @@ def resealed(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         place = source.randrange(8, begin)
         head = bytearray(data[:begin])
         head[place] = source.choice(characters)
-        unsealed = re.sub(rb'"digest":"[0-9a-f]{32}"', b'"digest":"' + b"0" * 32 + b'"', head, 1)
+        unsealed = re.sub(
+            rb'("digest":")[0-9a-f]{32}"', rb"\g<1>" + b"0" * 32 + b'"', head, count=1
+        )
         digest = header_digest(unsealed).encode()
         sealed = unsealed.replace(b'"digest":"' + b"0" * 32, b'"digest":"' + digest, 1)
         yield f"byte {place} became {chr(head[place])}", sealed + data[begin:]

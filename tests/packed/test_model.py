@@ -1,4 +1,4 @@
-"""Models come back bit for bit, by the compiled reader and by the plain one; files are canonical."""
+"""Models come back bit for bit, by the compiled and the plain reader; files are canonical."""
 
 import copy
 from pathlib import Path

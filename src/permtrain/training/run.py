@@ -16,6 +16,7 @@ from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuter import Permuter
+from permtrain.packed.model import pack
 from permtrain.training.record import (
     Checkpointer,
     Recorder,
@@ -176,8 +177,10 @@ def _run(
         saved = checkpointer.save(trainer)
         raise Interrupted(f"stopped; saved {saved}; go on with: permtrain resume {folder.path}")
     result = _result(trainer, folder)
+    weights = trainer.shown_weights()
     with written_whole(folder.weights_file) as file:
-        file.write(safetensors_bytes(trainer.shown_weights()))
+        file.write(safetensors_bytes(weights))
+    pack(trainer.model, folder.packed_file, weights=weights)
     write_json(folder.result_file, result.to_dict())
     return result
 
