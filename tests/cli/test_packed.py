@@ -53,8 +53,8 @@ def test_inspect_says_what_is_inside(run: Path, capsys: pytest.CaptureFixture[st
     assert main(["inspect", str(path)]) == 0
     said = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in said.splitlines() if line.split()}
-    assert rows["0.weight"][1:3] == ["144", "neuron"]
-    assert "record" in rows["0.weight"]
+    assert rows["conv1.weight"][1:3] == ["144", "kernel"]
+    assert "record" in rows["conv1.weight"]
     num_bytes = path.stat().st_size
     assert f"file {num_bytes:,} bytes: codes " in said
     assert "record: initial values drawn again from the seed" in said

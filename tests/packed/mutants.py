@@ -1,7 +1,9 @@
-"""Packed files with something wrong, for tests and for the long runs of benchmarks/attack.py."""
+"""Packed files with something wrong, for tests and for the long runs of attack.py."""
 
+import json
 import random
 import re
+import zlib
 from collections.abc import Iterator
 
 from permtrain import PackedFile
@@ -51,11 +53,46 @@ def resealed(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     characters = b'0123456789abcdefgstu"[]{},:-.\\ '
     for _ in range(count):
         place = source.randrange(8, begin)
-        head = bytearray(data[:begin])
-        head[place] = source.choice(characters)
-        unsealed = re.sub(
-            rb'("digest":")[0-9a-f]{32}"', rb"\g<1>" + b"0" * 32 + b'"', head, count=1
-        )
-        digest = header_digest(unsealed).encode()
-        sealed = unsealed.replace(b'"digest":"' + b"0" * 32, b'"digest":"' + digest, 1)
-        yield f"byte {place} became {chr(head[place])}", sealed + data[begin:]
+        edited = bytearray(data)
+        edited[place] = source.choice(characters)
+        yield f"byte {place} became {chr(edited[place])}", sealed_anew(bytes(edited), begin)
+
+
+def sealed_anew(data: bytes, begin: int) -> bytes:
+    """The file with a digest that fits its header, which ends at `begin`."""
+    sealed = rb'("digest":")[0-9a-f]{32}"'
+    unsealed = re.sub(sealed, rb"\g<1>" + b"0" * 32 + b'"', data[:begin], count=1)
+    digest = header_digest(unsealed).encode()
+    return re.sub(sealed, rb"\g<1>" + digest + b'"', unsealed, count=1) + data[begin:]
+
+
+def repaired(data: bytes) -> bytes:
+    """The file with its header's length, its checksums of sections and its digest made to fit.
+
+    As far as it can still be understood; else as it is.
+    """
+    begin = data.find(b"]}}") + 3
+    begin += -begin % 8
+    data = (begin - 8).to_bytes(8, "little") + data[8:]
+    try:
+        header = json.loads(data[8:begin])
+        plan = json.loads(header["__metadata__"]["plan"])
+        for tensor in plan["tensors"]:
+            name = tensor["name"]
+            own = [key for key in header if key.startswith(f"{name}#")]
+            for number, key in enumerate(sorted(own, key=_place_of_section)):
+                first, last = header[key]["data_offsets"]
+                body = data[begin + first : begin + last]
+                tensor["crc32"][number] = f"{zlib.crc32(body):08x}"
+        header["__metadata__"]["plan"] = json.dumps(plan, separators=(",", ":"))
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        data = len(text).to_bytes(8, "little") + text + data[begin:]
+        begin = 8 + len(text)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        pass
+    return sealed_anew(data, begin)
+
+
+def _place_of_section(key: str) -> int:
+    return ["code", "profile", "levels", "counts"].index(key.rpartition("#")[2])

@@ -80,6 +80,14 @@ def _zeros_of_both_signs() -> nn.Module:
     return model
 
 
+def _hardly_moved() -> nn.Module:
+    model = nn.Linear(60, 20)
+    initialize_(model, seed=4)
+    with torch.no_grad():
+        model.weight[:, :4] = model.weight[:, :4].flip(1)
+    return model
+
+
 NETS: dict[str, Callable[[], nn.Module]] = {
     "per neuron": lambda: _born(conv_net()),
     "per kernel": lambda: _born(nn.Conv2d(3, 4, 3), "kernel"),
@@ -100,6 +108,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "float64": lambda: _born(nn.Linear(40, 10).double()),
     "bfloat16, unborn": lambda: shuffled_(nn.Linear(40, 10).bfloat16(), "neuron"),
     "tied": lambda: _born(Tied()),
+    "hardly moved": _hardly_moved,
     "unmoved": _unmoved,
     "unborn": lambda: nn.Linear(5, 4),
     "changed": _changed,

@@ -1,14 +1,22 @@
 """Codes against counting by hand, the plain decoder and the information limit."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from permtrain.packed.coders import uniform_code, uniform_levels
+from permtrain.initial.rows import Rows
+from permtrain.packed.coders import (
+    conditional_code,
+    conditional_levels,
+    uniform_code,
+    uniform_levels,
+)
 from permtrain.packed.keys import bits_of_keys, sort_keys
+from permtrain.packed.logarithms import LARGEST_LOG_ODDS, logarithms, probabilities, rates
 from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
 
 
@@ -114,3 +122,78 @@ def test_sort_keys_are_one_to_one(bits: np.ndarray) -> None:
 def test_other_values_are_no_arrangement() -> None:
     keys = np.array([[1, 2, 3]], dtype=np.uint32)
     assert levels_of(keys, np.array([[1, 2, 4]], dtype=np.uint32)) is None
+
+
+@st.composite
+def initial_and_moved(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Rows]:
+    """Keys before and after some moves, and how their tensor is cut; 40 levels too."""
+    num_levels = draw(st.sampled_from([1, 2, 3, 9, 40]))
+    shape = (draw(st.integers(1, 5)), draw(st.integers(1, 4)), 3, 3)
+    rows = Rows(shape, draw(st.sampled_from(["kernel", "neuron", "layer"])), 0, 2)
+    size = rows.num_weights
+    before = np.array(
+        draw(st.lists(st.integers(0, num_levels - 1), min_size=size, max_size=size)),
+        dtype=np.uint32,
+    ).reshape(rows.num_vectors, rows.vector_length)
+    after = before.copy()
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    for _ in range(draw(st.sampled_from([0, 3, 200]))):
+        v, i, j = rng.integers((rows.num_vectors, rows.vector_length, rows.vector_length))
+        after[v, [i, j]] = after[v, [j, i]]
+    return before, after, rows
+
+
+@given(initial_and_moved())
+def test_conditional_round_trip(moved: tuple[np.ndarray, np.ndarray, Rows]) -> None:
+    before, after, rows = moved
+    initial, multisets = coded(before)
+    levels, _ = coded(after)
+    code = conditional_code(levels, initial, multisets, rows)
+    for use_plain in (False, True):
+        found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+        assert np.array_equal(multisets.keys_of(found), after)
+
+
+@given(initial_and_moved(), st.binary(max_size=80))
+def test_any_bytes_decode_alike_by_both_conditional_decoders(
+    moved: tuple[np.ndarray, np.ndarray, Rows], code: bytes
+) -> None:
+    before, _, rows = moved
+    initial, multisets = coded(before)
+    outcomes = []
+    for use_plain in (False, True):
+        try:
+            found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+            assert np.array_equal(
+                np.sort(multisets.keys_of(found), axis=1), np.sort(before, axis=1)
+            )
+            outcomes.append(found.tolist())
+        except ValueError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("num_levels", [3, 784])
+def test_what_hardly_moved_is_coded_in_little(num_levels: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = Rows((60, 784), "neuron")
+    before = rng.permuted(np.tile(np.arange(784), (60, 1)), axis=1) * num_levels // 784
+    after = before.copy()
+    for v in range(60):
+        i, j = rng.integers(784, size=(2, 20))
+        after[v, i], after[v, j] = before[v, j], before[v, i]
+        after[v] = before[v] if len({*i, *j}) < 40 else after[v]
+    initial, multisets = coded(before.astype(np.uint32))
+    levels, _ = coded(after.astype(np.uint32))
+    code = conditional_code(levels, initial, multisets, rows)
+    assert len(code) < 0.55 * len(uniform_code(levels, multisets))
+
+
+def test_tables_are_what_they_say() -> None:
+    odds = 2.0 ** (np.arange(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS + 1) / 256)
+    expected = 65536 * odds / (1 + odds)
+    assert np.abs(probabilities() - expected).max() < 1.01
+    assert np.array_equal(probabilities() + probabilities()[::-1], np.full(6143, 65536))
+    assert np.array_equal(logarithms(), np.floor(256 * np.log2(1 + np.arange(1024) / 1024)))
+    assert len(rates()) == 1024
+    assert zlib.crc32(probabilities().astype("<i4").tobytes()) == 414336265

@@ -18,7 +18,13 @@ from permtrain.packed.container import built
 from permtrain.packed.model import tensors_of
 from permtrain.packed.writer import packed_bytes
 
-NAMES = ["per neuron", "three levels, sparse", "few levels, unborn", "bfloat16, unborn", "tied"]
+NAMES = [
+    "per neuron",
+    "three levels, sparse",
+    "few levels, unborn",
+    "bfloat16, unborn",
+    "hardly moved",
+]
 
 
 def file_of(net: str) -> bytes:

@@ -66,6 +66,7 @@ def test_how_tensors_are_stored(tmp_path: Path) -> None:
         pack(NETS[net](), tmp_path / "m")
         stored[net] = coders_in(tmp_path / "m")
     assert stored["per layer"] == {"weight": "uniform record", "bias": "initial None"}
+    assert stored["hardly moved"]["weight"] == "conditional record"
     assert stored["unborn"] == {"weight": "raw None", "bias": "raw None"}
     assert stored["changed"] == {"weight": "raw None", "bias": "initial None"}
     assert stored["unmoved"]["weight"] == "initial None"

@@ -3,11 +3,15 @@
 Importing this imports neither numba nor torch.
 """
 
+from math import isqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
 from permtrain.errors import PackedFileError
+from permtrain.initial.rows import Rows
 from permtrain.packed import plain
+from permtrain.packed.logarithms import logarithms, probabilities, rates
 from permtrain.packed.multiset import Levels, Multisets
 
 
@@ -47,6 +51,76 @@ def uniform_levels(code: bytes, multisets: Multisets, *, use_plain: bool) -> Lev
     num_used = decode_uniform(words, counts_RK, tree_depth(counts_RK.shape[1]), levels_VL)
     check_used(num_used, code)
     return levels_VL
+
+
+def conditional_code(
+    levels_VL: Levels, initial_VL: Levels, multisets: Multisets, rows: Rows
+) -> bytes:
+    """The conditional coder's bytes, short where levels are near the initial ones."""
+    words = np.empty(4 * levels_VL.size, dtype=np.uint32)
+    return finished(words, *_run_conditional(False, words, levels_VL, initial_VL, multisets, rows))
+
+
+def conditional_levels(
+    code: bytes, initial_VL: Levels, multisets: Multisets, rows: Rows, *, use_plain: bool
+) -> Levels:
+    """The inverse of `conditional_code`.
+
+    Raises:
+        PackedFileError: no encoder writes such a code.
+    """
+    if use_plain:
+        return plain.decode_conditional(
+            code, initial_VL, multisets.counts_RK, *row_and_stride(rows)
+        )
+    levels_VL = np.empty_like(initial_VL)
+    words = words_of(code)
+    num_used, _, _ = _run_conditional(True, words, levels_VL, initial_VL, multisets, rows)
+    check_used(num_used, code)
+    return levels_VL
+
+
+def row_and_stride(rows: Rows) -> tuple[int, int]:
+    """Where a weight's neighbours are, for the conditional coder's contexts.
+
+    Returns: weights into one output unit (of a layer as one vector: into one entry of axis 0), and
+        how many places back the neighbour one line above is: the last axis of kernels, the side of
+        a square image if vectors of inputs are one or three of them, else 1.
+
+    Example:
+        >>> row_and_stride(Rows((500, 784), "layer")), row_and_stride(Rows((8, 3, 5, 5), "kernel"))
+        ((784, 28), (75, 5))
+    """
+    shape = rows.shape
+    is_layer = rows.granularity == "layer"
+    row_length = rows.num_weights // (
+        shape[0] if is_layer else shape[rows.output_axis] * rows.groups
+    )
+    if len(shape) > 2:
+        return row_length, shape[-1]
+    for channels in (1, 3):
+        side = isqrt(row_length // channels)
+        if channels * side * side == row_length:
+            return row_length, max(side, 1)
+    return row_length, 1
+
+
+def _run_conditional(
+    decoding: bool,
+    words: NDArray[np.uint32],
+    levels_VL: Levels,
+    initial_VL: Levels,
+    multisets: Multisets,
+    rows: Rows,
+) -> tuple[int, np.uint64, np.uint64]:
+    from permtrain.packed.conditional_kernels import code_conditional
+
+    counts_RK = multisets.counts_RK
+    tables = logarithms(), probabilities(), rates()
+    depth = tree_depth(counts_RK.shape[1])
+    return code_conditional(
+        decoding, words, levels_VL, initial_VL, counts_RK, depth, *row_and_stride(rows), *tables
+    )
 
 
 def finished(

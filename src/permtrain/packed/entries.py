@@ -14,6 +14,7 @@ CODERS: dict[str, str] = {
     "raw": "stored as it is",
     "initial": "the initial values themselves",
     "uniform": "an arrangement, every one of them equally long",
+    "conditional": "an arrangement, shorter where values are near their initial places",
 }
 PROFILES: dict[str, str] = {
     "record": "initial values drawn again from the seed",
@@ -154,6 +155,8 @@ def _from_plain(plain: object, common: Mapping[str, Any], what: str) -> TensorEn
         needed = required | {"record"}
     else:
         profile = _one_of(fields.get("profile"), PROFILES, f"{name}: profile")
+        if profile != "record" and coder == "conditional":
+            raise PackedFileError(f"{name}: profile is {profile}; with this coder allowed: record")
         if profile != "record":
             needed = needed - {"record"}
     check_keys(fields, name, needed, set())

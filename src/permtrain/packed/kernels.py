@@ -40,7 +40,7 @@ def inlined(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @inlined
-def _fill_tree(counts_K, depth, sums, left):  # type: ignore[no-untyped-def]
+def fill_tree(counts_K, depth, sums, left):  # type: ignore[no-untyped-def]
     """Counts at the leaves, above each node how many weights lie in its left half.
 
     Node 1 is the root, nodes 2n and 2n + 1 are the halves of node n; leaf k is node 2**depth + k.
@@ -91,7 +91,7 @@ def encode_uniform(
     for v in range(num_vectors):
         row = v if num_rows > 1 else 0
         if v == 0 or num_rows > 1:
-            _fill_tree(counts_RK[row], depth, sums, fresh)
+            fill_tree(counts_RK[row], depth, sums, fresh)
         left[:] = fresh
         remaining[:] = counts_RK[row]
         for i in range(length):
@@ -144,7 +144,7 @@ def decode_uniform(
     for v in range(num_vectors):
         row = v if num_rows > 1 else 0
         if v == 0 or num_rows > 1:
-            _fill_tree(counts_RK[row], depth, sums, fresh)
+            fill_tree(counts_RK[row], depth, sums, fresh)
         left[:] = fresh
         remaining[:] = counts_RK[row]
         for i in range(length):

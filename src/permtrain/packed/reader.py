@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from permtrain.errors import PackedFileError
 from permtrain.initial.record import initial_values
-from permtrain.packed.coders import uniform_levels
+from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import (
     ITEM_SIZES,
     Header,
@@ -37,7 +37,7 @@ from permtrain.packed.keys import (
     sort_keys,
     values_of_bits,
 )
-from permtrain.packed.multiset import Multisets, multisets_of
+from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
 
 FORMAT = "permtrain-packed"
 VERSION = "1"
@@ -176,12 +176,23 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         assert entry.rows is not None
         multisets = multisets_of(self._profile(entry, initial), entry.rows.num_vectors)
         try:
-            levels_VL = uniform_levels(
-                self._section(entry, 0), multisets, use_plain=self._use_plain
-            )
+            levels_VL = self._levels(entry, multisets, initial)
         except PackedFileError as error:
             raise PackedFileError(f"{entry.name}: {error}") from None
         return entry.rows.to_tensor(bits_of_keys(multisets.keys_of(levels_VL)))
+
+    def _levels(self, entry: TensorEntry, multisets: Multisets, initial: Bits | None) -> Levels:
+        code = self._section(entry, 0)
+        if entry.coder == "uniform":
+            return uniform_levels(code, multisets, use_plain=self._use_plain)
+        assert entry.rows is not None
+        assert initial is not None
+        keys_VL = entry.rows.to_vectors(initial)
+        initial_VL = levels_of(keys_VL, np.sort(keys_VL, axis=1))
+        assert initial_VL is not None
+        return conditional_levels(
+            code, initial_VL, multisets, entry.rows, use_plain=self._use_plain
+        )
 
     def _initial_keys(self, entry: TensorEntry) -> Bits | None:
         """Sort keys of the initial values, in the tensor's shape; None where they are not known."""

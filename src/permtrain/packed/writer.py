@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from permtrain.files import written_whole
 from permtrain.initial.record import TensorRecord, initial_values
 from permtrain.initial.rows import Rows
 from permtrain.packed import container
-from permtrain.packed.coders import uniform_code
+from permtrain.packed.coders import conditional_code, uniform_code
 from permtrain.packed.entries import MAX_VECTOR_LENGTH, Alias, TensorEntry, entries_to_plain
 from permtrain.packed.keys import (
     SAFETENSORS_DTYPES,
@@ -28,6 +29,9 @@ from permtrain.packed.keys import (
 )
 from permtrain.packed.multiset import levels_of, multisets_of
 from permtrain.packed.reader import FORMAT, VERSION, PackedFile, crc32_of, sha256_of
+
+ARRANGING = ("uniform", "conditional")
+"""The coders of arrangements. Without a record of its birth a tensor knows the first only."""
 
 Sections = list[tuple[str, str, tuple[int, ...], bytes]]
 """Name, safetensors dtype, shape and bytes of each."""
@@ -54,15 +58,26 @@ class TensorToPack:
     must_cut: bool = False
 
 
-def packed_bytes(tensors: Sequence[TensorToPack | Alias], threads: int | None = None) -> bytes:
+def packed_bytes(
+    tensors: Sequence[TensorToPack | Alias],
+    threads: int | None = None,
+    coders: Sequence[str] = ARRANGING,
+) -> bytes:
     """The whole file, decoded once more and compared.
+
+    Args:
+        tensors: in the order of the model's state.
+        threads: tensors worked on at a time; None chooses by the processors.
+        coders: which may be used for arrangements; of several the one with the shortest code.
 
     Raises:
         PackedFileError: a tensor cannot be stored, or did not read back (which would be our fault).
     """
     own = [tensor for tensor in tensors if isinstance(tensor, TensorToPack)]
     with ThreadPoolExecutor(threads) as pool:
-        packed = dict(zip([t.name for t in own], pool.map(_packed, own), strict=True))
+        packed = dict(
+            zip([t.name for t in own], pool.map(partial(_packed, coders=coders), own), strict=True)
+        )
     entries = [each if isinstance(each, Alias) else packed[each.name][0] for each in tensors]
     sections = [section for _, own_sections in packed.values() for section in own_sections]
     # Wide numbers first, so that every section begins at a multiple of its numbers' width.
@@ -87,7 +102,7 @@ def write_packed(
         file.write(data)
 
 
-def _packed(tensor: TensorToPack) -> tuple[TensorEntry, Sections]:
+def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, Sections]:
     """How one tensor is stored."""
     if "#" in tensor.name:
         raise PackedFileError(f"{tensor.name}: the name holds '#'; allowed: any other character")
@@ -101,12 +116,12 @@ def _packed(tensor: TensorToPack) -> tuple[TensorEntry, Sections]:
             return _entry(tensor, "initial", record=tensor.record), []
         for cut in tensor.cuts:
             if _holds(keys, initial, cut):
-                return _arranged(tensor, keys, cut, initial)
+                return _arranged(tensor, keys, cut, initial, coders)
     if tensor.must_cut:
-        return _arranged(tensor, keys, tensor.cuts[0], None)
+        return _arranged(tensor, keys, tensor.cuts[0], None, coders)
     best = min(tensor.cuts, key=lambda cut: _size_with_profile(keys, cut))
     if _size_with_profile(keys, best) < tensor.bits.nbytes:
-        return _arranged(tensor, keys, best, None)
+        return _arranged(tensor, keys, best, None, coders)
     return _raw(tensor)
 
 
@@ -117,7 +132,7 @@ def _raw(tensor: TensorToPack) -> tuple[TensorEntry, Sections]:
 
 
 def _arranged(
-    tensor: TensorToPack, keys: Bits, cut: Rows, initial: Bits | None
+    tensor: TensorToPack, keys: Bits, cut: Rows, initial: Bits | None, coders: Sequence[str]
 ) -> tuple[TensorEntry, Sections]:
     """A tensor as an arrangement of its initial values, or of values stored beside."""
     if cut.vector_length > MAX_VECTOR_LENGTH:
@@ -129,7 +144,15 @@ def _arranged(
     levels_VL = levels_of(keys_VL, profile_VL)
     if levels_VL is None:  # _holds said otherwise
         raise PackedFileError(f"{tensor.name}: does not hold its initial values")
-    code = uniform_code(levels_VL, multisets_of(profile_VL, cut.num_vectors))
+    multisets = multisets_of(profile_VL, cut.num_vectors)
+    codes = {}
+    if "uniform" in coders or initial is None:
+        codes["uniform"] = uniform_code(levels_VL, multisets)
+    if "conditional" in coders and initial is not None:
+        initial_VL = levels_of(cut.to_vectors(initial), profile_VL)
+        assert initial_VL is not None
+        codes["conditional"] = conditional_code(levels_VL, initial_VL, multisets, cut)
+    coder, code = min(codes.items(), key=lambda item: len(item[1]))
     sections: Sections = [(f"{tensor.name}#code", "U8", (len(code),), code)]
     profile = "record"
     if initial is None:
@@ -137,9 +160,7 @@ def _arranged(
         sections += stored
     crc32 = tuple(crc32_of(data) for _, _, _, data in sections)
     record = tensor.record if initial is not None else None
-    return _entry(
-        tensor, "uniform", rows=cut, profile=profile, record=record, crc32=crc32
-    ), sections
+    return _entry(tensor, coder, rows=cut, profile=profile, record=record, crc32=crc32), sections
 
 
 def _stored_profile(tensor: TensorToPack, profile_VL: Bits) -> tuple[str, Sections]:
