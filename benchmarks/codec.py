@@ -137,7 +137,7 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def lehmer_digits(levels_VL: Levels) -> NDArray[np.int32]:
-    """How many smaller levels are still free at each place, by counting pairs: for small tensors."""
+    """How many smaller levels are still free at each place, by counting pairs (slow)."""
     later = np.triu(np.ones((levels_VL.shape[1],) * 2, dtype=np.bool_), 1)
     return np.array(
         [((row[None, :] < row[:, None]) & later).sum(axis=1) for row in levels_VL], dtype=np.int32
