@@ -83,3 +83,35 @@ def test_a_disk_that_is_full_while_writing(tmp_path: Path, monkeypatch: pytest.M
     with full, written_whole(tmp_path / "a") as file:
         file.write(b"x" * 100_000)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are posix's")
+def test_an_older_files_mode_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(0o604)
+    with written_whole(path) as file:
+        file.write(b"new")
+    assert path.stat().st_mode & 0o777 == 0o604
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are posix's")
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    left_over, other = tmp_path / ".a-abcd_123", tmp_path / ".a-abcd_1234"
+    left_over.write_bytes(b"half")
+    other.write_bytes(b"somebody else's")
+    with written_whole(tmp_path / "a"):
+        assert not left_over.exists()
+    assert sorted(os.listdir(tmp_path)) == [".a-abcd_1234", "a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are posix's")
+def test_what_another_writes_at_the_same_time_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with written_whole(path) as first:
+        first.write(b"1")
+        with written_whole(path) as second:
+            second.write(b"2")
+        assert path.read_bytes() == b"2"
+    assert path.read_bytes() == b"1"
+    assert os.listdir(tmp_path) == ["a"]

@@ -29,6 +29,7 @@ ALLOWED = {
     "initial": {"core", "errors"},
     "graph": {"core", "errors"},
     "optim": {"core", "graph", "errors"},
+    "packed": {"core", "files", "initial", "errors"},
     "training": set(PARTS) - {"recipes", "cli"},
     "recipes": set(PARTS) - {"cli"},
     "cli": set(PARTS),
@@ -103,6 +104,12 @@ def test_importing_permtrain_does_not_import_torch() -> None:
     loaded = modules_loaded_after("import permtrain; permtrain.__version__; dir(permtrain)")
     assert "permtrain" in loaded
     assert not loaded & {"torch", "numpy", "datasets", "sklearn", "PIL"}
+
+
+def test_packed_files_are_read_without_torch_and_numba() -> None:
+    loaded = modules_loaded_after("import permtrain; permtrain.PackedFile")
+    assert "permtrain.packed.reader" in loaded
+    assert not loaded & {"torch", "numba", "safetensors"}
 
 
 def test_the_core_imports_nothing_heavier_than_torch() -> None:

@@ -10,6 +10,8 @@ from .optim.frozen_zeros import FrozenZeros
 from .optim.index import IndexOptimizer
 from .optim.laperm import LaPerm
 from .optim.sgperm import SGPerm
+from .packed.model import pack, unpack
+from .packed.reader import PackedFile
 from .verification import Verification, verify
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "FrozenZeros",
     "IndexOptimizer",
     "LaPerm",
+    "PackedFile",
     "Permutation",
     "SGPerm",
     "TensorRecord",
@@ -25,12 +28,14 @@ __all__ = [
     "arrange",
     "initial_values",
     "initialize_",
+    "pack",
     "permutation_between",
     "profile_of",
     "ranking",
     "ranking_distance",
     "records_of",
     "straight_through",
+    "unpack",
     "verify",
 ]
 

@@ -35,3 +35,7 @@ class DataError(PermtrainError, ValueError):
 
 class CheckpointError(PermtrainError, RuntimeError):
     """A checkpoint is missing, damaged, or belongs to another model or other settings."""
+
+
+class PackedFileError(PermtrainError, ValueError):
+    """A packed model file is damaged or of another format, or weights cannot be packed."""

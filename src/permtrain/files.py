@@ -1,11 +1,18 @@
 """Files written whole or not at all."""
 
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows: files are written whole there too, left-overs stay
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -14,7 +21,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
     It is written beside, flushed and renamed; whoever reads `path` finds the old file or the new
     one. If anything fails, a full disk too, the old file stays and the part written is removed; an
-    OSError names `path`.
+    OSError names `path`. What a killed process left beside is removed by the next that writes. An
+    older file's mode is kept.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -24,23 +32,65 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    _remove_left_overs(path)
+    descriptor, beside = _locked_beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's mode is private; a new file gets what the user's umask says.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)
-        os.replace(beside, path)
+            os.chmod(beside, _mode_for(path))
+            # Before the lock goes with the file's closing, for then others may remove it.
+            os.replace(beside, path)
     except BaseException as error:
         Path(beside).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
     _sync_folder(path.parent)
+
+
+def _locked_beside(path: Path) -> tuple[int, str]:
+    """A new file beside, locked while it is open, so that nobody takes it for left over."""
+    while True:
+        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        if fcntl is None:
+            return descriptor, beside
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:  # else somebody removed it before it was locked
+            return descriptor, beside
+        os.close(descriptor)
+
+
+def _remove_left_overs(path: Path) -> None:
+    """Removes files beside that a killed process left: those that nobody holds locked."""
+    if fcntl is None:
+        return
+    own = re.compile(re.escape(f".{path.name}-") + r"[a-z0-9_]{8}")  # as mkstemp names them
+    for name in os.listdir(path.parent):
+        if not own.fullmatch(name):
+            continue
+        try:
+            descriptor = os.open(path.parent / name, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:  # gone, or not ours
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (path.parent / name).unlink(missing_ok=True)
+        except BlockingIOError:  # being written
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def _mode_for(path: Path) -> int:
+    """The mode of the file to be replaced; for a new one what the user's umask says."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
 
 
 def _sync_folder(folder: Path) -> None:

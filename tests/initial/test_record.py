@@ -217,9 +217,9 @@ def test_vectors_are_the_cores(shape, granularity, layout):
     view = VectorView(shape, granularity, layout)
     values = np.arange(record.num_weights, dtype=np.float32).reshape(shape)
     assert (record.num_vectors, record.vector_length) == (view.num_vectors, view.vector_length)
-    values_VL = record._to_vectors(values)
+    values_VL = record.rows.to_vectors(values)
     assert np.array_equal(values_VL, view.to_vectors(torch.from_numpy(values)).numpy())
-    assert np.array_equal(record._to_tensor(values_VL), values)
+    assert np.array_equal(record.rows.to_tensor(values_VL), values)
 
 
 @pytest.mark.parametrize(("shape", "granularity", "layout"), LAYOUTS)
@@ -325,7 +325,7 @@ def test_shuffle_keeps_each_vectors_values_and_moves_them(shape, granularity, la
     assert after.dtype == storage_of(dtype)
     assert not np.array_equal(before, after)
     bits = {2: np.int16, 4: np.int32}[before.itemsize]
-    rows = [np.sort(record._to_vectors(each.view(bits)), axis=1) for each in (before, after)]
+    rows = [np.sort(record.rows.to_vectors(each.view(bits)), axis=1) for each in (before, after)]
     assert np.array_equal(*rows)
 
 

@@ -15,6 +15,7 @@ import tyro
 
 from permtrain.cli.catalogue import show_catalogue
 from permtrain.cli.inspect import evaluate, verify
+from permtrain.cli.packed import inspect, pack, unpack
 from permtrain.cli.recipes import recipes, run
 from permtrain.cli.train import resume, train
 from permtrain.errors import PermtrainError
@@ -24,6 +25,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "resume": resume,
     "evaluate": evaluate,
     "verify": verify,
+    "pack": pack,
+    "unpack": unpack,
+    "inspect": inspect,
     "list": show_catalogue,
     "recipes": recipes,
     "run": run,

@@ -29,6 +29,8 @@ MAX_LENGTH = 1 << 14
 _MIN_WORDS = 1 << 10
 _WORDS_PER_WARP = 1 << 9
 _MAX_WARPS = 32
+# What every device has for a block; older versions of torch do not tell.
+_SHARED_MEMORY = 48 << 10
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # The bits of infinity: those of a finite weight, without its sign, are less.
@@ -43,7 +45,8 @@ def supports(profile_VL: Tensor, like_VL: Tensor) -> bool:
     """
     if not like_VL.is_cuda or profile_VL.device != like_VL.device:
         return False
-    shared_memory = torch.cuda.get_device_properties(like_VL.device).shared_memory_per_block_optin
+    device = torch.cuda.get_device_properties(like_VL.device)
+    shared_memory = getattr(device, "shared_memory_per_block_optin", _SHARED_MEMORY)
     return fits(profile_VL, like_VL, shared_memory)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from permtrain.errors import SettingError
 from permtrain.initial.philox import MAX_SEED, centred, random_order, word_source
+from permtrain.initial.rows import Rows
 from permtrain.initial.rules import (
     DTYPES,
     check_rule,
@@ -106,23 +107,25 @@ class TensorRecord:
         return self.rule != "shuffle"
 
     @property
+    def rows(self) -> Rows:
+        """How the tensor is cut into weight vectors."""
+        return Rows(
+            self.shape, self.granularity, self.output_axis, self.num_kernel_axes, self.groups
+        )
+
+    @property
     def num_weights(self) -> int:
         return math.prod(self.shape)
 
     @property
     def vector_length(self) -> int:
         """Number of weights in one vector, L, as in `core.vectors.VectorView`."""
-        if self.granularity == "layer":
-            return self.num_weights
-        if self.granularity == "kernel":
-            axes = self.num_kernel_axes
-            return math.prod(self.shape[len(self.shape) - axes :])
-        return self.num_weights // max(self.shape[self.output_axis] * self.groups, 1)
+        return self.rows.vector_length
 
     @property
     def num_vectors(self) -> int:
         """Number of vectors, V."""
-        return self.num_weights // max(self.vector_length, 1)
+        return self.rows.num_vectors
 
     @property
     def num_zeros(self) -> int | None:
@@ -247,27 +250,6 @@ class TensorRecord:
             return self.vector_length - round(self.sparsity * self.vector_length)
         return self.vector_length
 
-    def _to_vectors(self, tensor: Array) -> Array:
-        split_shape, axes = self._axes()
-        split = tensor.reshape(split_shape).transpose(axes)
-        return split.reshape(self.num_vectors, self.vector_length)
-
-    def _to_tensor(self, values_VL: Array) -> Array:
-        split_shape, axes = self._axes()
-        permuted = values_VL.reshape([split_shape[axis] for axis in axes])
-        tensor = permuted.transpose(np.argsort(axes)).reshape(self.shape)
-        return np.ascontiguousarray(tensor)
-
-    def _axes(self) -> tuple[tuple[int, ...], list[int]]:
-        """The shape with groups on an axis of their own, and its axes with output units first."""
-        if self.granularity == "layer":
-            return self.shape, list(range(len(self.shape)))
-        split_shape, first = self.shape, [self.output_axis]
-        if self.groups > 1:
-            split_shape = (self.groups, self.shape[0] // self.groups, *self.shape[1:])
-            first = [0, self.output_axis + 1]
-        return split_shape, first + [i for i in range(len(split_shape)) if i not in first]
-
 
 def initial_values(record: TensorRecord) -> Array:
     """The values a parameter was given, from its record alone.
@@ -299,7 +281,7 @@ def initial_values(record: TensorRecord) -> Array:
         values_VL = profile_VL[0][order_VL]
     else:
         values_VL = np.take_along_axis(profile_VL, order_VL, axis=1)
-    values = record._to_tensor(values_VL)
+    values = record.rows.to_tensor(values_VL)
     return values if record.share else _with_zeros(record, values)
 
 
@@ -318,8 +300,8 @@ def shuffled_values(record: TensorRecord, values: Array) -> Array:
     """
     if not record.num_weights:
         return values
-    values_VL = np.take_along_axis(record._to_vectors(values), _positions(record), axis=1)
-    return _with_zeros(record, record._to_tensor(values_VL))
+    values_VL = np.take_along_axis(record.rows.to_vectors(values), _positions(record), axis=1)
+    return _with_zeros(record, record.rows.to_tensor(values_VL))
 
 
 def level_of_places(num_levels: int, length: int) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ place.json         where it runs: data folder, device, threads
 environment.json   versions, device, commit
 metrics.jsonl      one line an epoch
 checkpoints/       the last few, and the best
-weights.safetensors, result.json   when the run is complete
+weights.safetensors, packed.safetensors, result.json   when the run is complete
 """
 
 import errno
@@ -61,6 +61,10 @@ class RunFolder:
     @property
     def weights_file(self) -> Path:
         return self.path / "weights.safetensors"
+
+    @property
+    def packed_file(self) -> Path:
+        return self.path / "packed.safetensors"
 
     @property
     def checkpoints(self) -> Path:

@@ -15,6 +15,7 @@ from safetensors.torch import save as safetensors_bytes
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
+from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
 from permtrain.training.optimizers import permuted_views
 from permtrain.training.record import (
@@ -188,8 +189,10 @@ def _run(
         saved = checkpointer.save(trainer)
         raise Interrupted(f"stopped; saved {saved}; go on with: permtrain resume {folder.path}")
     result = _result(trainer, folder)
+    weights = trainer.shown_weights()
     with written_whole(folder.weights_file) as file:
-        file.write(safetensors_bytes(trainer.shown_weights()))
+        file.write(safetensors_bytes(weights))
+    pack(trainer.model, folder.packed_file, weights=weights)
     write_json(folder.result_file, result.to_dict())
     return result
 

@@ -1,0 +1,193 @@
+"""Packed files of torch models."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from permtrain.core.plan import (
+    GranularityRule,
+    NamedTensor,
+    check_rule,
+    named_tensors,
+    view_by_rule,
+)
+from permtrain.core.vectors import GRANULARITIES, VectorView
+from permtrain.errors import GranularityError, PackedFileError
+from permtrain.initial.initialize import records_of
+from permtrain.initial.record import TensorRecord
+from permtrain.initial.rows import Rows
+from permtrain.packed.entries import Alias
+from permtrain.packed.keys import SAFETENSORS_DTYPES, Bits, bits_type
+from permtrain.packed.reader import PackedFile
+from permtrain.packed.writer import TensorToPack, write_packed
+
+
+def pack(
+    model: nn.Module,
+    path: Path | str,
+    *,
+    granularity: GranularityRule = None,
+    weights: Mapping[str, Tensor] | None = None,
+    threads: int | None = None,
+) -> None:
+    """Writes a model's state as a seed and permutations; `unpack` gives every bit back.
+
+    A tensor that holds its initial values, which `initialize_` left a record of, in each of its
+    weight vectors is stored as their arrangement. Others are stored as they are, or as levels and
+    an arrangement where that is smaller. Buffers, and parameters that no rule cuts into vectors,
+    are stored as they are. Tied tensors are stored once. docs/format.md describes the file.
+
+    Args:
+        model: its state is stored; in LaPerm's mid-period, inside `permuter.arranged()`.
+        path: written whole and durable or not at all, and only if the bytes read back.
+        granularity: as in `LaPerm`, for weights whose vectors are to be these; what it cuts is
+            stored as an arrangement even without a record, its sorted values beside. None takes
+            for each tensor the finest granularity at which it holds its initial values.
+        weights: the state to store, instead of the model's own; of its names and shapes.
+        threads: tensors worked on at a time; None chooses by the processors.
+
+    Raises:
+        PackedFileError: a state that cannot be stored: no tensor, or of a dtype no file holds.
+        SettingError, GranularityError: a granularity that does not fit.
+        OSError: the file could not be written; an older one stays.
+
+    Example:
+        >>> import tempfile, permtrain
+        >>> model = nn.Linear(784, 100)
+        >>> _ = permtrain.initialize_(model, seed=1)
+        >>> with torch.no_grad():
+        ...     _ = model.weight.copy_(model.weight.flip(1))
+        >>> file = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> pack(model, file)
+        >>> other = nn.Linear(784, 100)
+        >>> other.load_state_dict(unpack(file))
+        <All keys matched successfully>
+        >>> torch.equal(other.weight, model.weight)
+        True
+        >>> PackedFile(file)["weight"].shape
+        (100, 784)
+    """
+    write_packed(Path(path), tensors_of(model, granularity, weights), threads)
+
+
+def unpack(
+    path: Path | str, *, threads: int | None = None, max_weights: int | None = None
+) -> dict[str, Tensor]:
+    """A packed model's state, as `load_state_dict` takes it; tied tensors are one tensor.
+
+    Args:
+        path: a file that `pack` wrote.
+        threads: tensors decoded at a time; None chooses by the processors.
+        max_weights: as in `PackedFile`.
+
+    Raises:
+        PackedFileError: it is damaged, saying where, or no packed file.
+
+    Example: see `pack`. Without torch: `permtrain.packed.reader.PackedFile`.
+    """
+    packed = PackedFile(Path(path), max_weights=max_weights)
+    tensors: dict[str, Tensor] = {}
+    for name, bits in packed.all_bits(threads).items():
+        entry = packed.entry(name)
+        if entry.name != name:
+            tensors[name] = tensors[entry.name]
+        else:
+            tensors[name] = _tensor_of(bits, entry.dtype)
+    return tensors
+
+
+def tensors_of(
+    model: nn.Module, granularity: GranularityRule, weights: Mapping[str, Tensor] | None
+) -> list[TensorToPack | Alias]:
+    """A model's state with what is known of each tensor, in the state's order."""
+    state = model.state_dict() if weights is None else weights
+    named = {tensor.name: tensor for tensor in named_tensors(model)}
+    check_rule(granularity, named)
+    records = records_of(model)
+    first_names = _first_names(model)
+    found: list[TensorToPack | Alias] = []
+    stored: dict[str, str] = {}
+    for name, tensor in state.items():
+        first = first_names.get(name, name)
+        if first in stored:
+            found.append(Alias(name, stored[first]))
+            continue
+        stored[first] = name
+        if not isinstance(tensor, Tensor) or tensor.is_sparse or tensor.is_quantized:
+            raise PackedFileError(
+                f"{name} is a {type(tensor).__name__}; allowed: plain tensors (a module's extra "
+                "state is none)"
+            )
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in SAFETENSORS_DTYPES:
+            raise PackedFileError(f"{name} is {dtype}; allowed: {', '.join(SAFETENSORS_DTYPES)}")
+        cuts: tuple[Rows, ...] = ()
+        record = None
+        if first in named and tensor.is_floating_point():
+            cuts = _cuts(named[first], granularity, tuple(tensor.shape))
+            record = _record_of(tensor, dtype, records.get(first))
+        must_cut = granularity is not None
+        found.append(TensorToPack(name, dtype, _bits_of(tensor), cuts, record, must_cut))
+    return found
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """The first name of the parameter or buffer that each name stands for."""
+    first: dict[int, str] = {}
+    everything = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    for name, tensor in everything:
+        first.setdefault(id(tensor), name)
+    return {name: first[id(tensor)] for name, tensor in everything}
+
+
+def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Rows, ...]:
+    """Ways to cut a tensor: the rule's one, or all there are, the finest first."""
+    if tuple(tensor.parameter.shape) != shape:
+        raise PackedFileError(
+            f"{tensor.name} has shape {shape}; allowed: {tuple(tensor.parameter.shape)}"
+        )
+    if rule is not None:
+        view = view_by_rule(tensor, rule)
+        return () if view is None else (_rows_of(view),)
+    cuts = []
+    for granularity in GRANULARITIES:
+        try:
+            view = VectorView(shape, granularity, tensor.layout)  # type: ignore[arg-type]
+        except GranularityError:  # vectors of a single weight
+            continue
+        cuts.append(_rows_of(view))
+    return tuple(cuts)
+
+
+def _rows_of(view: VectorView) -> Rows:
+    layout = view.layout
+    if view.granularity == "layer":
+        return Rows(view.shape, "layer")
+    if view.granularity == "neuron":
+        return Rows(view.shape, "neuron", layout.output_axis, 0, layout.groups)
+    return Rows(view.shape, "kernel", layout.output_axis, layout.num_kernel_axes, layout.groups)
+
+
+def _record_of(tensor: Tensor, dtype: str, record: TensorRecord | None) -> TensorRecord | None:
+    """The record, if it is of this tensor as it is now."""
+    is_of_it = record is not None and (record.shape, record.dtype) == (tuple(tensor.shape), dtype)
+    return record if is_of_it else None
+
+
+def _bits_of(tensor: Tensor) -> Bits:
+    width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    bits = tensor.detach().cpu().contiguous().view(width).numpy()
+    return bits.view(bits_type(tensor.element_size()))
+
+
+def _tensor_of(bits: Bits, dtype: str) -> Tensor:
+    kind = getattr(torch, dtype)
+    # torch cannot look at unsigned words of more than a byte as other numbers on all devices.
+    signed = bits.view(bits.dtype.str.replace("u", "i")) if bits.itemsize > 1 else bits
+    own = signed if signed.flags.writeable else signed.copy()
+    return torch.from_numpy(own).view(kind)

@@ -1,0 +1,199 @@
+"""Codes against counting by hand, the plain decoder and the information limit."""
+
+import math
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from permtrain.initial.rows import Rows
+from permtrain.packed.coders import (
+    conditional_code,
+    conditional_levels,
+    uniform_code,
+    uniform_levels,
+)
+from permtrain.packed.keys import bits_of_keys, sort_keys
+from permtrain.packed.logarithms import LARGEST_LOG_ODDS, logarithms, probabilities, rates
+from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
+
+
+@st.composite
+def keys_of_vectors(draw: st.DrawFn) -> np.ndarray:
+    """(V, L) of few or many distinct keys, all widths."""
+    kind = draw(st.sampled_from([np.uint16, np.uint32, np.uint64]))
+    largest = draw(st.sampled_from([0, 1, 2, 5, int(np.iinfo(kind).max)]))
+    shape = draw(st.integers(1, 4)), draw(st.integers(1, 12))
+    size = shape[0] * shape[1]
+    numbers = draw(st.lists(st.integers(0, largest), min_size=size, max_size=size))
+    return np.array(numbers, dtype=kind).reshape(shape)
+
+
+def coded(keys: np.ndarray) -> tuple[Levels, Multisets]:
+    profile = np.sort(keys, axis=1)
+    levels = levels_of(keys, profile)
+    assert levels is not None
+    return levels, multisets_of(profile, len(keys))
+
+
+@given(keys_of_vectors())
+def test_round_trip(keys: np.ndarray) -> None:
+    levels, multisets = coded(keys)
+    code = uniform_code(levels, multisets)
+    for use_plain in (False, True):
+        found = uniform_levels(code, multisets, use_plain=use_plain)
+        assert np.array_equal(multisets.keys_of(found), keys)
+    assert not code.endswith(b"\0")
+    assert len(code) <= multisets.limit_bits() / 8 + 2
+
+
+@given(keys_of_vectors(), st.binary(max_size=60))
+def test_any_bytes_decode_alike_or_are_refused_by_both(keys: np.ndarray, code: bytes) -> None:
+    _, multisets = coded(keys)
+    outcomes = []
+    for use_plain in (False, True):
+        try:
+            found = uniform_levels(code, multisets, use_plain=use_plain)
+            assert np.array_equal(np.sort(multisets.keys_of(found), axis=1), np.sort(keys, axis=1))
+            outcomes.append(found.tolist())
+        except ValueError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+@given(keys_of_vectors())
+def test_the_limit_is_what_counting_says(keys: np.ndarray) -> None:
+    limit = 0.0
+    for row in keys.tolist():
+        arrangements = math.factorial(len(row))
+        for value in set(row):
+            arrangements //= math.factorial(row.count(value))
+        limit += math.log2(arrangements)
+    assert coded(keys)[1].limit_bits() == pytest.approx(limit, abs=1e-9)
+
+
+def test_pinned_bytes() -> None:
+    """Of the 4! = 24 arrangements the eleventh, 1 2 3 0 -> shares [6/24, 7/24 ...]: by hand."""
+    levels = np.array([[1, 2, 3, 0]], dtype=np.int32)
+    multisets = multisets_of(np.arange(4, dtype=np.uint32)[None], 1)
+    # 1 is the second of four, 2 the second of 0 2 3, 3 the second of 0 3: 6 + 2 + 1 = 9 of 24.
+    code = uniform_code(levels, multisets)
+    assert 9 / 24 <= int.from_bytes(code, "big") / 256 ** len(code) < 10 / 24
+    assert code == b"\x60"
+    ascending = np.array([[0, 1, 2, 3]], dtype=np.int32)
+    assert uniform_code(ascending, multisets) == b""
+    assert uniform_code(ascending[:, ::-1].copy(), multisets) == b"\xf6"
+
+
+@pytest.mark.parametrize(("num_weights", "excess"), [(500_000, 0.0005), (60_000, 0.01)])
+@pytest.mark.parametrize("kind", ["distinct", "sparse", "three levels"])
+def test_how_far_above_the_limit(num_weights: int, excess: float, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    keys = rng.permuted(np.tile(np.arange(500, dtype=np.uint32), (num_weights // 500, 1)), axis=1)
+    if kind == "sparse":
+        keys[keys < 350] = 0
+    if kind == "three levels":
+        keys = np.digitize(keys, [25, 475]).astype(np.uint32)
+    levels, multisets = coded(keys)
+    assert len(uniform_code(levels, multisets)) * 8 <= multisets.limit_bits() * (1 + excess)
+
+
+def test_a_vector_of_many_weights_and_carries() -> None:
+    """Descending order keeps the interval's upper end, so that carries run through many words."""
+    keys = np.arange(70_000, dtype=np.uint32)[None, ::-1].copy()
+    levels, multisets = coded(keys)
+    code = uniform_code(levels, multisets)
+    found = uniform_levels(code, multisets, use_plain=False)
+    assert np.array_equal(multisets.keys_of(found), keys)
+
+
+@given(keys_of_vectors())
+def test_sort_keys_are_one_to_one(bits: np.ndarray) -> None:
+    assert np.array_equal(bits_of_keys(sort_keys(bits)), bits)
+    if bits.itemsize > 2:
+        numbers = bits.view(f"f{bits.itemsize}").ravel()
+        numbers = numbers[~np.isnan(numbers)]
+        keys = sort_keys(numbers.view(bits.dtype))
+        assert (np.diff(numbers[np.argsort(keys)]) >= 0).all()
+
+
+def test_other_values_are_no_arrangement() -> None:
+    keys = np.array([[1, 2, 3]], dtype=np.uint32)
+    assert levels_of(keys, np.array([[1, 2, 4]], dtype=np.uint32)) is None
+
+
+@st.composite
+def initial_and_moved(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Rows]:
+    """Keys before and after some moves, and how their tensor is cut; 40 levels too."""
+    num_levels = draw(st.sampled_from([1, 2, 3, 9, 40]))
+    shape = (draw(st.integers(1, 5)), draw(st.integers(1, 4)), 3, 3)
+    rows = Rows(shape, draw(st.sampled_from(["kernel", "neuron", "layer"])), 0, 2)
+    size = rows.num_weights
+    before = np.array(
+        draw(st.lists(st.integers(0, num_levels - 1), min_size=size, max_size=size)),
+        dtype=np.uint32,
+    ).reshape(rows.num_vectors, rows.vector_length)
+    after = before.copy()
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    for _ in range(draw(st.sampled_from([0, 3, 200]))):
+        v, i, j = rng.integers((rows.num_vectors, rows.vector_length, rows.vector_length))
+        after[v, [i, j]] = after[v, [j, i]]
+    return before, after, rows
+
+
+@given(initial_and_moved())
+def test_conditional_round_trip(moved: tuple[np.ndarray, np.ndarray, Rows]) -> None:
+    before, after, rows = moved
+    initial, multisets = coded(before)
+    levels, _ = coded(after)
+    code = conditional_code(levels, initial, multisets, rows)
+    for use_plain in (False, True):
+        found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+        assert np.array_equal(multisets.keys_of(found), after)
+
+
+@given(initial_and_moved(), st.binary(max_size=80))
+def test_any_bytes_decode_alike_by_both_conditional_decoders(
+    moved: tuple[np.ndarray, np.ndarray, Rows], code: bytes
+) -> None:
+    before, _, rows = moved
+    initial, multisets = coded(before)
+    outcomes = []
+    for use_plain in (False, True):
+        try:
+            found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+            assert np.array_equal(
+                np.sort(multisets.keys_of(found), axis=1), np.sort(before, axis=1)
+            )
+            outcomes.append(found.tolist())
+        except ValueError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("num_levels", [3, 784])
+def test_what_hardly_moved_is_coded_in_little(num_levels: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = Rows((60, 784), "neuron")
+    before = rng.permuted(np.tile(np.arange(784), (60, 1)), axis=1) * num_levels // 784
+    after = before.copy()
+    for v in range(60):
+        i, j = rng.integers(784, size=(2, 20))
+        after[v, i], after[v, j] = before[v, j], before[v, i]
+        after[v] = before[v] if len({*i, *j}) < 40 else after[v]
+    initial, multisets = coded(before.astype(np.uint32))
+    levels, _ = coded(after.astype(np.uint32))
+    code = conditional_code(levels, initial, multisets, rows)
+    assert len(code) < 0.55 * len(uniform_code(levels, multisets))
+
+
+def test_tables_are_what_they_say() -> None:
+    odds = 2.0 ** (np.arange(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS + 1) / 256)
+    expected = 65536 * odds / (1 + odds)
+    assert np.abs(probabilities() - expected).max() < 1.01
+    assert np.array_equal(probabilities() + probabilities()[::-1], np.full(6143, 65536))
+    assert np.array_equal(logarithms(), np.floor(256 * np.log2(1 + np.arange(1024) / 1024)))
+    assert len(rates()) == 1024
+    assert zlib.crc32(probabilities().astype("<i4").tobytes()) == 414336265

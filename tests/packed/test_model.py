@@ -1,0 +1,152 @@
+"""Models come back bit for bit, by the compiled and the plain reader; files are canonical."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from packed.nets import NETS, Tied, conv_net, same_bits, shuffled_
+from permtrain import PackedFile, initialize_, pack, unpack
+from permtrain.errors import GranularityError, PackedFileError, SettingError
+from permtrain.packed.keys import values_of_bits
+from permtrain.packed.model import tensors_of
+from permtrain.packed.writer import packed_bytes
+
+
+def coders_in(path: Path) -> dict[str, str]:
+    file = PackedFile(path)
+    return {name: f"{(e := file.entry(name)).coder} {e.profile}" for name in file}
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_every_bit_comes_back(net: str, tmp_path: Path) -> None:
+    model = NETS[net]()
+    pack(model, tmp_path / "m")
+    found = unpack(tmp_path / "m")
+    assert list(found) == list(model.state_dict())
+    for name, tensor in model.state_dict().items():
+        assert same_bits(found[name], tensor), name
+    copy.deepcopy(model).load_state_dict(found)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_plain_reader_reads_the_same(net: str, tmp_path: Path) -> None:
+    pack(NETS[net](), tmp_path / "m")
+    fast, plain = PackedFile(tmp_path / "m"), PackedFile(tmp_path / "m", use_plain=True)
+    assert list(fast) == list(plain)
+    for name in fast:
+        assert np.array_equal(fast.bits(name), plain.bits(name)), name
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_same_model_gives_the_same_bytes(net: str) -> None:
+    model = NETS[net]()
+    first = packed_bytes(tensors_of(model, None, None), threads=1)
+    assert packed_bytes(tensors_of(copy.deepcopy(model), None, None), threads=3) == first
+
+
+@pytest.mark.parametrize("net", ["per neuron", "bfloat16", "tied"])
+def test_safetensors_itself_opens_it(net: str, tmp_path: Path) -> None:
+    model = NETS[net]()
+    pack(model, tmp_path / "m")
+    with safe_open(tmp_path / "m", "pt") as file:
+        assert file.metadata()["format"] == "permtrain-packed"
+        for name in file.keys():  # noqa: SIM118
+            if "#" not in name:
+                assert same_bits(file.get_tensor(name), model.state_dict()[name])
+
+
+def test_how_tensors_are_stored(tmp_path: Path) -> None:
+    stored = {}
+    for net in NETS:
+        pack(NETS[net](), tmp_path / "m")
+        stored[net] = coders_in(tmp_path / "m")
+    assert stored["per layer"] == {"weight": "uniform record", "bias": "initial None"}
+    assert stored["hardly moved"]["weight"] == "conditional record"
+    assert stored["unborn"] == {"weight": "raw None", "bias": "raw None"}
+    assert stored["changed"] == {"weight": "raw None", "bias": "initial None"}
+    assert stored["unmoved"]["weight"] == "initial None"
+    assert stored["few levels, unborn"]["weight"] == "uniform levels"
+    assert stored["per neuron"]["1.running_mean"] == "raw None"
+    assert stored["per neuron"]["1.num_batches_tracked"] == "raw None"
+    assert stored["constant"]["weight"] == "uniform record"
+
+
+def test_the_finest_granularity_that_fits_is_taken(tmp_path: Path) -> None:
+    pack(NETS["mixed"](), tmp_path / "m")
+    file = PackedFile(tmp_path / "m")
+    cuts = {name: file.entry(name).rows for name in ("0.weight", "2.weight", "3.weight")}
+    assert cuts["0.weight"] is not None
+    assert cuts["0.weight"].granularity == "kernel"
+    assert cuts["2.weight"] is None  # unmoved
+    assert cuts["3.weight"] is not None
+    assert cuts["3.weight"].granularity == "layer"
+
+
+def test_sorted_values_are_stored_where_a_granularity_is_asked_for(tmp_path: Path) -> None:
+    model = nn.Linear(9, 4)
+    pack(model, tmp_path / "m", granularity="neuron")
+    file = PackedFile(tmp_path / "m")
+    assert file.entry("weight").profile == "values"
+    assert set(file.num_bytes_of("weight")) == {"code", "profile"}
+    assert file.num_bytes_of("weight")["profile"] == 4 * 36
+    assert same_bits(unpack(tmp_path / "m")["weight"], model.weight)
+
+
+def test_a_profile_shared_by_all_vectors_is_stored_once(tmp_path: Path) -> None:
+    model = nn.Linear(40, 10)
+    with torch.no_grad():
+        model.weight.copy_(torch.arange(40.0).expand(10, 40))
+    pack(shuffled_(model, "neuron"), tmp_path / "m")
+    file = PackedFile(tmp_path / "m")
+    assert file.num_bytes_of("weight")["profile"] == 4 * 40
+    assert file.entry("weight").rows is not None
+
+
+def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None:
+    model = NETS["tied"]()
+    pack(model, tmp_path / "m")
+    found = unpack(tmp_path / "m")
+    assert found["decode.weight"] is found["encode.weight"]
+    Tied().load_state_dict(found)
+    assert "decode.weight" not in PackedFile(tmp_path / "m").header.sections
+
+
+def test_other_weights_than_the_models_own(tmp_path: Path) -> None:
+    model = conv_net()
+    initialize_(model)
+    other = {name: value.clone() for name, value in model.state_dict().items()}
+    other["3.weight"] = other["3.weight"].flip(1)
+    pack(model, tmp_path / "m", weights=other)
+    assert torch.equal(unpack(tmp_path / "m")["3.weight"], other["3.weight"])
+
+
+def test_numbers_of_the_reader_without_torch(tmp_path: Path) -> None:
+    model = NETS["bfloat16"]()
+    pack(model, tmp_path / "m")
+    found = PackedFile(tmp_path / "m")["weight"]
+    assert found.dtype == np.float32
+    assert np.array_equal(found, model.get_parameter("weight").detach().float().numpy())
+    assert values_of_bits(np.array([0x3C00], dtype=np.uint16), "float16").tolist() == [1.0]
+
+
+def test_refused_models(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    model.register_buffer("half#", torch.zeros(1))
+    with pytest.raises(PackedFileError, match="half#: the name holds '#'"):
+        pack(model, tmp_path / "m")
+    model = nn.Linear(3, 2)
+    model.register_buffer("complex", torch.zeros(1, dtype=torch.complex64))
+    with pytest.raises(PackedFileError, match="complex is complex64; allowed: float64"):
+        pack(model, tmp_path / "m")
+    with pytest.raises(SettingError, match="granularity is 'neurom'"):
+        pack(nn.Linear(3, 2), tmp_path / "m", granularity="neurom")
+    with pytest.raises(GranularityError, match="single weight"):
+        pack(nn.Linear(1, 2), tmp_path / "m", granularity="neuron")
+    with pytest.raises(PackedFileError, match=r"weight has shape \(3, 2\); allowed: \(2, 3\)"):
+        pack(nn.Linear(3, 2), tmp_path / "m", weights={"weight": torch.zeros(3, 2)})
+    assert list(tmp_path.iterdir()) == []
