@@ -18,6 +18,8 @@ programs run on the CPU, on CPU tensors; so they are tested without a GPU.
 Shape suffixes: V vectors, L weights in a vector; R rows of a program, N words of a padded row.
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -43,8 +45,7 @@ def supports(profile_VL: Tensor, like_VL: Tensor) -> bool:
     """
     if not like_VL.is_cuda or profile_VL.device != like_VL.device:
         return False
-    shared_memory = torch.cuda.get_device_properties(like_VL.device).shared_memory_per_block_optin
-    return fits(profile_VL, like_VL, shared_memory)
+    return fits(profile_VL, like_VL, _shared_memory(like_VL.device.index))
 
 
 def fits(profile_VL: Tensor, like_VL: Tensor, shared_memory: int) -> bool:
@@ -58,6 +59,12 @@ def fits(profile_VL: Tensor, like_VL: Tensor, shared_memory: int) -> bool:
         and like_VL.shape[1] <= MAX_LENGTH
         and triton.next_power_of_2(like_VL.shape[1]) * word_size <= shared_memory
     )
+
+
+@cache
+def _shared_memory(device_index: int) -> int:
+    driver = triton.runtime.driver.active.utils
+    return int(driver.get_device_properties(device_index)["max_shared_mem"])
 
 
 def arrange_on_gpu(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor, not_finite: Tensor) -> None:
