@@ -12,7 +12,7 @@ weights, `REPEATS` times between two waits for the device:
 - ours: `permtrain.core.gpu_kernel.arrange_on_gpu`, into memory that is there;
 - argsort+scatter and argsort of argsort+gather, as in `synchronize.py`.
 
-Before that, ours is compared with a stable sort and a scatter, bit for bit; the other two break ties
+Before that, ours is compared with a stable sort and a scatter, bit for bit; the others break ties
 as they like. A ratio is the other way's time by ours: *above 1 ours is faster*. Lengths that ours
 does not take on this device are left out, and named.
 """
