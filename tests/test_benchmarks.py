@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from permtrain.errors import SettingError
 
@@ -128,4 +129,15 @@ def test_an_interpreter_without_tensorflow_is_refused(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--output", str(output)], capture_output=True, text=True)
     assert done.returncode == 1
     assert "allowed: an interpreter with tensorflow-cpu and scipy installed" in done.stderr
+    assert not output.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_benchmark_of_a_gpu_refuses_a_machine_without_one(tmp_path: Path) -> None:
+    output = tmp_path / "gpu.json"
+    script = SCRIPT.with_name("gpu_arrange.py")
+    command = [sys.executable, "-W", "error", str(script), "--quick", "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: no CUDA device is to be seen; this benchmark needs one\n"
     assert not output.exists()

@@ -12,11 +12,15 @@ memory, and nothing waits for the device: rows that are not finite are marked in
 - All of a row is read before any of it is written, since what is written depends on all words: a
   row may be arranged in place.
 
-Importing this module imports triton. With `TRITON_INTERPRET=1` in the environment before that, the
-programs run on the CPU, on CPU tensors; so they are tested without a GPU.
+Importing this module imports triton. It compiles a program for each padded length when that is
+first used, which takes seconds and a C compiler, and keeps it on disk. With `TRITON_INTERPRET=1` in
+the environment before the import, programs run on the CPU, on CPU tensors; so they are tested
+without a GPU.
 
 Shape suffixes: V vectors, L weights in a vector; R rows of a program, N words of a padded row.
 """
+
+from functools import cache
 
 import torch
 import triton
@@ -29,9 +33,6 @@ MAX_LENGTH = 1 << 14
 _MIN_WORDS = 1 << 10
 _WORDS_PER_WARP = 1 << 9
 _MAX_WARPS = 32
-# What every device has for a block; older versions of torch do not tell.
-_SHARED_MEMORY = 48 << 10
-
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # The bits of infinity: those of a finite weight, without its sign, are less.
 _INFINITY_BITS = {torch.float32: 0x7F800000, torch.float16: 0x7C00, torch.bfloat16: 0x7F80}
@@ -45,9 +46,7 @@ def supports(profile_VL: Tensor, like_VL: Tensor) -> bool:
     """
     if not like_VL.is_cuda or profile_VL.device != like_VL.device:
         return False
-    device = torch.cuda.get_device_properties(like_VL.device)
-    shared_memory = getattr(device, "shared_memory_per_block_optin", _SHARED_MEMORY)
-    return fits(profile_VL, like_VL, shared_memory)
+    return fits(profile_VL, like_VL, _shared_memory(like_VL.device.index))
 
 
 def fits(profile_VL: Tensor, like_VL: Tensor, shared_memory: int) -> bool:
@@ -61,6 +60,12 @@ def fits(profile_VL: Tensor, like_VL: Tensor, shared_memory: int) -> bool:
         and like_VL.shape[1] <= MAX_LENGTH
         and triton.next_power_of_2(like_VL.shape[1]) * word_size <= shared_memory
     )
+
+
+@cache
+def _shared_memory(device_index: int) -> int:
+    driver = triton.runtime.driver.active.utils
+    return int(driver.get_device_properties(device_index)["max_shared_mem"])
 
 
 def arrange_on_gpu(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor, not_finite: Tensor) -> None:
@@ -82,25 +87,26 @@ def arrange_on_gpu(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor, not_fini
     rows = max(min(_MIN_WORDS // words, triton.next_power_of_2(V)), 1)
     warps = min(max(rows * words // _WORDS_PER_WARP, 1), _MAX_WARPS)
     profile, like, out = _bits(profile_VL), _bits(like_VL), _bits(out_VL)
-    _arrange_rows[(triton.cdiv(V, rows),)](
-        profile,
-        like,
-        out,
-        not_finite,
-        V,
-        L,
-        0 if profile.shape[0] == 1 else profile.stride(0),
-        profile.stride(1),
-        like.stride(0),
-        like.stride(1),
-        out.stride(0),
-        out.stride(1),
-        BITS=8 * like.element_size(),
-        INFINITY=_INFINITY_BITS[like_VL.dtype],
-        R=rows,
-        LOG_N=words.bit_length() - 1,
-        num_warps=warps,
-    )
+    with torch.cuda.device_of(like_VL):  # Triton starts programs on the current device
+        _arrange_rows[(triton.cdiv(V, rows),)](
+            profile,
+            like,
+            out,
+            not_finite,
+            V,
+            L,
+            0 if profile.shape[0] == 1 else profile.stride(0),
+            profile.stride(1),
+            like.stride(0),
+            like.stride(1),
+            out.stride(0),
+            out.stride(1),
+            BITS=8 * like.element_size(),
+            INFINITY=_INFINITY_BITS[like_VL.dtype],
+            R=rows,
+            LOG_N=words.bit_length() - 1,
+            num_warps=warps,
+        )
 
 
 def _bits(values_VL: Tensor) -> Tensor:
@@ -108,7 +114,8 @@ def _bits(values_VL: Tensor) -> Tensor:
     return values_VL.detach().view(_INTEGERS[values_VL.element_size()])
 
 
-@triton.jit
+# V alone would be compiled for anew where it is 1, or a multiple of 16.
+@triton.jit(do_not_specialize=["V"])
 def _arrange_rows(
     profile_ptr,
     like_ptr,

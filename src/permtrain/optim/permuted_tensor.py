@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from permtrain.core.arrangement import arrange_vectors
+from permtrain.core.arrangement import arrange_vectors, arrange_vectors_on_device
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import VectorView
@@ -30,6 +30,8 @@ class PermutedTensor:
             arranging the latent ones gives them again.
         seen: version and address of the parameter when we last wrote it.
         expected_checksum: of weights that still have to be loaded.
+        not_finite: where the host runs ahead of the parameter's device, an int32 there that becomes
+            1 once a step meets NaN or infinity; None elsewhere.
     """
 
     name: str
@@ -41,6 +43,7 @@ class PermutedTensor:
     held: Tensor | None = None
     seen: tuple[int, int] | None = None
     expected_checksum: int | None = None
+    not_finite: Tensor | None = None
 
     @property
     def scores(self) -> Tensor:
@@ -54,6 +57,7 @@ class PermutedTensor:
         self.latent = self.parameter.detach().clone() if keep_latent else None
         self.is_arranged = True
         self.expected_checksum = None
+        self.forget_not_finite()
         self.note_seen()
 
     def arranged_like(self, scores: Tensor) -> Tensor:
@@ -67,17 +71,54 @@ class PermutedTensor:
     def show_arranged(self) -> None:
         """Puts the profile, laid out in the order of the scores, in the parameter."""
         assert self.profile is not None
+        if self.not_finite is not None:
+            self._show_arranged_on_device(self.not_finite)
+            return
         weights = self.parameter.detach()
         weights_VL = self.view.to_vectors(weights)
-        rows_are_its_memory = (
-            weights_VL.data_ptr() == weights.data_ptr() and weights_VL.is_contiguous()
-        )
-        if self.latent is None or not rows_are_its_memory or weights.dtype != self.profile.dtype:
+        if self.latent is None or not self._may_be_written_by_rows(weights_VL):
             self.parameter.copy_(self.arranged_like(self.scores))
             return
         with self._named_errors():
             arrange_vectors(self.profile, self.view.to_vectors(self.latent), out_VL=weights_VL)
         torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
+
+    def _show_arranged_on_device(self, not_finite: Tensor) -> None:
+        """The same without a look at the result: rows that are not finite stay as they are."""
+        assert self.profile is not None
+        weights_VL = self.view.to_vectors(self.parameter.detach())
+        scores_VL = self.view.to_vectors(self.scores.detach())
+        if self._may_be_written_by_rows(weights_VL):
+            arrange_vectors_on_device(self.profile, scores_VL, weights_VL, not_finite)
+            torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
+        else:
+            out_VL = weights_VL.to(self.profile.dtype, copy=True).contiguous()
+            arrange_vectors_on_device(self.profile, scores_VL, out_VL, not_finite)
+            self.parameter.copy_(self.view.to_tensor(out_VL))
+
+    def _may_be_written_by_rows(self, weights_VL: Tensor) -> bool:
+        """Whether these rows are the parameter's own memory, and hold what the profile does."""
+        assert self.profile is not None
+        is_its_memory = weights_VL.data_ptr() == self.parameter.data_ptr()
+        return (
+            is_its_memory and weights_VL.is_contiguous() and weights_VL.dtype == self.profile.dtype
+        )
+
+    def take_latent(self) -> None:
+        """Makes the weights that the inner optimizer moved the latent ones.
+
+        Where the host runs ahead of the device, vectors that are not finite keep their latent
+        weights, and so their last arrangement.
+        """
+        assert self.latent is not None
+        if self.not_finite is None:
+            self.latent.copy_(self.parameter)
+            return
+        moved_VL = self.view.to_vectors(self.parameter.detach())
+        latent_VL = self.view.to_vectors(self.latent)
+        is_finite_V1 = torch.isfinite(moved_VL).all(dim=1, keepdim=True)
+        self.latent.copy_(self.view.to_tensor(torch.where(is_finite_V1, moved_VL, latent_VL)))
+        self.not_finite.logical_or_(~is_finite_V1.all())
 
     def note_seen(self) -> None:
         self.seen = (self.parameter._version, self.parameter.data_ptr())
@@ -111,11 +152,31 @@ class PermutedTensor:
         return self.seen != (self.parameter._version, self.parameter.data_ptr())
 
     def check_finite(self) -> None:
-        """Refuses NaN and infinity in the parameter, by name."""
+        """Refuses NaN and infinity in the parameter, by name.
+
+        Where the host runs ahead of the device it does not wait for the answer: `take_latent` and
+        `show_arranged` note it there, and `found_not_finite` asks later.
+        """
+        if self.not_finite is not None:
+            return
         # A sum is finite unless an addend is not, or it overflows: a look at all decides then.
         total = self.parameter.detach().sum()
         if not torch.isfinite(total) and not torch.isfinite(self.parameter).all():
             raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
+
+    def found_not_finite(self) -> bool:
+        """Whether a step since the last call met NaN or infinity; waits for the device."""
+        if self.not_finite is None or not self.not_finite:
+            return False
+        self.not_finite.zero_()
+        return True
+
+    def forget_not_finite(self) -> None:
+        """Begins to note anew, where the parameter is now."""
+        device = self.parameter.device
+        self.not_finite = (
+            torch.zeros((), dtype=torch.int32, device=device) if runs_ahead_of(device) else None
+        )
 
     def _follows_to_another_device(self) -> bool:
         device = self.parameter.device
@@ -123,6 +184,9 @@ class PermutedTensor:
             return False
         if self.profile.dtype != self.parameter.dtype:
             return False
+        if self.found_not_finite():
+            raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
+        self.forget_not_finite()
         self.profile = self.profile.to(device)
         self.latent = None if self.latent is None else self.latent.to(device)
         return True
@@ -133,6 +197,11 @@ class PermutedTensor:
             yield
         except NonFiniteError as error:
             raise NonFiniteError(f"{self.name}: {error}") from None
+
+
+def runs_ahead_of(device: torch.device) -> bool:
+    """Whether the host goes on while the device works, so that reading a value has to wait."""
+    return device.type == "cuda"
 
 
 def checksum(tensor: Tensor) -> int:

@@ -22,6 +22,7 @@ from permtrain.core.plan import (
     unnamed_tensor,
     view_by_rule,
 )
+from permtrain.core.ranking import NOT_FINITE
 from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
@@ -31,6 +32,12 @@ from permtrain.errors import (
 )
 from permtrain.optim.permuted_tensor import PermutedTensor, checksum
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
+
+FINITE_CHECK_PERIOD = 100
+"""Steps between looks at what a GPU noted of NaN and infinity: each look waits for the GPU.
+
+`synchronize()`, `arranged()` and `state_dict()` look too. On the CPU each step does, at once.
+"""
 
 
 class Permuter:
@@ -224,6 +231,7 @@ class Permuter:
             tensor.latent = None if latent is None else latent.detach().to(device, copy=True)
             tensor.expected_checksum = saved["checksum"] if profile is not None else None
             tensor.is_arranged = False
+            tensor.forget_not_finite()
         self.num_steps = state_dict["num_steps"]
         self.num_synchronizations = state_dict["num_synchronizations"]
         self._inside_step = False
@@ -258,6 +266,8 @@ class Permuter:
         if self._inert_step:
             return None
         self._adopt_new_parameters()
+        if self.num_steps % FINITE_CHECK_PERIOD == 0:
+            self._refuse_what_was_not_finite()
         for tensor in self.tensors:
             if tensor.profile is None:
                 tensor.take_profile(self.keep_latent)
@@ -311,7 +321,7 @@ class Permuter:
     def _leave(self, tensor: PermutedTensor, due: bool, shows_latent: bool) -> None:
         """After the inner step: puts in place the weights that the model shows."""
         if tensor.latent is not None:
-            tensor.latent.copy_(tensor.parameter)
+            tensor.take_latent()
         if due:
             tensor.show_arranged()
         elif tensor.held is not None and not shows_latent:
@@ -349,6 +359,16 @@ class Permuter:
         for tensor in self.tensors:
             if tensor.profile is not None:
                 tensor.check_unchanged()
+        self._refuse_what_was_not_finite()
+
+    def _refuse_what_was_not_finite(self) -> None:
+        """What steps on a GPU noted; it is forgotten with that, so that one may go on."""
+        names = [tensor.name for tensor in self.tensors if tensor.found_not_finite()]
+        if names:
+            raise NonFiniteError(
+                f"{names[0]}: {NOT_FINITE}; found on the GPU in a step since the last look, of "
+                f"which there is one every {FINITE_CHECK_PERIOD} steps"
+            )
 
     def _refuse_inside_arranged(self) -> None:
         if self._is_showing:
