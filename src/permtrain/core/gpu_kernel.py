@@ -13,9 +13,9 @@ memory, and nothing waits for the device: rows that are not finite are marked in
   row may be arranged in place.
 
 Importing this module imports triton. It compiles a program for each padded length when that is
-first used, which takes seconds and a C compiler, and keeps it on disk. With `TRITON_INTERPRET=1` in
-the environment before the import, programs run on the CPU, on CPU tensors; so they are tested
-without a GPU.
+first used, which takes 2 to 25 seconds and a C compiler, and keeps it on disk. With
+`TRITON_INTERPRET=1` in the environment before the import, programs run on the CPU, on CPU tensors;
+so they are tested without a GPU.
 
 Shape suffixes: V vectors, L weights in a vector; R rows of a program, N words of a padded row.
 """
