@@ -2,4 +2,5 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("triton") else ["src/permtrain/core/gpu_kernel.py"]
+needs_triton = ["src/permtrain/core/gpu_kernel.py", "src/permtrain/core/gpu_programs.py"]
+collect_ignore = [] if find_spec("triton") else needs_triton

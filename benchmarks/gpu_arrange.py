@@ -9,7 +9,8 @@ Inputs: normal weights, with profiles of their own, `NUM_WEIGHTS` in all, so tha
 them. Timed are, in turns within a round, each way laying out the profiles in the order of the
 weights, `REPEATS` times between two waits for the device:
 
-- ours: `permtrain.core.gpu_kernel.arrange_on_gpu`, into memory that is there;
+- ours: `permtrain.core.gpu_kernel.arrange_on_gpu`, into memory that is there; profiles of two and
+  three levels are selected there, others sorted;
 - argsort+scatter and argsort of argsort+gather, as in `synchronize.py`.
 
 Before that, ours is compared with a stable sort and a scatter, bit for bit; the others break ties
@@ -18,6 +19,7 @@ does not take on this device are left out, and named.
 """
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from torch import Tensor
 
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain.core.arrangement import arrange_vectors_by_sorting
+from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import bits_of
 from permtrain.errors import PermtrainError, SettingError
 from permtrain.training.record import write_json
@@ -43,6 +46,7 @@ QUICK_LENGTHS = (9, 1152)
 NUM_WEIGHTS = 1 << 26
 REPEATS = 10
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LEVELS = (0, 2, 3)
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "gpu_arrange.json"
 
 OURS = "ours"
@@ -76,6 +80,7 @@ class Row:
     Attributes:
         length: weights in a vector.
         dtype: of weights and profiles.
+        levels: equally frequent ones of the profile; 0: all its values differ.
         num_weights: in all vectors.
         seconds: of `REPEATS` arrangements, by way and round.
         billions_of_weights_per_second: by way.
@@ -84,26 +89,30 @@ class Row:
 
     length: int
     dtype: str
+    levels: int
     num_weights: int
     seconds: dict[str, list[float]]
     billions_of_weights_per_second: dict[str, Spread]
     ratios: dict[str, Spread]
 
 
-def measure(length: int, dtype: str, rounds: int) -> Row | None:
+def measure(length: int, dtype: str, levels: int, rounds: int) -> Row | None:
     """None if the program does not take such vectors on this device."""
     from permtrain.core import gpu_kernel
 
     shape = (NUM_WEIGHTS // length, length)
     like_VL = torch.randn(shape, device="cuda").to(DTYPES[dtype])
     profile_VL = torch.randn(shape, device="cuda").to(DTYPES[dtype]).sort(1).values
+    if levels:
+        level_L = torch.arange(length, device="cuda") * levels // length
+        profile_VL = level_L.to(DTYPES[dtype]).expand(shape).contiguous()
     if not gpu_kernel.supports(profile_VL, like_VL):
         return None
     out_VL = torch.empty_like(like_VL)
     not_finite = torch.zeros((), dtype=torch.int32, device="cuda")
 
     def ours(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
-        gpu_kernel.arrange_on_gpu(profile_VL, like_VL, out_VL, not_finite)
+        gpu_kernel.arrange_on_gpu([DeviceRows(profile_VL, like_VL, out_VL, not_finite)])
         return out_VL
 
     arrangements: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -125,6 +134,7 @@ def measure(length: int, dtype: str, rounds: int) -> Row | None:
     return Row(
         length,
         dtype,
+        levels,
         num_weights,
         seconds,
         {
@@ -152,12 +162,13 @@ def table_of(rows: list[Row]) -> Table:
     table = Table(
         title="G weights/s of ours; the other ways' times by ours, above 1 ours is faster"
     )
-    for heading in ("length", "dtype", "G weights/s", *others):
+    for heading in ("length", "dtype", "levels", "G weights/s", *others):
         table.add_column(heading, justify="right")
     for row in rows:
         ratios = (str(row.ratios[name]) for name in others)
         speed = row.billions_of_weights_per_second[OURS]
-        table.add_row(f"{row.length:,}", row.dtype, str(speed), *ratios)
+        levels = str(row.levels or "all")
+        table.add_row(f"{row.length:,}", row.dtype, levels, str(speed), *ratios)
     return table
 
 
@@ -181,8 +192,9 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
     measured_on: dict[str, Any] = machine() | {"gpu": torch.cuda.get_device_name()}
     rows = []
     for dtype in DTYPES:
-        for length in QUICK_LENGTHS if settings.quick else LENGTHS:
-            row = measure(length, dtype, rounds)
+        lengths = QUICK_LENGTHS if settings.quick else LENGTHS
+        for length, levels in itertools.product(lengths, LEVELS):
+            row = measure(length, dtype, levels, rounds)
             if row is None:
                 console.print(f"vectors of {length:,} {dtype}: too long for this device")
             else:

@@ -9,16 +9,18 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from permtrain.core.arrangement import (
+    arrange_on_device,
     arrange_vectors,
     arrange_vectors_by_sorting,
-    arrange_vectors_on_device,
 )
+from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import bits_of
 
 ROOT = Path(__file__).parents[2]
@@ -73,12 +75,17 @@ def profiles_for(like: Tensor) -> dict[str, Tensor]:
     return {name: profile.to(DEVICE) for name, profile in profiles.items()}
 
 
-def arranged(profile: Tensor, like: Tensor) -> Tensor:
+def run(*rows: Any) -> None:
+    """The programs on one tensor."""
     from permtrain.core.gpu_kernel import arrange_on_gpu
 
+    arrange_on_gpu([DeviceRows(*rows)])
+
+
+def arranged(profile: Tensor, like: Tensor) -> Tensor:
     out = torch.full(like.shape, torch.nan, dtype=profile.dtype, device=like.device)
     not_finite = torch.zeros((), dtype=torch.int32, device=like.device)
-    arrange_on_gpu(profile, like, out, not_finite)
+    run(profile, like, out, not_finite)
     assert not_finite.item() == 0
     return out
 
@@ -100,23 +107,33 @@ def test_all_of_this_holds_in_tritons_interpreter() -> None:
 @needs_triton
 @pytest.mark.skipif(IS_INTERPRETED, reason="compiled by the calling process")
 @pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("num_starts", [0, 2])
+@pytest.mark.parametrize("has_latent", [False, True])
 def test_the_program_compiles_where_there_is_no_gpu_too(
-    bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bits: int, num_starts: int, has_latent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The interpreter takes some programs that the compiler refuses."""
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from permtrain.core.gpu_kernel import _arrange_rows
+    from permtrain.core.gpu_programs import arrange_rows
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    constants = {"BITS": bits, "INFINITY": 0x7C00, "R": 4, "LOG_N": 3}
-    names = _arrange_rows.arg_names
-    pointers = {name: f"*i{bits}" for name in names if name.endswith("_ptr")}
-    strides = dict.fromkeys((name for name in names if "_stride_" in name), "i64")
-    signature = dict.fromkeys(names, "i32") | dict.fromkeys(constants, "constexpr")
+    constants = {
+        "BITS": bits,
+        "PROFILE_BITS": bits,
+        "INFINITY": 0x7C00,
+        "R": 4,
+        "LOG_N": 3,
+        "PADDED_T": 2,
+        "IS_CONTIGUOUS": has_latent,
+        "HAS_LATENT": has_latent,
+        "NUM_STARTS": num_starts,
+    }
     source = triton.compiler.ASTSource(
-        fn=_arrange_rows, signature=signature | pointers | strides, constexprs=constants
+        fn=arrange_rows,
+        signature={"table_ptr": "*i64", "T": "i32"} | dict.fromkeys(constants, "constexpr"),
+        constexprs=constants,
     )
     program = triton.compile(source, target=GPUTarget("cuda", 80, 32))
     assert ".target sm_80" in program.asm["ptx"]
@@ -179,23 +196,149 @@ def test_any_strides_are_read_and_written() -> None:
     expected = arrange_vectors_by_sorting(profile, like)
     assert_exact(profile, like)
     out = torch.zeros(25, 14, device=DEVICE).t()
-    from permtrain.core.gpu_kernel import arrange_on_gpu
-
-    arrange_on_gpu(profile, like, out[::2], torch.zeros((), dtype=torch.int32, device=DEVICE))
+    run(profile, like, out[::2], torch.zeros((), dtype=torch.int32, device=DEVICE))
     assert torch.equal(out[::2], expected)
     assert not out[1::2].any()
 
 
 @runs_programs
 def test_rows_may_be_arranged_in_place() -> None:
-    from permtrain.core.gpu_kernel import arrange_on_gpu
-
     for shape in ((70, 9), (2, 1152)):
         like = like_of("rounded", shape, torch.float32)
         profile = torch.randn(shape).sort(1).values.to(DEVICE)
         expected = arrange_vectors_by_sorting(profile, like)
-        arrange_on_gpu(profile, like, like, torch.zeros((), dtype=torch.int32, device=DEVICE))
+        run(profile, like, like, torch.zeros((), dtype=torch.int32, device=DEVICE))
         assert torch.equal(like, expected)
+
+
+# --- few levels, which are selected --------------------------------------------------------------
+
+LEVELS = {
+    "two": [[-1.0, 1.0, 1.0, 1.0, 1.0]],
+    "three": [[-1.0, 0.0, 0.0, 0.0, 1.0]],
+    "zeros of both signs": [[-0.0, -0.0, 0.0, 0.0, 1.0]],
+    "first and last alone": [[-2.0, 0.5, 0.5, 0.5, 3.0]],
+    "fewer in some rows": [[-1.0, -1.0, 0.0, 0.0, 1.0], [-1.0, -1.0, -1.0, 2.0, 2.0], [3.0] * 5],
+}
+
+
+@runs_programs
+@pytest.mark.parametrize("dtype", SINGLE_AND_HALF)
+@pytest.mark.parametrize("kind", LEVELS)
+def test_few_levels_are_selected_exactly(kind: str, dtype: torch.dtype) -> None:
+    from permtrain.core.gpu_kernel import level_starts
+
+    short = torch.tensor(LEVELS[kind], device=DEVICE)
+    for repeats in (1, 13, 16):  # 80: in the padding of 128 words
+        profile = short.repeat_interleave(repeats, dim=1)
+        assert level_starts(profile) is not None
+        for like in LIKES:
+            assert_exact(profile, like_of(like, (3, profile.shape[1]), dtype))
+
+
+@runs_programs
+def test_all_that_a_row_holds_may_be_levels() -> None:
+    """A row as long as its padding: the rank past the last has no word."""
+    profile = torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 1.0, 1.0, 1.0]], device=DEVICE)
+    assert_exact(profile, like_of("normal", (2, 4), torch.float32))
+
+
+@needs_triton
+def test_levels_are_counted_and_more_than_three_are_sorted(device: torch.device) -> None:
+    from permtrain.core.gpu_kernel import level_starts
+
+    four = torch.tensor([[0.0, 1.0, 2.0, 3.0, 3.0]], device=device)
+    assert level_starts(four) is None
+    assert level_starts(four[:, 3:]) is None  # a single one
+    assert level_starts(four[:, :1]) is None
+    assert level_starts(four[:, 1:]).tolist() == [[1, 2]]
+
+
+@needs_triton
+def test_levels_are_counted_anew_if_the_profile_is_written(device: torch.device) -> None:
+    from permtrain.core.gpu_kernel import level_starts
+
+    profile = torch.tensor([[0.0, 1.0, 1.0]], device=device)
+    assert level_starts(profile).tolist() == [[1]]
+    profile[0, 1] = 0.0
+    assert level_starts(profile).tolist() == [[2]]
+
+
+# --- several tensors -----------------------------------------------------------------------------
+
+
+def batch_of(shapes: list[tuple[int, int]], latent: bool) -> list[DeviceRows]:
+    return [
+        DeviceRows(
+            torch.randn(shape, device=DEVICE).sort(1).values,
+            like := torch.randn(shape, device=DEVICE).mul(3).round(),
+            like,
+            torch.zeros((), dtype=torch.int32, device=DEVICE),
+            torch.randn(shape, device=DEVICE) if latent else None,
+        )
+        for shape in shapes
+    ]
+
+
+@runs_programs
+@pytest.mark.parametrize("latent", [False, True])
+def test_all_tensors_of_a_step_are_arranged_together(latent: bool) -> None:
+    from permtrain.core.gpu_kernel import arrange_on_gpu, in_starts
+
+    shapes = [(70, 9), (1, 16), (0, 9), (3, 13), (40, 100), (5, 101), (200, 10)]
+    batch = batch_of(shapes, latent)
+    expected = [arrange_vectors_by_sorting(rows.profile_VL, rows.like_VL) for rows in batch]
+    moved = [rows.like_VL.clone() for rows in batch]
+    starts = in_starts(batch)
+    assert [len(alike) for alike in starts.values()] == [4, 2]  # 16 and 128 words
+    arrange_on_gpu(batch)
+    for rows, arranged_VL, moved_VL in zip(batch, expected, moved, strict=True):
+        assert torch.equal(rows.out_VL, arranged_VL)
+        assert rows.latent_VL is None or torch.equal(rows.latent_VL, moved_VL)
+        assert rows.not_finite.item() == 0
+
+
+@needs_triton
+def test_what_a_program_is_compiled_for_is_not_shared(device: torch.device) -> None:
+    from permtrain.core.gpu_kernel import in_starts
+
+    profile, weights = torch.arange(8.0).view(1, 8).to(device), torch.randn(2, 8, device=device)
+    flag = torch.zeros((), dtype=torch.int32, device=device)
+    batch = [
+        DeviceRows(profile, weights, weights, flag),
+        DeviceRows(profile, weights, weights, flag, weights.clone()),
+        DeviceRows(profile.div(4).round(), weights, weights, flag),
+        DeviceRows(profile.double(), weights, weights.double(), flag),
+        DeviceRows(profile, weights.half(), weights, flag),
+        DeviceRows(profile, weights.t().contiguous().t(), weights, flag),
+        DeviceRows(profile[:, :4], weights[:, :4], weights[:, :4], flag),
+        DeviceRows(profile[:, :7], weights[:, :7], weights[:, :7], flag),
+    ]
+    assert sorted(len(alike) for alike in in_starts(batch).values()) == [1, 1, 1, 1, 1, 1, 2]
+
+
+@runs_programs
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_row_that_is_not_finite_takes_its_latent_weights(bad: float) -> None:
+    (rows,) = batch_of([(4, 9)], latent=True)
+    rows.like_VL[1, 3] = bad
+    scores = rows.like_VL.clone()
+    scores[1] = rows.latent_VL[1]
+    expected = arrange_vectors_by_sorting(rows.profile_VL, scores)
+    copies = DeviceRows(
+        rows.profile_VL,
+        *(like := rows.like_VL.clone(), like),
+        rows.not_finite.clone(),
+        rows.latent_VL.clone(),
+    )
+    from permtrain.core.gpu_kernel import arrange_on_gpu
+
+    arrange_on_gpu([rows])
+    arrange_on_device([copies])  # by torch's sort where there is no GPU
+    for done in (rows, copies):
+        assert torch.equal(done.out_VL, expected)
+        assert torch.equal(done.latent_VL, scores)
+        assert done.not_finite.item() == 1
 
 
 # --- NaN and infinity ----------------------------------------------------------------------------
@@ -205,9 +348,7 @@ def assert_bad_rows_stay(like: Tensor, bad_rows: list[int]) -> None:
     profile = torch.randn(like.shape).sort(1).values.to(like.device)
     before = torch.randn(like.shape, device=like.device)
     out, not_finite = before.clone(), torch.zeros((), dtype=torch.int32, device=like.device)
-    from permtrain.core.gpu_kernel import arrange_on_gpu
-
-    arrange_on_gpu(profile, like, out, not_finite)
+    run(profile, like, out, not_finite)
     expected = arrange_vectors_by_sorting(profile, like.nan_to_num())
     expected[bad_rows] = before[bad_rows]
     assert torch.equal(out, expected)
@@ -216,11 +357,9 @@ def assert_bad_rows_stay(like: Tensor, bad_rows: list[int]) -> None:
 
 @runs_programs
 def test_what_was_found_is_not_forgotten() -> None:
-    from permtrain.core.gpu_kernel import arrange_on_gpu
-
     profile, not_finite = torch.zeros(1, 2, device=DEVICE), torch.zeros(1, device=DEVICE).int()
     for like, found in (([0.0, 1.0], 0), ([0.0, torch.nan], 1), ([0.0, 1.0], 1)):
-        arrange_on_gpu(profile, torch.tensor([like], device=DEVICE), profile.clone(), not_finite)
+        run(profile, torch.tensor([like], device=DEVICE), profile.clone(), not_finite)
         assert not_finite.item() == found
 
 
@@ -249,7 +388,7 @@ def test_rows_too_long_for_a_program_keep_to_this_too(device: torch.device, bad:
         profile = torch.randn(like.shape).sort(1).values.to(device)
         before = torch.randn(like.shape, device=device)
         out, not_finite = before.clone(), torch.zeros((), dtype=torch.int32, device=device)
-        arrange_vectors_on_device(profile, like.to(device), out, not_finite)
+        arrange_on_device([DeviceRows(profile, like.to(device), out, not_finite)])
         expected = arrange_vectors_by_sorting(profile, like.nan_to_num().to(device))
         expected[[1, 3]] = before[[1, 3]]
         assert torch.equal(out, expected)
@@ -296,10 +435,10 @@ def test_a_program_can_be_captured_in_a_cuda_graph() -> None:
     profile = torch.randn(1, 1152, device=DEVICE).sort(1).values
     like, not_finite = torch.randn(8, 1152, device=DEVICE), torch.zeros(1, device=DEVICE).int()
     out = torch.empty_like(like)
-    arrange_vectors_on_device(profile, like, out, not_finite)  # compiles
+    arrange_on_device([DeviceRows(profile, like, out, not_finite)])  # compiles
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        arrange_vectors_on_device(profile, like, out, not_finite)
+        arrange_on_device([DeviceRows(profile, like, out, not_finite)])
     like.copy_(torch.randn(8, 1152))
     graph.replay()
     assert torch.equal(out, arrange_vectors_by_sorting(profile, like))

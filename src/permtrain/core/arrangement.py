@@ -1,6 +1,6 @@
 """Synchronisation: a profile's values laid out in the order of other weights."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from permtrain.core.device_rows import DeviceRows
 from permtrain.core.ranking import NOT_FINITE, sorting_key, sorting_order
 from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import NonFiniteError, ProfileError
@@ -22,11 +23,11 @@ def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None =
     """
     needs_gradient = torch.is_grad_enabled() and profile_VL.requires_grad
     if not needs_gradient and not torch.compiler.is_compiling():
-        if arrange_on_gpu := _gpu_kernel_for(profile_VL, like_VL):
+        if _gpu_kernel_takes(profile_VL, like_VL):
             if out_VL is None:
                 out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype, device=like_VL.device)
             not_finite = torch.zeros((), dtype=torch.int32, device=like_VL.device)
-            arrange_on_gpu(profile_VL, like_VL, out_VL, not_finite)
+            arrange_on_device([DeviceRows(profile_VL, like_VL, out_VL, not_finite)])
             if not_finite:
                 raise NonFiniteError(NOT_FINITE)
             return out_VL
@@ -41,35 +42,45 @@ def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None =
     return arrange_vectors_by_sorting(profile_VL, like_VL, out_VL)
 
 
-def arrange_vectors_on_device(
-    profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor, not_finite: Tensor
-) -> None:
-    """`arrange_vectors` into `out_VL`, which a device does without the host waiting for it.
+def arrange_on_device(batch: Iterable[DeviceRows]) -> None:
+    """Does to each what `DeviceRows` says, which a device does without the host waiting for it.
 
-    Rows that hold NaN or infinity leave their rows of `out_VL` as they are, and `not_finite`, an
-    int32 of no dimension on the device, becomes 1; without such a row it stays. `out_VL` may be
-    `like_VL`.
+    All that a Triton program can do is handed over together; the rest is done by torch's sort.
     """
-    if arrange_on_gpu := _gpu_kernel_for(profile_VL, like_VL):
-        arrange_on_gpu(profile_VL, like_VL, out_VL, not_finite)
-        return
-    if not like_VL.numel():
-        return
-    sorted_VL, order_VL = torch.sort(sorting_key(like_VL), dim=1, stable=True)
-    is_finite_V1 = torch.isfinite(sorted_VL[:, :1]) & torch.isfinite(sorted_VL[:, -1:])
-    arranged_VL = torch.empty_like(out_VL).scatter_(1, order_VL, profile_VL.expand_as(order_VL))
-    out_VL.copy_(torch.where(is_finite_V1, arranged_VL, out_VL))
-    not_finite.logical_or_(~is_finite_V1.all())
+    for_program = []
+    for rows in batch:
+        if _gpu_kernel_takes(rows.profile_VL, rows.like_VL):
+            for_program.append(rows)
+        else:
+            _sort_on_device(rows)
+    if for_program:
+        from permtrain.core import gpu_kernel
+
+        gpu_kernel.arrange_on_gpu(for_program)
 
 
-def _gpu_kernel_for(
-    profile_VL: Tensor, like_VL: Tensor
-) -> Callable[[Tensor, Tensor, Tensor, Tensor], None] | None:
+def _sort_on_device(rows: DeviceRows) -> None:
+    if not rows.like_VL.numel():
+        return
+    like_VL, out_VL = rows.like_VL, rows.out_VL
+    is_finite_V1 = torch.isfinite(like_VL).all(dim=1, keepdim=True)
+    rows.not_finite.logical_or_(~is_finite_V1.all())
+    if rows.latent_VL is not None:
+        like_VL = rows.latent_VL.copy_(torch.where(is_finite_V1, like_VL, rows.latent_VL))
+    order_VL = torch.sort(sorting_key(like_VL), dim=1, stable=True).indices
+    profile_VL = rows.profile_VL.expand_as(order_VL)
+    arranged_VL = torch.empty_like(out_VL).scatter_(1, order_VL, profile_VL)
+    if rows.latent_VL is None:
+        arranged_VL = torch.where(is_finite_V1, arranged_VL, out_VL)
+    out_VL.copy_(arranged_VL)
+
+
+def _gpu_kernel_takes(profile_VL: Tensor, like_VL: Tensor) -> bool:
     if not like_VL.is_cuda or not _has_triton():
-        return None
+        return False
     from permtrain.core import gpu_kernel  # triton is an optional dependency
 
-    return gpu_kernel.arrange_on_gpu if gpu_kernel.supports(profile_VL, like_VL) else None
+    return gpu_kernel.supports(profile_VL, like_VL)
 
 
 @cache

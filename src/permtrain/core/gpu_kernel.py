@@ -1,33 +1,36 @@
-"""Synchronisation on CUDA in one Triton program per vector: what `arrange_vectors` gives.
+"""Synchronisation on CUDA: what `arrange_vectors` gives, for all tensors of a step at once.
 
-A program reads its row once, packs each weight's order and its position into one word, sorts the
-words and writes the value of rank r to the position in word r. Nothing else goes through global
-memory, and nothing waits for the device: rows that are not finite are marked in a flag there.
-
-- A weight's bits, as an integer, are turned into one that orders as the weight does; -0.0 and 0.0
-  become the same one, and subnormal numbers stay what they are. Words are never equal, since
-  positions are not, so that any exact sort is a stable one. Weights of 16 bits take words of 32.
-- A row is padded to the next power of two with the largest word, which no weight has. Short rows
-  share a program.
-- All of a row is read before any of it is written, since what is written depends on all words: a
-  row may be arranged in place.
+Tensors whose rows have the same padded length, and that are alike in what a program is compiled
+for, share one start of it. The programs themselves are in `gpu_programs`.
 
 Importing this module imports triton. It compiles a program for each padded length when that is
-first used, which takes 2 to 25 seconds and a C compiler, and keeps it on disk. With
-`TRITON_INTERPRET=1` in the environment before the import, programs run on the CPU, on CPU tensors;
-so they are tested without a GPU.
+first used, which takes 2 to 25 seconds and a C compiler, and keeps it on disk. Everything a start
+needs is on the device after the first one of its kind, so that starts can be captured in a CUDA
+graph.
 
-Shape suffixes: V vectors, L weights in a vector; R rows of a program, N words of a padded row.
+Shape suffixes: V vectors, L weights in a vector.
 """
 
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from permtrain.core.device_rows import DeviceRows
+from permtrain.core.gpu_programs import NUM_FIELDS, arrange_rows
+from permtrain.core.profile import bits_of
 
 MAX_LENGTH = 1 << 14
+MAX_SELECTED_LEVELS = 3
+"""Up to so many levels are selected, more are sorted.
+
+By count of operations, not by measurement: a level costs about 45 passes over a row in place of the
+network's 55 exchanges for 1,024 weights, 105 for 16,384, each of which is dearer.
+"""
 
 # Not tuned, for want of a GPU: words that a program sorts at least, and words of a warp.
 _MIN_WORDS = 1 << 10
@@ -68,135 +71,144 @@ def _shared_memory(device_index: int) -> int:
     return int(driver.get_device_properties(device_index)["max_shared_mem"])
 
 
-def arrange_on_gpu(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor, not_finite: Tensor) -> None:
-    """`arrange_vectors` into `out_VL`, without a host synchronisation.
+def arrange_on_gpu(batch: Iterable[DeviceRows]) -> None:
+    """Does to each what `DeviceRows` says, without a host synchronisation once it is warm.
 
-    Args:
-        profile_VL: (V, L) or (1, L), ascending, of any floating dtype.
-        like_VL: (V, L), float32, float16 or bfloat16, L at most `MAX_LENGTH`.
-        out_VL: (V, L), of the profile's dtype; `like_VL` itself, or shares no memory with the
-            others. A row of `like_VL` with NaN or infinity leaves its row here as it is.
-        not_finite: a single int32 on the same device; becomes 1 if there is such a row, else stays.
-
-    Ties: by position, the first one smallest; -0.0 and 0.0 tie.
+    A profile that is met for the first time is looked at, for its levels, which waits.
     """
-    V, L = like_VL.shape
-    if not V or not L:
-        return
-    words = max(triton.next_power_of_2(L), 2)
-    rows = max(min(_MIN_WORDS // words, triton.next_power_of_2(V)), 1)
-    warps = min(max(rows * words // _WORDS_PER_WARP, 1), _MAX_WARPS)
-    profile, like, out = _bits(profile_VL), _bits(like_VL), _bits(out_VL)
-    with torch.cuda.device_of(like_VL):  # Triton starts programs on the current device
-        _arrange_rows[(triton.cdiv(V, rows),)](
-            profile,
-            like,
-            out,
-            not_finite,
-            V,
-            L,
-            0 if profile.shape[0] == 1 else profile.stride(0),
-            profile.stride(1),
-            like.stride(0),
-            like.stride(1),
-            out.stride(0),
-            out.stride(1),
-            BITS=8 * like.element_size(),
-            INFINITY=_INFINITY_BITS[like_VL.dtype],
-            R=rows,
+    for kind, alike in in_starts(batch).items():
+        _start(kind, alike)
+
+
+class Kind(NamedTuple):
+    """What tensors that share a start of a program are alike in; the program is compiled for it."""
+
+    device: torch.device
+    weights: torch.dtype
+    value_size: int
+    padded_length: int
+    is_contiguous: bool
+    has_latent: bool
+    num_starts: int
+
+
+def in_starts(batch: Iterable[DeviceRows]) -> dict[Kind, list[DeviceRows]]:
+    """Which tensors share a start of a program."""
+    starts: dict[Kind, list[DeviceRows]] = {}
+    for rows in batch:
+        if rows.like_VL.numel():
+            starts.setdefault(_kind_of(rows), []).append(rows)
+    return starts
+
+
+def _kind_of(rows: DeviceRows) -> Kind:
+    tensors = [rows.profile_VL, rows.like_VL, rows.out_VL]
+    tensors += [] if rows.latent_VL is None else [rows.latent_VL]
+    starts = level_starts(rows.profile_VL)
+    return Kind(
+        rows.like_VL.device,
+        rows.like_VL.dtype,
+        rows.profile_VL.element_size(),
+        max(triton.next_power_of_2(rows.like_VL.shape[1]), 2),
+        all(tensor.stride(1) == 1 for tensor in tensors),
+        rows.latent_VL is not None,
+        0 if starts is None else starts.shape[1],
+    )
+
+
+_level_starts = WeakIdKeyDictionary()  # profile -> (its version, its level starts)
+
+
+def level_starts(profile_VL: Tensor) -> Tensor | None:
+    """The ranks at which a profile's second and later levels begin, if levels are to be selected.
+
+    Levels are told apart by their bits. Kept as long as the profile is, so that the host waits for
+    the device once.
+
+    Returns:
+        (V or 1, K - 1) int32 for K levels, 1 < K <= `MAX_SELECTED_LEVELS`; rows with fewer end in
+        L. None for other profiles.
+
+    Example:
+        >>> profile = torch.tensor([[-1.0, -1.0, 0.0, 1.0], [-1.0, -1.0, -1.0, 2.0]])
+        >>> level_starts(profile)
+        tensor([[2, 3],
+                [3, 4]], dtype=torch.int32)
+        >>> level_starts(torch.arange(4.0)[None]) is None
+        True
+    """
+    known = _level_starts.get(profile_VL)
+    if known is None or known[0] != profile_VL._version:
+        known = (profile_VL._version, _find_level_starts(bits_of(profile_VL)))
+        _level_starts[profile_VL] = known
+    starts: Tensor | None = known[1]
+    return starts
+
+
+def _find_level_starts(bits_VL: Tensor) -> Tensor | None:
+    L = bits_VL.shape[1]
+    begins_VL = bits_VL[:, 1:] != bits_VL[:, :-1]
+    num_starts = int(begins_VL.sum(dim=1).max()) if begins_VL.numel() else 0
+    if not 0 < num_starts < MAX_SELECTED_LEVELS:
+        return None
+    ranks_L = torch.arange(1, L, dtype=torch.int32, device=bits_VL.device)
+    starts_VL = torch.where(begins_VL, ranks_L, L)
+    return starts_VL.sort(dim=1).values[:, :num_starts].contiguous()
+
+
+def _start(kind: Kind, alike: Sequence[DeviceRows]) -> None:
+    words = kind.padded_length
+    rows_of_program = max(_MIN_WORDS // words, 1)
+    table, num_programs = _table(
+        kind.device, rows_of_program, tuple(_line(rows, kind.num_starts) for rows in alike)
+    )
+    with torch.cuda.device_of(table):  # Triton starts programs on the current device
+        arrange_rows[(num_programs,)](
+            table,
+            len(alike),
+            BITS=8 * kind.weights.itemsize,
+            PROFILE_BITS=8 * kind.value_size,
+            INFINITY=_INFINITY_BITS[kind.weights],
+            R=rows_of_program,
             LOG_N=words.bit_length() - 1,
-            num_warps=warps,
+            PADDED_T=triton.next_power_of_2(len(alike)),
+            IS_CONTIGUOUS=kind.is_contiguous,
+            HAS_LATENT=kind.has_latent,
+            NUM_STARTS=kind.num_starts,
+            num_warps=min(max(rows_of_program * words // _WORDS_PER_WARP, 1), _MAX_WARPS),
         )
 
 
-def _bits(values_VL: Tensor) -> Tensor:
-    """The same memory as integers: bits are moved and compared, never rounded or flushed."""
-    return values_VL.detach().view(_INTEGERS[values_VL.element_size()])
+def _line(rows: DeviceRows, num_starts: int) -> tuple[int, ...]:
+    """A tensor's line of the table without the first field, in the order of `gpu_programs`."""
+    starts = level_starts(rows.profile_VL) if num_starts else None
+    of_starts = (0, 0) if starts is None else (starts.data_ptr(), _stride_V(starts))
+    line = (*rows.like_VL.shape, rows.not_finite.data_ptr(), *of_starts)
+    for tensor in (rows.profile_VL, rows.like_VL, rows.out_VL, rows.latent_VL):
+        line += (
+            (0, 0, 0)
+            if tensor is None
+            else (tensor.data_ptr(), _stride_V(tensor), tensor.stride(1))
+        )
+    return line
 
 
-# V alone would be compiled for anew where it is 1, or a multiple of 16.
-@triton.jit(do_not_specialize=["V"])
-def _arrange_rows(
-    profile_ptr,
-    like_ptr,
-    out_ptr,
-    not_finite_ptr,
-    V,
-    L,
-    profile_stride_V,
-    profile_stride_L,
-    like_stride_V,
-    like_stride_L,
-    out_stride_V,
-    out_stride_L,
-    BITS: tl.constexpr,
-    INFINITY: tl.constexpr,
-    R: tl.constexpr,
-    LOG_N: tl.constexpr,
-):
-    N: tl.constexpr = 1 << LOG_N
-    row_R1 = (tl.program_id(0).to(tl.int64) * R + tl.arange(0, R))[:, None]
-    place_1N = tl.arange(0, N)[None, :]
-    there_RN = (row_R1 < V) & (place_1N < L)
-
-    far_1N = place_1N.to(tl.int64)  # strides may be large
-    like_RN = like_ptr + row_R1 * like_stride_V + far_1N * like_stride_L
-    bits_RN = tl.load(like_RN, mask=there_RN, other=0).to(tl.int32)
-    magnitude_RN = bits_RN & ((1 << (BITS - 1)) - 1)
-    is_finite_R1 = tl.max(magnitude_RN, 1, keep_dims=True) < INFINITY
-    num_bad = tl.sum(tl.sum(1 - is_finite_R1.to(tl.int32), 1), 0)
-    tl.store(not_finite_ptr, 1, mask=num_bad > 0)
-
-    words_RN = _sorted(_words(bits_RN, place_1N, there_RN, BITS), R, LOG_N)
-    position_RN = words_RN & ((1 << BITS) - 1)
-
-    profile_RN = profile_ptr + row_R1 * profile_stride_V + far_1N * profile_stride_L
-    values_RN = tl.load(profile_RN, mask=there_RN, other=0)
-    out_RN = out_ptr + row_R1 * out_stride_V + position_RN.to(tl.int64) * out_stride_L
-    tl.store(out_RN, values_RN, mask=there_RN & is_finite_R1)
+def _stride_V(tensor_VL: Tensor) -> int:
+    """From row to row; 0 where one row is that of all."""
+    return 0 if tensor_VL.shape[0] == 1 else tensor_VL.stride(0)
 
 
-@triton.jit
-def _words(bits_RN, place_1N, there_RN, BITS: tl.constexpr):
-    """(order << BITS) | position; of 2 x BITS bits, and the largest there is for the padding.
+@lru_cache(maxsize=256)
+def _table(
+    device: torch.device, rows_of_program: int, lines: tuple[tuple[int, ...], ...]
+) -> tuple[Tensor, int]:
+    """The table on the device, and how many programs do its work.
 
-    Negative floats order by their magnitude the other way round: its negative orders as they do.
+    Parameters stay where they are from step to step, so that the table is copied once.
     """
-    magnitude_RN = bits_RN & ((1 << (BITS - 1)) - 1)
-    key_RN = tl.where(bits_RN < 0, -magnitude_RN, magnitude_RN)
-    if BITS == 32:
-        words_RN = (key_RN.to(tl.int64) << 32) | place_1N.to(tl.int64)
-        largest = 0x7FFFFFFFFFFFFFFF
-    else:
-        words_RN = (key_RN << 16) | place_1N
-        largest = 0x7FFFFFFF
-    return tl.where(there_RN, words_RN, largest)
-
-
-@triton.jit
-def _sorted(words_RN, R: tl.constexpr, LOG_N: tl.constexpr):
-    """Rows in ascending order: Batcher's bitonic network.
-
-    `tl.sort` is one too, but takes minutes in the interpreter. Runs of 2 ** `log_run` are merged,
-    every other one downwards; the last run upwards.
-    """
-    for log_run in tl.static_range(1, LOG_N + 1):
-        for step in tl.static_range(0, log_run):
-            words_RN = _exchanged(words_RN, R, LOG_N, log_run, step)
-    return words_RN
-
-
-@triton.jit
-def _exchanged(
-    words_RN, R: tl.constexpr, LOG_N: tl.constexpr, LOG_RUN: tl.constexpr, STEP: tl.constexpr
-):
-    """One step of a merge: words half a run, a quarter, an eighth ... apart are put in order."""
-    NUM_PAIRS: tl.constexpr = R << (LOG_N - LOG_RUN + STEP)
-    pairs = tl.reshape(words_RN, (NUM_PAIRS, 2, 1 << (LOG_RUN - 1 - STEP)))
-    partners = tl.sum(pairs, 1, keep_dims=True) - pairs  # overflow wraps, here and back
-    is_right = tl.arange(0, 2)[None, :, None]
-    is_downwards = 0
-    if LOG_RUN < LOG_N:
-        is_downwards = (tl.arange(0, NUM_PAIRS)[:, None, None] >> STEP) & 1
-    smaller, larger = tl.minimum(pairs, partners), tl.maximum(pairs, partners)
-    return tl.reshape(tl.where(is_right == is_downwards, smaller, larger), (R, 1 << LOG_N))
+    num_programs = 0
+    table = []
+    for line in lines:
+        table.append((num_programs, *line))
+        num_programs += triton.cdiv(line[0], rows_of_program)
+    return torch.tensor(table, dtype=torch.int64, device=device).view(-1, NUM_FIELDS), num_programs

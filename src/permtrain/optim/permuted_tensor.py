@@ -1,14 +1,15 @@
 """A parameter under permutation: its profile, its scores, and whether somebody else wrote it."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from permtrain.core.arrangement import arrange_vectors, arrange_vectors_on_device
+from permtrain.core.arrangement import arrange_on_device, arrange_vectors
+from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import VectorView
@@ -89,12 +90,29 @@ class PermutedTensor:
         weights_VL = self.view.to_vectors(self.parameter.detach())
         scores_VL = self.view.to_vectors(self.scores.detach())
         if self._may_be_written_by_rows(weights_VL):
-            arrange_vectors_on_device(self.profile, scores_VL, weights_VL, not_finite)
+            arrange_on_device([DeviceRows(self.profile, scores_VL, weights_VL, not_finite)])
             torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
         else:
             out_VL = weights_VL.to(self.profile.dtype, copy=True).contiguous()
-            arrange_vectors_on_device(self.profile, scores_VL, out_VL, not_finite)
+            arrange_on_device([DeviceRows(self.profile, scores_VL, out_VL, not_finite)])
             self.parameter.copy_(self.view.to_tensor(out_VL))
+
+    def rows_on_device(self) -> DeviceRows | None:
+        """What `take_latent` and `show_arranged` do, for a device to do at once.
+
+        None where the host waits for the device, or where rows are copies: not the memory of the
+        parameter and of its latent weights.
+        """
+        weights_VL = self.view.to_vectors(self.parameter.detach())
+        if self.not_finite is None or not self._may_be_written_by_rows(weights_VL):
+            return None
+        assert self.profile is not None
+        latent_VL = None
+        if self.latent is not None:
+            latent_VL = self.view.to_vectors(self.latent)
+            if latent_VL.data_ptr() != self.latent.data_ptr() or not latent_VL.is_contiguous():
+                return None
+        return DeviceRows(self.profile, weights_VL, weights_VL, self.not_finite, latent_VL)
 
     def _may_be_written_by_rows(self, weights_VL: Tensor) -> bool:
         """Whether these rows are the parameter's own memory, and hold what the profile does."""
@@ -197,6 +215,27 @@ class PermutedTensor:
             yield
         except NonFiniteError as error:
             raise NonFiniteError(f"{self.name}: {error}") from None
+
+
+def arrange_moved(tensors: Iterable[PermutedTensor]) -> None:
+    """After the inner step: its weights become the latent ones, and arranged ones are shown.
+
+    What a device can do without the host is handed to it together, for all tensors of the step.
+    """
+    together: list[DeviceRows] = []
+    written: list[Tensor] = []
+    for tensor in tensors:
+        rows = tensor.rows_on_device()
+        if rows is not None:
+            together.append(rows)
+            written.append(tensor.parameter)
+            continue
+        if tensor.latent is not None:
+            tensor.take_latent()
+        tensor.show_arranged()
+    arrange_on_device(together)
+    for parameter in written:
+        torch.autograd.graph.increment_version(parameter)  # compiled code does not do it
 
 
 def runs_ahead_of(device: torch.device) -> bool:

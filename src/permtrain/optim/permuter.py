@@ -30,7 +30,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
-from permtrain.optim.permuted_tensor import PermutedTensor, checksum
+from permtrain.optim.permuted_tensor import PermutedTensor, arrange_moved, checksum
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
 FINITE_CHECK_PERIOD = 100
@@ -303,6 +303,7 @@ class Permuter:
         except NonFiniteError:
             self._recover()
             raise
+        arrange_moved(t for t, tensor_due in zip(self.tensors, due, strict=True) if tensor_due)
         for tensor, tensor_due, period in zip(self.tensors, due, self._step_periods, strict=True):
             self._leave(tensor, tensor_due, shows_latent=period is None)
         self.num_steps += 1
@@ -319,13 +320,11 @@ class Permuter:
             tensor.parameter.copy_(tensor.latent)
 
     def _leave(self, tensor: PermutedTensor, due: bool, shows_latent: bool) -> None:
-        """After the inner step: puts in place the weights that the model shows."""
-        if tensor.latent is not None:
+        """After the inner step: puts in place what the model shows where it is not arranged."""
+        if tensor.latent is not None and not due:
             tensor.take_latent()
-        if due:
-            tensor.show_arranged()
-        elif tensor.held is not None and not shows_latent:
-            tensor.parameter.copy_(tensor.held)
+            if tensor.held is not None and not shows_latent:
+                tensor.parameter.copy_(tensor.held)
         tensor.is_arranged = due
         tensor.held = None
         tensor.note_seen()
