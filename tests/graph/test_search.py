@@ -10,7 +10,7 @@ import torch
 
 from graph import problems, reference
 from permtrain.errors import ProfileError, SettingError
-from permtrain.graph.pair import random_strides
+from permtrain.graph.pair import random_strides, swap_pairs_
 from permtrain.graph.partition import (
     authors_subsets,
     equal_subsets,
@@ -234,6 +234,25 @@ def test_pairs_are_swapped_as_said() -> None:
             values, slots, recommendations, aggressiveness=0.5, search="pair", seed=SEED, step=step
         )
         assert slots[0].tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_pairs_are_the_same_by_tensor_operations(dtype: torch.dtype, is_shared: bool) -> None:
+    for step, length in enumerate((2, 3, 9, 500, 784)):
+        values = torch.randn(1 if is_shared else 40, length, dtype=dtype).sort(dim=1).values
+        values = values.mul(50).round().div(50)  # ties
+        slots = torch.rand(40, length).argsort(dim=1).int()
+        recommendations = torch.randn(40, length, dtype=dtype).relu() - 0.3
+        strides, phases = random_strides(40, max(1, int(0.3 * length)), seed=SEED, step=step)
+        expected = slots.clone()
+        moved = swap_pairs_(values, expected, recommendations, 0.3, strides, phases)
+        found = permute_ranks_(
+            values, slots, recommendations, aggressiveness=0.3, search="pair", seed=SEED, step=step
+        )
+        assert torch.equal(slots, expected)
+        assert torch.equal(moved, found)
+        assert length < 9 or moved.sum() > 0
 
 
 # --- partitions ---------------------------------------------------------------------------------

@@ -9,12 +9,15 @@ largest recommendation; that is all it gives up.
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.graph.compiling import compiled, compiled_rows, inlined
+from permtrain.graph.compiling import compiled, compiled_rows
 from permtrain.graph.partition import Sizes, draw_subset_ids
 from permtrain.graph.words import row_key
 
 Ints = NDArray[np.int32]
-_OPENS, _OTHER = -2, -3
+Values = NDArray[np.float64]
+Signs = NDArray[np.int8]
+_LOWER_HALF = 0xFFFFFFFF
+_ALL, _NONE = np.int64(-1), np.int64(0)
 
 
 @compiled_rows
@@ -36,12 +39,14 @@ def match_rows(
     P = sizes_P.shape[0]
     ids_L = np.empty(L, dtype=np.int32)
     v = np.empty(L, dtype=np.float64)
+    signs_L = np.empty(L, dtype=np.int8)
     below_L = np.empty(L, dtype=np.int32)
     tops_P = np.empty(P, dtype=np.int32)
     lower_P = np.empty(P, dtype=np.float64)
     seen_P = np.empty(P, dtype=np.float64)
     for row in range(begin, end):
         profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
+        slots_L, recommendations_L = rank_to_slot_VL[row], recommendations_VL[row]
         draw_subset_ids(row_key(seed, step, first_row + np.uint64(row)), sizes_P, ids_L)
         lower_P[:] = np.inf
         seen_P[:] = -np.inf
@@ -51,128 +56,158 @@ def match_rows(
             value = np.float64(profile_L[k])
             p = ids_L[k]
             v[k] = value
-            gap = value - seen_P[p]
-            if gap < lower_P[p]:
-                lower_P[p] = gap
+            lower_P[p] = min(lower_P[p], value - seen_P[p])
             has_ties |= value == before
             before = value
             seen_P[p] = value
         tops_P[:] = -1
-        moved_V[row] = _match_row(
-            v,
-            rank_to_slot_VL[row],
-            recommendations_VL[row],
-            ids_L,
-            aggressiveness * (v[L - 1] - v[0]),
-            lower_P,
-            tops_P,
-            below_L,
-            has_ties,
-        )
+        width = aggressiveness * (v[L - 1] - v[0])
+        moved = 0
+        k = 0
+        while k < L:
+            run, run_end = L, L  # the next run of equal weights
+            if has_ties:
+                run = k
+                while run + 1 < L and v[run] != v[run + 1]:
+                    run += 1
+                run_end = run + 1
+                while run_end < L and v[run_end] == v[run]:
+                    run_end += 1
+            moved += _match(
+                k, run, _ALL, v, slots_L, recommendations_L, ids_L, width, lower_P, tops_P,
+                below_L, signs_L,
+            )  # fmt: skip
+            # Equal weights are not exchanged: those that close go before those that open.
+            if run < run_end:
+                moved += _match(
+                    run, run_end, _NONE, v, slots_L, recommendations_L, ids_L, width, lower_P,
+                    tops_P, below_L, signs_L,
+                )  # fmt: skip
+                _open(run, run_end, signs_L, ids_L, tops_P, below_L)
+            k = run_end
+        moved_V[row] = moved
 
 
 @compiled
-def _match_row(
-    v: NDArray[np.float64],
-    slots_L: Ints,
-    recommendations_L: NDArray[np.floating],
-    ids_L: Ints,
-    width: float,
-    lower_P: NDArray[np.float64],
-    tops_P: Ints,
-    below_L: Ints,
-    has_ties: bool,
-) -> int:
-    """Matches along the ascending row; how many ranks moved.
-
-    `tops_P` are the tops of the stacks, `below_L[k]` what lies below k in its stack; -1: nothing.
-    """
-    L = slots_L.shape[0]
-    moved = 0
-    k = 0
-    while k < L:
-        end = k + 1
-        if has_ties:
-            while end < L and v[end] == v[k]:
-                end += 1
-        if end - k > 1:
-            moved += _match_run(
-                k, end, v, slots_L, recommendations_L, ids_L, width, lower_P, tops_P, below_L
-            )
-        else:
-            r = recommendations_L[slots_L[k]]
-            if r < 0:
-                p = ids_L[k]
-                below_L[k] = tops_P[p]
-                tops_P[p] = k
-            elif r > 0:
-                moved += _close(k, v, slots_L, ids_L[k], width, lower_P, tops_P, below_L)
-        k = end
-    return moved
-
-
-@compiled
-def _match_run(
+def _match(
     first: int,
     end: int,
-    v: NDArray[np.float64],
+    may_open: np.int64,
+    v: Values,
     slots_L: Ints,
     recommendations_L: NDArray[np.floating],
     ids_L: Ints,
     width: float,
-    lower_P: NDArray[np.float64],
+    lower_P: Values,
     tops_P: Ints,
     below_L: Ints,
+    signs_L: Signs,
 ) -> int:
-    """Equal weights are not exchanged: those of a run that close go before those that open.
+    """Opens and closes weights of a stretch, in ascending order; how many ranks moved.
 
-    The latter are marked first, because a swap changes whose recommendation stands at a rank.
+    Opening puts a weight on its subset's stack; closing swaps one with the top, if that is within
+    the bounds.
+
+    Args:
+        may_open: -1, or 0 if only those are to open that a later call of `_open` names.
+        tops_P, below_L: the stacks: their tops, and what lies below k in its own; -1: nothing.
+        signs_L: becomes the signs of the stretch's recommendations, as they were before any swap.
+    """
+    moved = 0
+    k = first
+    while k < end:
+        stop, swapped = _match_until_too_close(
+            k, end, may_open, v, slots_L, recommendations_L, ids_L, width, lower_P, tops_P,
+            below_L, signs_L,
+        )  # fmt: skip
+        moved += swapped
+        if stop < end:
+            p = ids_L[stop]
+            moved += _close_below_top(stop, tops_P[p], v, slots_L, lower_P[p] + width, below_L)
+        k = stop + 1
+    return moved
+
+
+@compiled
+def _match_until_too_close(
+    first: int,
+    end: int,
+    may_open: np.int64,
+    v: Values,
+    slots_L: Ints,
+    recommendations_L: NDArray[np.floating],
+    ids_L: Ints,
+    width: float,
+    lower_P: Values,
+    tops_P: Ints,
+    below_L: Ints,
+    signs_L: Signs,
+) -> tuple[int, int]:
+    """Stops before the first that closes, and is too close to the top; how many moved till there.
+
+    Signs and gaps are random, and a branch on one is mispredicted: that took most of the time. So
+    what either way writes is chosen by masks, and a swap of k with itself changes nothing. Indices
+    are unsigned, because a signed one may be negative, which is looked at wherever it is used.
     """
     moved = 0
     for k in range(first, end):
-        r = recommendations_L[slots_L[k]]
-        below_L[k] = _OPENS if r < 0 else _OTHER
-        if r > 0:
-            moved += _close(k, v, slots_L, ids_L[k], width, lower_P, tops_P, below_L)
+        here = np.uint64(k)
+        p = np.uint64(ids_L[here])
+        top = np.int64(tops_P[p])
+        some = top & ~(top >> 63)  # a place to read at if there is no top
+        gap = v[here] - v[np.uint64(some)]
+        lower = lower_P[p]
+        slot = slots_L[here]
+        r = recommendations_L[np.uint64(slot)]
+        sign = np.int64(r > 0) - np.int64(r < 0)
+        signs_L[here] = sign
+        closes = (-sign >> 63) & ~(top >> 63)
+        if gap <= lower and closes:
+            return k, moved
+        is_near = np.int64(gap < lower + width)
+        # What lies below the top; nothing if k is too far away, for who comes later is further.
+        # Shifted out instead of chosen, which would be compiled into a branch.
+        under = np.int64(below_L[np.uint64(some)])
+        left = (((under + 1) << (32 - 32 * is_near)) & _LOWER_HALF) - 1
+        new_top = top ^ ((top ^ left) & closes)
+        opens = (sign >> 63) & may_open
+        below_L[here] = top
+        tops_P[p] = new_top ^ ((new_top ^ k) & opens)
+        swaps = closes & -is_near
+        partner = np.uint64(k ^ ((k ^ some) & swaps))
+        slots_L[here] = slots_L[partner]
+        slots_L[partner] = slot
+        moved -= 2 * int(swaps)
+    return end, moved
+
+
+@compiled
+def _open(first: int, end: int, signs_L: Signs, ids_L: Ints, tops_P: Ints, below_L: Ints) -> None:
+    """Puts those on their stacks that want to grow."""
     for k in range(first, end):
-        if below_L[k] == _OPENS:
-            below_L[k] = tops_P[ids_L[k]]
-            tops_P[ids_L[k]] = k
-    return moved
+        here = np.uint64(k)
+        p = np.uint64(ids_L[here])
+        top = np.int64(tops_P[p])
+        below_L[here] = top
+        tops_P[p] = top ^ ((top ^ k) & (np.int64(signs_L[here]) >> 63))
 
 
-@inlined
-def _close(
+@compiled
+def _close_below_top(
     k: int,
-    v: NDArray[np.float64],
+    top: int,
+    v: Values,
     slots_L: Ints,
-    p: int,
-    width: float,
-    lower_P: NDArray[np.float64],
-    tops_P: Ints,
+    upper: float,
     below_L: Ints,
 ) -> int:
-    """Swaps k with the nearest opening vertex of its subset within the bounds; how many moved."""
-    moved = 0
-    top = tops_P[p]
-    if top >= 0:
-        lower = lower_P[p]
-        upper = lower + width
-        gap = v[k] - v[top]
-        if gap <= lower:
-            # Too close to swap, but the one below is not: two gaps exceed the smallest one.
-            partner = below_L[top]
-            if partner >= 0:
-                if v[k] - v[partner] < upper:
-                    below_L[top] = below_L[partner]
-                    slots_L[k], slots_L[partner] = slots_L[partner], slots_L[k]
-                    moved = 2
-                else:
-                    below_L[top] = -1
-        elif gap < upper:
-            tops_P[p] = below_L[top]
-            slots_L[k], slots_L[top] = slots_L[top], slots_L[k]
-            moved = 2
-        else:
-            tops_P[p] = -1  # whoever comes later is further away from all of them
-    return moved
+    """The top is too close to swap, but the one below is not: two gaps exceed the smallest one."""
+    partner = below_L[top]
+    if partner < 0:
+        return 0
+    if v[k] - v[partner] < upper:
+        below_L[top] = below_L[partner]
+        slots_L[k], slots_L[partner] = slots_L[partner], slots_L[k]
+        return 2
+    below_L[top] = -1
+    return 0

@@ -49,7 +49,7 @@ PAPER, AUTHORS = 0, 1
 _NONE, _ONE = np.uint64(0), np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ALL_BUT_SIGN = np.uint64(0x7FFFFFFFFFFFFFFF)
-_FEW = 48  # up to here insertion beats a radix sort, whose counters must be cleared
+_FEW = 96  # up to here comparing all beats a radix sort, whose counters must be cleared
 
 Ints = NDArray[np.int32]
 Values = NDArray[np.float64]
@@ -296,18 +296,18 @@ def largest_first(
         _largest_first_of_many(places, count, rec_bits, other, keys, counters)
     else:
         # Each is put behind all that go before it: more comparisons than other ways to sort, but
-        # no branch that depends on one.
+        # no branch depends on one, and several are made at once.
         for t in range(count):
             other[t] = places[t]
             sizes[t] = abs(rec[places[t]])
         for t in range(count):
             size = sizes[t]
             place = 0
-            for j in range(t):
-                place += int(sizes[j] >= size)
-            for j in range(t + 1, count):
+            for j in range(count):
                 place += int(sizes[j] > size)
-            places[place] = other[t]
+            for j in range(t):
+                place += int(sizes[j] == size)
+            places[np.uint64(place)] = other[t]
 
 
 @compiled

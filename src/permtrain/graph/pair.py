@@ -1,7 +1,8 @@
-"""Pair swap: ranks a random stride apart exchange their weights, by tensor operations alone.
+"""Pair swap: ranks a random stride apart exchange their weights.
 
 Beyond the paper: it has neither graph nor partition; the random stride does what the random
-partition does. It runs wherever tensors do, a GPU included.
+partition does. It is made of tensor operations alone and runs wherever tensors do, a GPU included;
+on the CPU a compiled loop does the same, bit for bit.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from permtrain.graph.compiling import compiled
+from permtrain.graph.compiling import compiled, compiled_rows
 from permtrain.graph.words import below, lower_half, row_key, upper_half, word_at
 
 
@@ -66,6 +67,69 @@ def swap_pairs_(
     change_VL = rank_to_slot_VL.gather(1, partner_VL).sub_(rank_to_slot_VL).mul_(swapped_VL)
     rank_to_slot_VL.add_(change_VL)
     return swapped_VL.sum(dim=1, dtype=torch.int32)
+
+
+@compiled_rows
+def swap_pairs_of_rows(
+    values_VL: NDArray[np.floating],
+    rank_to_slot_VL: NDArray[np.int32],
+    recommendations_VL: NDArray[np.floating],
+    bounds_V: NDArray[np.floating],
+    strides_V: NDArray[np.int64],
+    phases_V: NDArray[np.int64],
+    moved_V: NDArray[np.int32],
+    begin: int,
+    end: int,
+) -> None:
+    """`swap_pairs_` in rows `begin` to `end`; `bounds_V` is alpha A, (1,) or (V,)."""
+    L = rank_to_slot_VL.shape[1]
+    for row in range(begin, end):
+        profile_L = values_VL[row] if values_VL.shape[0] > 1 else values_VL[0]
+        bound = bounds_V[row] if bounds_V.shape[0] > 1 else bounds_V[0]
+        slots_L, recommendations_L = rank_to_slot_VL[row], recommendations_VL[row]
+        stride = strides_V[row]
+        moved = 0
+        block = phases_V[row] - 2 * stride  # the blocks before the phase reach into the row too
+        while block < L:
+            first, last = max(block, 0), min(block + stride, L - stride)
+            if last > first:
+                moved += _swap_block(
+                    profile_L[first:last],
+                    profile_L[first + stride : last + stride],
+                    slots_L[first:last],
+                    slots_L[first + stride : last + stride],
+                    recommendations_L,
+                    bound,
+                )
+            block += 2 * stride
+        moved_V[row] = moved
+
+
+@compiled
+def _swap_block(
+    lower_values: NDArray[np.floating],
+    upper_values: NDArray[np.floating],
+    lower_slots: NDArray[np.int32],
+    upper_slots: NDArray[np.int32],
+    recommendations_L: NDArray[np.floating],
+    bound: np.floating,
+) -> int:
+    """Swaps pairs side by side. Signs are random: no branch is made on one."""
+    swapped = 0
+    for i in range(lower_slots.shape[0]):
+        lower, upper = lower_slots[i], upper_slots[i]
+        distance = upper_values[i] - lower_values[i]
+        is_swapped = int(
+            (recommendations_L[lower] < 0)
+            & (recommendations_L[upper] > 0)
+            & (distance > 0)
+            & (distance < bound)
+        )
+        change = np.int32((upper - lower) * is_swapped)
+        lower_slots[i] = lower + change
+        upper_slots[i] = upper - change
+        swapped += is_swapped
+    return 2 * swapped
 
 
 def random_strides(

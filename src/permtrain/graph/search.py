@@ -27,7 +27,7 @@ from permtrain.graph.cycles import (
     START,
     search_rows,
 )
-from permtrain.graph.pair import random_strides, swap_pairs_
+from permtrain.graph.pair import random_strides, swap_pairs_, swap_pairs_of_rows
 from permtrain.graph.partition import Sizes, whole_vector
 
 T = TypeVar("T")
@@ -96,7 +96,8 @@ def _cycles(reading: int, rule: int) -> Callable[[Update], Tensor]:
             np.uint64(update.first_row),
             moved_V,
         )
-        in_threads(lambda begin, end: search_rows(*arguments, begin, end), _pieces(V, L))
+        pieces = _pieces(V, L, are_alike=False)
+        in_threads(lambda begin, end: search_rows(*arguments, begin, end), pieces)
         return torch.from_numpy(moved_V)
 
     return run
@@ -116,7 +117,8 @@ def _bracket(update: Update) -> Tensor:
         np.uint64(update.first_row),
         moved_V,
     )
-    in_threads(lambda begin, end: match_rows(*arguments, begin, end), _pieces(V, L))
+    pieces = _pieces(V, L, are_alike=True)
+    in_threads(lambda begin, end: match_rows(*arguments, begin, end), pieces)
     return torch.from_numpy(moved_V)
 
 
@@ -130,25 +132,42 @@ def _pair(update: Update) -> Tensor:
         step=update.step,
         first_row=update.first_row,
     )
-    return swap_pairs_(
-        update.values_VL,
-        update.rank_to_slot_VL,
-        update.recommendations_VL,
-        update.aggressiveness,
-        stride_V.to(device),
-        phase_V.to(device),
+    if device.type != "cpu":
+        return swap_pairs_(
+            update.values_VL,
+            update.rank_to_slot_VL,
+            update.recommendations_VL,
+            update.aggressiveness,
+            stride_V.to(device),
+            phase_V.to(device),
+        )
+    bounds_V = update.aggressiveness * (update.values_VL[:, -1] - update.values_VL[:, 0])
+    moved_V = np.empty(V, dtype=np.int32)
+    arguments = (
+        update.values_VL.numpy(),
+        update.rank_to_slot_VL.numpy(),
+        update.recommendations_VL.numpy(),
+        bounds_V.numpy(),
+        stride_V.numpy(),
+        phase_V.numpy(),
+        moved_V,
     )
+    pieces = _pieces(V, L, are_alike=True)
+    in_threads(lambda begin, end: swap_pairs_of_rows(*arguments, begin, end), pieces)
+    return torch.from_numpy(moved_V)
 
 
-_PIECES_PER_THREAD = 8  # rows differ in cost
 # Weights that one thread searches in about the time in which the others can be called.
 _MIN_WEIGHTS = 1 << 11
 
 
-def _pieces(num_rows: int, length: int) -> list[tuple[int, int]]:
-    """Ranges of rows for the threads, a single one where more would not pay."""
+def _pieces(num_rows: int, length: int, *, are_alike: bool) -> list[tuple[int, int]]:
+    """Ranges of rows for the threads, a single one where more would not pay.
+
+    Rows that cost the same (`are_alike`) are shared out once; others piece by piece.
+    """
     threads = min(torch.get_num_threads(), num_rows * length // _MIN_WEIGHTS)
-    return ranges(num_rows, _PIECES_PER_THREAD * threads if threads > 1 else 1)
+    return ranges(num_rows, (1 if are_alike else 8) * threads if threads > 1 else 1)
 
 
 SEARCHES: dict[str, Search] = {
@@ -236,7 +255,7 @@ def permute_ranks_(
     Ties: equal weights are not exchanged (l is at least 0, strictly exceeded), but in `authors`.
     Randomness: `permtrain.graph.words`, for the partition, the order `random` and the strides; the
         same on any number of threads and any device.
-    Cost: O(V L) in practice, no sort of weights; `benchmarks/cycle_search.py` gives ns per weight.
+    Cost: O(V L) in practice, no sort of weights; `benchmarks/sgperm.py` gives ns per weight.
         The first call for a dtype compiles, for seconds, unless the machine code is on disk.
         `torch.set_num_threads` sets the number of threads, which share rows out.
     Raises:
@@ -311,7 +330,7 @@ def lay_out_(weights_VL: Tensor, values_VL: Tensor, rank_to_slot_VL: Tensor) -> 
         slots = rank_to_slot_VL.numpy()
         in_threads(
             lambda begin, end: _lay_out_rows(weights, values, slots, begin, end),
-            _pieces(*slots.shape),
+            _pieces(*slots.shape, are_alike=True),
         )
     else:
         slots_VL = rank_to_slot_VL.long()

@@ -98,9 +98,15 @@ class _Rows:
         """Lays the values out into the parameter."""
         assert self.values is not None
         assert self.rank_to_slot is not None
+        weight = self.weight.parameter
+        own_VL = self.view.to_vectors(weight.detach())
+        if self.bias is None and own_VL.data_ptr() == weight.data_ptr() and own_VL.is_contiguous():
+            lay_out_(own_VL, self.values, self.rank_to_slot)
+            torch.autograd.graph.increment_version(weight)  # compiled code does not do it
+            return
         rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
         weights_VL = rows_VL if self.bias is None else rows_VL[:, :-1]
-        self.weight.parameter.copy_(self.view.to_tensor(weights_VL))
+        weight.copy_(self.view.to_tensor(weights_VL))
         if self.bias is not None:
             self.bias.copy_(rows_VL[:, -1])
 
@@ -143,7 +149,7 @@ class SGPerm(Optimizer):
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
         map per weight vector, which are saved apart (torch casts what is in `state`).
     Randomness: partitions, from (seed, step, row), whatever the number of threads.
-    Cost: no sort after the first step; `benchmarks/cycle_search.py`.
+    Cost: no sort after the first step; `benchmarks/sgperm.py`.
     Raises:
         SettingError, GranularityError: a setting outside its range, nothing to permute, a tensor
             without vectors.
@@ -362,7 +368,9 @@ class SGPerm(Optimizer):
         if rows.bias is not None:
             gradients.append(rows.bias.grad)
         for gradient in gradients:
-            if gradient is not None and not torch.isfinite(gradient).all():
+            if gradient is None or torch.isfinite(gradient.sum()):
+                continue  # a sum is finite unless an addend is not, or it overflows
+            if not torch.isfinite(gradient).all():
                 raise NonFiniteError(
                     f"{rows.weight.name}: the gradient holds NaN or infinity; allowed: finite"
                 )

@@ -1,29 +1,37 @@
-"""What finding a permutation costs: nanoseconds per weight of every search, and what it grows with.
+"""SGPerm: what an update costs, by search, beside forward and backward and beside Adam's.
 
 Run it from the checkout, on a machine that has nothing else to do:
 
-    python benchmarks/cycle_search.py             # all; a few minutes
-    python benchmarks/cycle_search.py --quick     # a look, under a minute
+    python benchmarks/sgperm.py             # all; some minutes
+    python benchmarks/sgperm.py --quick     # a look, under a minute
 
-Everything is timed in one process. What is compared takes turns in rounds, and ratios are taken
-within a round; tables give the median of the rounds and, in brackets, the quartiles. With one
-thread it is the processor's time that is measured, which other programs disturb less.
+Everything is timed in one process, on one thread and on as many as there are. What is compared
+takes turns in rounds, and ratios are taken within a round; tables give the median of the rounds
+and, in brackets, the quartiles. Ratios are to forward and backward of `fc500-300` on 64 images: *2
+means that it takes twice as long*.
 
-**`fc500-300`**: the rows of its three layers, 784, 500 and 300 weights long, as SGPerm permutes
-them, dense and with 90% of the weights zero. Values are uniform, recommendations standard normal
-and drawn anew in each round, so that none is searched twice. Beside them, forward and backward of
-the network on 64 images; *a ratio of 2 means that the search takes twice as long*. Three settings
-of alpha and lambda: the first update of the published experiment (.07, .05), the same alpha with
-lambda at its cap (.07, .1), and the floor that most updates run at (.005, .1).
+**Searches**, on the rows of `fc500-300`'s three layers, 784, 500 and 300 weights long, dense and
+with 90% of the weights zero. Values are uniform, recommendations standard normal and drawn anew in
+each round, so that none is searched twice. Three settings of alpha and lambda: the first update of
+the published experiment (.07, .05), the same alpha with lambda at its cap (.07, .1), and the floor
+that most updates run at (.005, .1).
 
 **Length**: rows of 1e2 to 1e5 weights, 4e5 in all, at (.07, .05), dense and 90% zeros; and 90%
 zeros without a partition, so that the run of ties is as long as it can be. *Nanoseconds per weight
 that stay the same mean linear time.*
 
+**Whole updates**: `optimizer.step()` in a training with the published settings, by search: the
+momentum, the search, the weights laid out, Adam for the biases; and Adam's for all of the net.
+
+**Agreement**: the part of the slots in which `bracket` gives what `any` does, on recommendations
+recorded in a training of `fc500-300` on MNIST, where its data is found (`PERMTRAIN_DATA`).
+
 **Compiling**: seconds of the first call, each search in a process of its own with an empty cache.
 """
 
+import copy
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -44,41 +52,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paired import Spread, ratio_spread, spread_of
-from permtrain.errors import PermtrainError, SettingError
-from permtrain.files import written_whole
+from permtrain import SGPerm, initialize_
+from permtrain.data.load import load_images
+from permtrain.errors import DataError, PermtrainError, SettingError
 from permtrain.graph.partition import equal_subsets, whole_vector
 from permtrain.graph.search import SEARCHES, permute_ranks_
 from permtrain.models.registry import build_network
-from permtrain.training.record import environment
+from permtrain.training.memory import keep_freed_memory
+from permtrain.training.record import environment, write_json
 
-RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "cycle_search.json"
+RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"
 FC_SHAPES = ((500, 784), (300, 500), (10, 300))
 SETTINGS = ((0.07, 0.05), (0.07, 0.1), (0.005, 0.1))
 SPARSITIES = (0.0, 0.9)
 LENGTHS = (100, 1_000, 10_000, 100_000)
 WEIGHTS_PER_LENGTH = 400_000
+UPDATES = 60
 MOST_THREADS = torch.get_num_threads()
 BASELINE = "forward+backward"
+ADAM = "Adam"
+RECORDED_UPDATES = (1, 2, 5, 10, 25, 50, 100, 200, 400, 800)
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """Measure the searches for permutations."""
+    """Measure SGPerm."""
 
-    threads: int = 1
-    """Threads; at least 1."""
     repeats: int = 7
     """Rounds, in each of which everything compared is timed once; at least 1."""
     quick: bool = False
-    """At most 2 rounds, no rows of 1e5, nothing compiled anew; writes nothing unless told."""
+    """2 rounds, no rows of 1e5, no training, nothing compiled anew; writes nothing unless told."""
     output: Path | None = None
-    """A JSON file for machine and every row. Left out: results/benchmarks/cycle_search.json."""
+    """A JSON file for machine and every row. Left out: results/benchmarks/sgperm.json."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise SettingError(f"repeats is {self.repeats}; allowed: 1 or more")
-        if not 1 <= self.threads <= MOST_THREADS:
-            raise SettingError(f"threads is {self.threads}; allowed: 1 to {MOST_THREADS}")
 
     @property
     def rounds(self) -> int:
@@ -94,6 +103,7 @@ class SearchRow:
     """One search on some rows."""
 
     search: str
+    threads: int
     rows: str
     aggressiveness: float
     partition_ratio: float | None
@@ -158,16 +168,108 @@ class Rows:
         return run
 
 
-def forward_backward() -> Callable[[], object]:
-    """Of `fc500-300`, on a batch of 64."""
-    model = build_network("fc500-300", (1, 28, 28), 10)
-    images, labels = torch.randn(64, 1, 28, 28), torch.randint(10, (64,))
+@dataclass(frozen=True)
+class UpdateRow:
+    """A whole update by one optimizer."""
 
-    def run() -> None:
-        model.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+    optimizer: str
+    threads: int
+    milliseconds: Spread
+    ratio_to_forward_backward: Spread
+    ratio_to_adam: Spread
 
-    return run
+
+class Training:
+    """`fc500-300` and a batch of 64 random images."""
+
+    def __init__(self) -> None:
+        self.model = build_network("fc500-300", (1, 28, 28), 10)
+        initialize_(self.model, "kaiming_uniform", seed=0)
+        self.images, self.labels = torch.randn(64, 1, 28, 28), torch.randint(10, (64,))
+
+    def forward_backward(self) -> None:
+        self.model.zero_grad()
+        F.cross_entropy(self.model(self.images), self.labels).backward()
+
+    def sgperm(self, search: str) -> SGPerm:
+        return SGPerm(
+            self.model.parameters(), model=self.model, search=search, inner=torch.optim.Adam
+        )
+
+
+def measure_updates(rounds: int) -> list[UpdateRow]:
+    """Times updates of one net in training, each after its own forward and backward."""
+    ways: dict[str, tuple[Training, Callable[[], object]]] = {}
+    for search in SEARCHES:
+        training = Training()
+        ways[search] = training, training.sgperm(search).step
+    training = Training()
+    ways[ADAM] = training, torch.optim.Adam(training.model.parameters()).step
+    seconds: dict[str, list[float]] = {name: [] for name in [*ways, BASELINE]}
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    for number in range(rounds + 2):
+        taken = []
+        for name, (training, update) in ways.items():
+            begun = clock()
+            training.forward_backward()
+            between = clock()
+            update()
+            if number >= 2:  # the first compile, and make state
+                seconds[name].append(clock() - between)
+                taken.append(between - begun)
+        if taken:
+            seconds[BASELINE].append(sorted(taken)[len(taken) // 2])
+    return [
+        UpdateRow(
+            name,
+            torch.get_num_threads(),
+            spread_of(1e3 * second for second in seconds[name]),
+            ratio_spread(seconds[name], seconds[BASELINE]),
+            ratio_spread(seconds[name], seconds[ADAM]),
+        )
+        for name in ways
+    ]
+
+
+def agreement_in_training(updates: tuple[int, ...] = RECORDED_UPDATES) -> dict[int, float] | None:
+    """By update of a training on MNIST: the part of the slots on which `bracket` and `any` agree.
+
+    The training goes on by `any`. None where there is no data.
+    """
+    try:
+        data = load_images("mnist")
+    except DataError:
+        return None
+    images, labels = data.train.images.float().div(255), data.train.labels
+    training = Training()
+    optimizer = training.sgperm("any")
+    agreement = {}
+    for update in range(1, max(updates) + 1):
+        picked = torch.randint(len(labels), (64,))
+        training.images, training.labels = images[picked], labels[picked]
+        training.forward_backward()
+        if update in updates:
+            agreement[update] = _agreement_at_next_step(training, optimizer)
+        optimizer.step()
+    return agreement
+
+
+def _agreement_at_next_step(training: Training, optimizer: SGPerm) -> float:
+    """Both searches do the next step from where the training is."""
+    after = []
+    for search in ("any", "bracket"):
+        model = copy.deepcopy(training.model)
+        for own, trained in zip(model.parameters(), training.model.parameters(), strict=True):
+            own.grad = None if trained.grad is None else trained.grad.clone()
+        other = SGPerm(model.parameters(), model=model, search=search, inner=torch.optim.Adam)
+        other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        for group in other.param_groups:
+            group["search"] = search
+        other.step()
+        slots = other.state_dict()["permutation"]["rows"]
+        after.append([rows["rank_to_slot"] for rows in slots.values()])
+    same = sum(int((a == b).sum()) for a, b in zip(*after, strict=True))
+    return float(same / sum(a.numel() for a in after[0]))
 
 
 def measure(
@@ -194,6 +296,7 @@ def measure(
     return [
         SearchRow(
             search=search,
+            threads=torch.get_num_threads(),
             rows=name,
             aggressiveness=rows.aggressiveness,
             partition_ratio=partition_ratio,
@@ -243,7 +346,7 @@ def first_call_seconds(search: str) -> dict[str, float]:
 
 def table_of(rows: list[SearchRow]) -> Table:
     table = Table(title="Finding the permutation")
-    for heading in ("rows", "zeros", "alpha, lambda", "search"):
+    for heading in ("rows", "threads", "zeros", "alpha, lambda", "search"):
         table.add_column(heading)
     for heading in ("moved", "ns per weight", "by forward+backward"):
         table.add_column(heading, justify="right")
@@ -251,6 +354,7 @@ def table_of(rows: list[SearchRow]) -> Table:
         ratio = row.ratio_to_forward_backward
         table.add_row(
             row.rows,
+            str(row.threads),
             f"{row.sparsity:.0%}",
             f"{row.aggressiveness}, {row.partition_ratio or 'no partition'}",
             row.search,
@@ -261,26 +365,51 @@ def table_of(rows: list[SearchRow]) -> Table:
     return table
 
 
+def table_of_updates(rows: list[UpdateRow]) -> Table:
+    table = Table(title="Whole updates of fc500-300")
+    for heading in ("optimizer", "threads", "ms", "by forward+backward", "by Adam"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        ratios = (row.milliseconds, row.ratio_to_forward_backward, row.ratio_to_adam)
+        table.add_row(row.optimizer, str(row.threads), *map(str, ratios))
+    return table
+
+
+def measure_searches(settings: BenchmarkSettings) -> list[SearchRow]:
+    """On the rows of `fc500-300`, and by length."""
+    training = Training()
+    found = []
+    for (aggressiveness, ratio), sparsity in itertools.product(SETTINGS, SPARSITIES):
+        rows = Rows(FC_SHAPES, sparsity, aggressiveness, ratio)
+        found += measure(
+            "fc500-300", rows, ratio, sparsity, settings.rounds, training.forward_backward
+        )
+    for length in LENGTHS[:3] if settings.quick else LENGTHS:
+        shapes = ((WEIGHTS_PER_LENGTH // length, length),)
+        for partition_ratio, sparsity in ((0.05, 0.0), (0.05, 0.9), (None, 0.9)):
+            rows = Rows(shapes, sparsity, 0.07, partition_ratio)
+            rounds = min(settings.rounds, 3)
+            found += measure(f"{length:,}", rows, partition_ratio, sparsity, rounds, None)
+    return found
+
+
 def run_benchmark(settings: BenchmarkSettings) -> None:
     """Measures, prints the tables and writes the result file."""
-    torch.set_num_threads(settings.threads)
+    keep_freed_memory()  # as `permtrain train` does
     torch.manual_seed(0)
     console = Console()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    baseline = forward_backward()
-    found: list[SearchRow] = []
-    with Console(stderr=True).status("fc500-300"):
-        for aggressiveness, ratio in SETTINGS:
-            for sparsity in SPARSITIES:
-                rows = Rows(FC_SHAPES, sparsity, aggressiveness, ratio)
-                found += measure("fc500-300", rows, ratio, sparsity, settings.rounds, baseline)
-        for length in LENGTHS[:3] if settings.quick else LENGTHS:
-            shapes = ((WEIGHTS_PER_LENGTH // length, length),)
-            for partition_ratio, sparsity in ((0.05, 0.0), (0.05, 0.9), (None, 0.9)):
-                rows = Rows(shapes, sparsity, 0.07, partition_ratio)
-                rounds = min(settings.rounds, 3)
-                found += measure(f"{length:,}", rows, partition_ratio, sparsity, rounds, None)
-    console.print(table_of(found))
+    searches: list[SearchRow] = []
+    updates: list[UpdateRow] = []
+    for threads in sorted({1, MOST_THREADS}):
+        torch.set_num_threads(threads)
+        with Console(stderr=True).status(f"{threads} threads"):
+            searches += measure_searches(settings)
+            updates += measure_updates(2 if settings.quick else UPDATES)
+    console.print(table_of(searches))
+    console.print(table_of_updates(updates))
+    agreement = None if settings.quick else agreement_in_training()
+    console.print(f"bracket and any agree, by update: {agreement}")
     compiling = {}
     if not settings.quick:
         compiling = {search: first_call_seconds(search) for search in ("start", "bracket", "pair")}
@@ -289,18 +418,19 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
             console.print(f"first call of {search}: {times}")
     if settings.result_file is not None:
         plain: dict[str, Any] = {
-            "settings": {"threads": settings.threads, "rounds": settings.rounds},
+            "settings": {"rounds": settings.rounds, "updates": UPDATES},
             "machine": {
                 "cores": os.cpu_count(),
                 "load_average": load,
                 "numba": numba.__version__,
                 **environment(torch.device("cpu")),
             },
-            "rows": [dataclasses.asdict(row) for row in found],
+            "searches": [dataclasses.asdict(row) for row in searches],
+            "updates": [dataclasses.asdict(row) for row in updates],
+            "agreement_of_bracket_with_any": agreement,
             "first_call_seconds": compiling,
         }
-        with written_whole(settings.result_file) as file:
-            file.write((json.dumps(plain, indent=1) + "\n").encode())
+        write_json(settings.result_file, plain)
         console.print(f"written: {settings.result_file}")
 
 
