@@ -127,7 +127,8 @@ def test_a_copy_goes_on_by_itself(settings, how):
 def test_the_same_however_rows_are_shared_out(settings, monkeypatch):
     results = []
     for num_pieces in (1, 5):  # torch's own sums depend on the number of threads
-        monkeypatch.setattr(graph_search, "_pieces", lambda V, L, n=num_pieces: ranges(V, n))
+        pieces = lambda V, L, are_alike, n=num_pieces: ranges(V, n)  # noqa: E731
+        monkeypatch.setattr(graph_search, "_pieces", pieces)
         model, optimizer = started(settings)
         train(model, optimizer, range(5))
         results.append(weights_of(model))
