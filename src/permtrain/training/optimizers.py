@@ -17,6 +17,7 @@ from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sgperm import SGPerm
+from permtrain.optim.supermask import Supermask
 from permtrain.training.settings import OptimizerSettings, PermutationSettings, Settings
 
 # Their weight_decay shrinks the weights beside the gradient, as AdamW's.
@@ -106,13 +107,18 @@ def permuted_views(
 
 
 def attach(
-    settings: PermutationSettings, optimizer: torch.optim.Optimizer, model: nn.Module
+    settings: PermutationSettings,
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    seed: int = 0,
 ) -> Attached | None:
     """Attaches the method that the settings name; None for the plain inner optimizer."""
     if settings.method in ("plain", "sgperm"):
         return None
     if settings.method == "plain-frozen-zeros":
         return FrozenZeros(optimizer)
+    if settings.method == "supermask":
+        return Supermask(optimizer, model, settings.keep, seed=seed)
     rule = granularity_rule(settings)
     if settings.method == "laperm":
         return LaPerm(

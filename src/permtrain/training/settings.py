@@ -22,6 +22,7 @@ METHODS: dict[str, str] = {
     "sgperm": "SGPerm: gradients recommend moves, weights change places along cycles of them",
     "plain": "the inner optimizer alone",
     "plain-frozen-zeros": "the inner optimizer alone, weights that begin as zero stay zero",
+    "supermask": "edge-popup: weights stay, the optimizer moves scores of which are used",
 }
 
 GRANULARITIES: dict[str, str] = {
@@ -115,8 +116,10 @@ class InitialSettings:
 class PermutationSettings:
     """How the weights are permuted."""
 
-    method: Literal["laperm", "index", "sgperm", "plain", "plain-frozen-zeros"] = "laperm"
-    """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros."""
+    method: Literal[
+        "laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"
+    ] = "laperm"
+    """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
     sync_period: int | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
     granularity: Literal["kernel", "neuron", "layer"] | None = None
@@ -126,6 +129,8 @@ class PermutationSettings:
     """Granularity of the layers that have none of the above, as linear layers have no kernels."""
     permute_biases: bool = False
     """Each layer's bias is a weight vector too; else the inner optimizer trains biases."""
+    keep: float = 0.5
+    """Part of each layer's weights that a supermask uses, above 0, at most 1."""
 
     def __post_init__(self) -> None:
         _check("method", self.method, self.method in METHODS, ", ".join(METHODS))
@@ -139,6 +144,9 @@ class PermutationSettings:
             for name in ("sync_period", "granularity", "fallback", "permute_biases"):
                 value = getattr(self, name)
                 _check(name, value, value in (None, False), f"nothing with method {self.method}")
+        _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
+        if self.method != "supermask":
+            _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
         if self.method == "sgperm":
             period = self.sync_period
             _check("sync_period", period, period is None, "nothing with method sgperm")

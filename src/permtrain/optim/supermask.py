@@ -1,0 +1,154 @@
+"""The supermask of edge-popup: weights stay, and scores choose which of them are used.
+
+Source: Ramanujan, Wortsman, Kembhavi, Farhadi, Rastegari, "What's Hidden in a Randomly Weighted
+Neural Network?", CVPR 2020, sections 3 and 4.2. A rival of permutations for small exact files.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from permtrain.core.plan import named_tensors
+from permtrain.errors import CheckpointError, SettingError
+
+
+def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
+    """`fixed` where the score is among the layer's largest, elsewhere 0: h(s) w of section 3.
+
+    Args:
+        fixed, scores: of one shape.
+        keep: part of the weights that is used, k; round(keep x n) of them, at least 1.
+
+    Ties: by position, the first one larger. Signs of scores do not count.
+
+    Example:
+        >>> used_weights(torch.tensor([1.0, -1.0, 1.0]), torch.tensor([0.1, -0.4, 0.2]), 0.67)
+        tensor([ 0., -1.,  1.])
+    """
+    num_used = max(1, round(keep * fixed.numel()))
+    order = scores.detach().abs().flatten().sort(descending=True, stable=True).indices
+    used = torch.zeros(fixed.numel(), dtype=torch.bool, device=fixed.device)
+    used[order[:num_used]] = True
+    return torch.where(used.view_as(fixed), fixed, 0.0)
+
+
+def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
+    """The signs of the weights, times sqrt(2 / fan_in) sqrt(1 / k): sections 3.1 and 4.2.
+
+    Example:
+        >>> signed_constants(torch.tensor([[0.3, -2.0]]), 2, 0.25)
+        tensor([[ 2., -2.]])
+    """
+    return torch.where(weights.detach() < 0, -1.0, 1.0) * math.sqrt(2 / fan_in / keep)
+
+
+class Supermask:
+    """Trains which weights of a model are used, attached to the optimizer that moves the scores.
+
+    The forward pass uses w h(s), h choosing the largest |s| of each layer; the gradient passes
+    through h unchanged, so that a score gets (dL/d(w h)) w. Weights of two or more dimensions
+    become signed constants with the signs they had; what else the model holds is the optimizer's.
+    Scores begin as uniform draws of He's bound, from the seed.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer` over the model's parameters.
+        model: whose weights are masked, at once.
+        keep: part of each layer's weights that is used, above 0, at most 1.
+        seed: of the scores.
+
+    Raises:
+        SettingError: keep is out of range, or no weight is among the optimizer's parameters.
+
+    Example:
+        >>> layer = nn.Linear(4, 2, bias=False)
+        >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        >>> supermask = Supermask(optimizer, layer, keep=0.5)
+        >>> layer(torch.ones(1, 4)).sum().backward()
+        >>> _ = optimizer.step()
+        >>> layer.weight.abs().unique().tolist(), int((layer.weight != 0).sum())
+        ([0.0, 1.0], 4)
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, model: nn.Module, keep: float = 0.5, *, seed: int = 0
+    ) -> None:
+        if not 0 < keep <= 1:
+            raise SettingError(f"keep is {keep}; allowed: above 0, at most 1")
+        mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        masked = [t for t in named_tensors(model) if t.is_weight and id(t.parameter) in mine]
+        if not masked:
+            raise SettingError("the optimizer holds no weights of the model; nothing to mask")
+        self.optimizer = optimizer
+        self.keep = keep
+        self.weights = [tensor.parameter for tensor in masked]
+        self.fixed = [signed_constants(w, _fan_in(w), keep) for w in self.weights]
+        generator = torch.Generator().manual_seed(seed)
+        self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
+        self._show()
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    def detach(self) -> None:
+        """Takes the hooks off; the weights stay masked."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    @contextmanager
+    def arranged(self) -> Iterator[None]:
+        """The weights as they are: for loops that treat all methods alike."""
+        yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """Fixed weights and scores, in the order of the model's weights."""
+        return {"version": 1, "fixed": self.fixed, "scores": self.scores}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on with saved scores.
+
+        Raises:
+            CheckpointError: they are not of these weights.
+        """
+        shapes = [tuple(weight.shape) for weight in self.weights]
+        for key in ("fixed", "scores"):
+            saved = state_dict.get(key, [])
+            if state_dict.get("version") != 1 or [tuple(t.shape) for t in saved] != shapes:
+                raise CheckpointError(f"supermask state does not fit the weights; allowed: {shapes}")
+        for key in ("fixed", "scores"):
+            tensors = zip(state_dict[key], self.weights, strict=True)
+            setattr(self, key, [saved.detach().to(weight, copy=True) for saved, weight in tensors])
+        self._show()
+
+    @torch.no_grad()
+    def _show(self) -> None:
+        for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
+            weight.copy_(used_weights(fixed, scores, self.keep))
+
+    @torch.no_grad()
+    def _before_step(self, *_: Any) -> None:
+        for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
+            weight.copy_(scores)
+            if weight.grad is not None:
+                weight.grad.mul_(fixed)
+
+    @torch.no_grad()
+    def _after_step(self, *_: Any) -> None:
+        for weight, scores in zip(self.weights, self.scores, strict=True):
+            scores.copy_(weight)
+        self._show()
+
+
+def _fan_in(weight: Tensor) -> int:
+    return weight[0].numel()
+
+
+def _first_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
+    uniform = 2 * torch.rand(weight.shape, generator=generator) - 1
+    return (uniform * math.sqrt(6 / _fan_in(weight))).to(weight)

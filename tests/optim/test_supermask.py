@@ -1,0 +1,117 @@
+"""Edge-popup's rule, worked by hand, and what is asked of all that attaches."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.optim.supermask import Supermask, signed_constants, used_weights
+
+
+def test_the_largest_scores_are_used_whatever_their_sign() -> None:
+    fixed = torch.tensor([[2.0, -2.0], [2.0, -2.0]])
+    scores = torch.tensor([[0.3, -0.5], [-0.1, 0.4]])
+    assert used_weights(fixed, scores, 0.5).tolist() == [[0.0, -2.0], [0.0, -2.0]]
+    assert used_weights(fixed, scores, 0.01).tolist() == [[0.0, -2.0], [0.0, 0.0]]
+    assert torch.equal(used_weights(fixed, scores, 1.0), fixed)
+
+
+def test_of_equal_scores_the_first_are_used() -> None:
+    assert used_weights(torch.ones(4), torch.ones(4), 0.5).tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_weights_become_constants_with_their_signs() -> None:
+    weights = torch.tensor([[0.1, -3.0, 0.0]])
+    expected = math.sqrt(2 / 3 / 0.25)
+    assert signed_constants(weights, 3, 0.25)[0].tolist() == pytest.approx(
+        [expected, -expected, expected]
+    )
+
+
+def one_layer() -> tuple[nn.Linear, torch.optim.Optimizer, Supermask]:
+    layer = nn.Linear(4, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, -1.0, 1.0, -1.0]]))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+    supermask = Supermask(optimizer, layer, keep=0.5)
+    supermask.load_state_dict(
+        supermask.state_dict() | {"scores": [torch.tensor([[0.4, 0.3, 0.2, 0.1]])]}
+    )
+    return layer, optimizer, supermask
+
+
+def test_a_step_moves_scores_by_the_gradient_times_the_weight() -> None:
+    """fan_in 4, k 1/2: weights are +-1. The loss is w . x, so that dL/d(w h) = x."""
+    layer, optimizer, supermask = one_layer()
+    assert layer.weight.tolist() == [[1.0, -1.0, 0.0, 0.0]]
+    inputs = torch.tensor([[0.2, -0.1, 0.0, 0.9]])
+    layer(inputs).sum().backward()
+    optimizer.step()
+    # s - .5 x w, w before the mask: .4 - .1, .3 - .05, .2, .1 + .45
+    assert supermask.scores[0][0].tolist() == pytest.approx([0.3, 0.25, 0.2, 0.55])
+    assert layer.weight.tolist() == [[1.0, 0.0, 0.0, -1.0]]
+
+
+def test_what_is_no_weight_is_the_optimizers() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    supermask = Supermask(optimizer, model, keep=0.5)
+    assert [weight is model[0].weight for weight in supermask.weights] == [True]
+    before = model[0].bias.detach().clone()
+    model(torch.randn(5, 4)).square().sum().backward()
+    model[0].bias.grad = torch.ones(3)
+    optimizer.step()
+    assert torch.allclose(model[0].bias, before - 0.1)
+
+
+def test_scores_are_of_the_seed_alone() -> None:
+    scores = []
+    for seed, other in ((1, 5), (1, 6), (2, 5)):
+        torch.manual_seed(other)
+        model = nn.Linear(30, 2)
+        scores.append(Supermask(torch.optim.SGD(model.parameters()), model, seed=seed).scores[0])
+    assert torch.equal(scores[0], scores[1])
+    assert not torch.equal(scores[0], scores[2])
+    bound = math.sqrt(6 / 30)
+    assert 0.8 * bound < scores[0].abs().max() < bound
+
+
+def test_a_state_goes_on_where_it_was() -> None:
+    layer, _, supermask = one_layer()
+    other = nn.Linear(4, 1, bias=False)
+    again = Supermask(torch.optim.SGD(other.parameters(), lr=0.5), other, keep=0.5, seed=9)
+    again.load_state_dict(supermask.state_dict())
+    assert torch.equal(other.weight, layer.weight)
+    again.scores[0].zero_()
+    assert supermask.scores[0].any()  # a copy
+
+
+def test_detached_it_does_nothing() -> None:
+    layer, optimizer, supermask = one_layer()
+    supermask.detach()
+    layer.weight.grad = torch.ones(1, 4)
+    optimizer.step()
+    assert layer.weight.tolist() == [[0.5, -1.5, -0.5, -0.5]]
+
+
+@pytest.mark.parametrize("keep", [0.0, -1.0, 1.5, math.nan])
+def test_refuses_a_part_out_of_range(keep: float) -> None:
+    layer = nn.Linear(2, 1)
+    with pytest.raises(SettingError, match=f"keep is {keep}; allowed: above 0, at most 1"):
+        Supermask(torch.optim.SGD(layer.parameters()), layer, keep=keep)
+
+
+def test_refuses_a_model_without_weights() -> None:
+    with pytest.raises(SettingError, match="nothing to mask"):
+        layer = nn.LayerNorm(3)
+        Supermask(torch.optim.SGD(layer.parameters()), layer)
+
+
+def test_refuses_a_state_of_other_weights() -> None:
+    _, _, supermask = one_layer()
+    state = supermask.state_dict()
+    for broken in (state | {"version": 2}, state | {"scores": [torch.zeros(2)]}, {"version": 1}):
+        with pytest.raises(CheckpointError, match=r"allowed: \[\(1, 4\)\]"):
+            supermask.load_state_dict(broken)
