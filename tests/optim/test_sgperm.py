@@ -29,6 +29,8 @@ SETTINGS = {
     "authors": AUTHORS_CODE,
     "biases in the row": {"biases": "row", "search": "bracket"},
     "per layer": {"granularity": "layer", "search": "bracket"},
+    "difference": {"recommendation": "difference"},
+    "difference, biases in the row": {"recommendation": "difference", "biases": "row"},
 }
 
 
@@ -300,3 +302,38 @@ def test_a_state_of_another_optimizer_or_model_is_refused():
     del state["permutation"]["rows"]["4.weight"]
     with pytest.raises(CheckpointError, match="optimizer state holds rows of"):
         optimizer.load_state_dict(state)
+
+
+# --- what recommends ------------------------------------------------------------------------------
+
+
+def test_the_difference_of_plain_descent_recommends_as_the_gradient_does():
+    """A step of SGD loses lr g: the same signs, and the same order by size."""
+    results = []
+    for settings, inner in (
+        ({"momentum": 0.0}, torch.optim.Adam),
+        ({"recommendation": "difference"}, lambda p: torch.optim.SGD(p, lr=0.5)),
+    ):
+        model = small_net(0)
+        optimizer = SGPerm([model[0].weight], inner=inner, aggressiveness=0.5, **settings)
+        train(model, optimizer, range(6))
+        results.append(model[0].weight.detach().clone())
+    assert torch.equal(*results)
+
+
+def test_the_step_that_recommends_is_taken_back_and_its_state_kept():
+    model, optimizer = started({"recommendation": "difference"})
+    initial = weights_of(model)
+    train(model, optimizer, range(3))
+    assert verify(model, initial)
+    state = optimizer.inner.state[model[0].weight]
+    assert state["step"] == 3
+    assert not torch.equal(model[0].bias, initial["0.bias"])
+
+
+def test_a_difference_needs_an_optimizer():
+    model = small_net()
+    with pytest.raises(SettingError, match="allowed without inner: momentum"):
+        SGPerm(model.parameters(), recommendation="difference")
+    with pytest.raises(SettingError, match="recommendation is 'sum'; allowed: momentum, differ"):
+        SGPerm(model.parameters(), recommendation="sum")

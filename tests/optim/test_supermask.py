@@ -104,8 +104,8 @@ def test_refuses_a_part_out_of_range(keep: float) -> None:
 
 
 def test_refuses_a_model_without_weights() -> None:
+    layer = nn.LayerNorm(3)
     with pytest.raises(SettingError, match="nothing to mask"):
-        layer = nn.LayerNorm(3)
         Supermask(torch.optim.SGD(layer.parameters()), layer)
 
 

@@ -26,6 +26,7 @@ from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
 from permtrain.graph.search import ORDERS, SEARCHES, lay_out_, permute_ranks_
 
 Biases: TypeAlias = Literal["row", "apart", "inner"]
+Recommendation: TypeAlias = Literal["momentum", "difference"]
 InnerFactory: TypeAlias = Callable[[list[Tensor]], Optimizer]
 
 # The settings that a parameter group may hold of its own, and where they may lie.
@@ -82,8 +83,14 @@ class _Rows:
         assert of_bias is not None
         return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
 
-    def begin(self) -> None:
-        """Takes the weights as they are for the initial ones."""
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [self.weight.parameter, *([] if self.bias is None else [self.bias])]
+
+    def begin_once(self) -> None:
+        """Takes the weights as they are for the initial ones, if none are known."""
+        if self.values is not None:
+            return
         rows_VL = self.gathered(
             self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
         )
@@ -137,10 +144,14 @@ class SGPerm(Optimizer):
         biases: `"row"`: one more weight of its neuron's vector (per neuron only); `"apart"`: each
             layer's bias is a vector of its own; `"inner"`: left to the inner optimizer. The first
             two need `model`.
+        recommendation: r of section 2.1.2: `"momentum"`; or `"difference"`, what a weight loses in
+            a step that the inner optimizer makes from where the weights are, and which is taken
+            back. Plain gradients are momentum 0.
         search: a name in `permtrain.graph.search.SEARCHES`.
         order: in which order moves are tried: `"nearest"`, `"farthest"`, `"random"`.
         inner: makes the optimizer of what is not permuted, from a list of parameters; it steps with
-            this one. Left out, those parameters do not change.
+            this one. Left out, those parameters do not change. It gets the permuted ones too where
+            it recommends.
         seed: of the random partitions, 0 to 2^63 - 1.
 
     Param groups: all of alpha's, lambda's and the momentum's settings, `search`, `order`,
@@ -176,6 +187,7 @@ class SGPerm(Optimizer):
         model: nn.Module | None = None,
         granularity: GranularityRule = "neuron",
         biases: Biases = "inner",
+        recommendation: Recommendation = "momentum",
         search: str = "start",
         order: str = "nearest",
         aggressiveness: float = 0.07,
@@ -191,6 +203,15 @@ class SGPerm(Optimizer):
     ) -> None:
         if biases not in ("row", "apart", "inner"):
             raise SettingError(f"biases is {biases!r}; allowed: row, apart, inner")
+        if recommendation not in ("momentum", "difference"):
+            raise SettingError(
+                f"recommendation is {recommendation!r}; allowed: momentum, difference"
+            )
+        if recommendation == "difference" and inner is None:
+            raise SettingError(
+                "recommendation is 'difference', of an inner optimizer; allowed without inner: "
+                "momentum"
+            )
         if biases != "inner" and model is None:
             raise SettingError(f"biases is {biases!r}; allowed without model: inner")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
@@ -210,11 +231,12 @@ class SGPerm(Optimizer):
             "dampening": dampening,
         }
         self.biases = biases
+        self.recommendation = recommendation
         self.seed = seed
         self.num_steps = 0
         self._known = named_tensors(model) if model is not None else []
         self._rows: list[_Rows] = []
-        self._left_alone: list[Tensor] = []
+        self._inner_parameters: list[Tensor] = []
         self._make_inner = inner
         self.inner: Optimizer | None = None
         super().__init__(params, defaults)
@@ -222,8 +244,8 @@ class SGPerm(Optimizer):
             raise SettingError(
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
-        if inner is not None and self._left_alone:
-            self.inner = inner(self._left_alone)
+        if inner is not None and self._inner_parameters:
+            self.inner = inner(self._inner_parameters)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters; their values at the next step are their initial values."""
@@ -232,9 +254,10 @@ class SGPerm(Optimizer):
         group = self.param_groups[index]
         _check_group(group)
         left_alone = self._adopt(group, index)
-        self._left_alone += left_alone
-        if self.inner is not None and left_alone:
-            self.inner.add_param_group({"params": left_alone})
+        concerned = group["params"] if self.recommendation == "difference" else left_alone
+        self._inner_parameters += concerned
+        if self.inner is not None and concerned:
+            self.inner.add_param_group({"params": concerned})
 
     @property
     def views(self) -> dict[str, VectorView]:
@@ -258,9 +281,10 @@ class SGPerm(Optimizer):
         for group in self.param_groups:
             _advance(group)
         for rows in moving:
-            self._permute(rows)
-        if self.inner is not None:
-            self.inner.step()
+            rows.begin_once()
+        recommended = self._recommendations(moving)
+        for rows in moving:
+            self._permute(rows, recommended)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -320,8 +344,9 @@ class SGPerm(Optimizer):
             self.inner.load_state_dict(saved["inner"])
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("biases", "seed", "num_steps", "_known", "_rows", "_left_alone", "_make_inner")
-        return super().__getstate__() | {key: self.__dict__[key] for key in (*own, "inner")}
+        own = ("biases", "recommendation", "seed", "num_steps", "inner")
+        private = ("_known", "_rows", "_inner_parameters", "_make_inner")
+        return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
 
     def _adopt(self, group: dict[str, Any], index: int) -> list[Tensor]:
         """Makes rows of a group's weights; returns the parameters that are not permuted."""
@@ -375,15 +400,29 @@ class SGPerm(Optimizer):
                     f"{rows.weight.name}: the gradient holds NaN or infinity; allowed: finite"
                 )
 
-    def _permute(self, rows: _Rows) -> None:
+    def _recommendations(self, moving: list[_Rows]) -> dict[Tensor, Tensor]:
+        """r of each permuted parameter; the inner optimizer has stepped then."""
+        if self.recommendation == "momentum":
+            recommended = {
+                parameter: self._momentum(parameter, self.param_groups[rows.group])
+                for rows in moving
+                for parameter in rows.parameters
+            }
+            if self.inner is not None:
+                self.inner.step()
+            return recommended
+        assert self.inner is not None
+        before = {p: p.detach().clone() for rows in moving for p in rows.parameters}
+        self.inner.step()  # the weights it moves are laid out anew
+        return {parameter: weights - parameter for parameter, weights in before.items()}
+
+    def _permute(self, rows: _Rows, recommended: dict[Tensor, Tensor]) -> None:
         group = self.param_groups[rows.group]
-        if rows.values is None:
-            rows.begin()
         assert rows.values is not None
         assert rows.rank_to_slot is not None
         recommendations_VL = rows.gathered(
-            self._momentum(rows.weight.parameter, group),
-            None if rows.bias is None else self._momentum(rows.bias, group),
+            recommended[rows.weight.parameter],
+            None if rows.bias is None else recommended[rows.bias],
         )
         permute_ranks_(
             rows.values,

@@ -120,7 +120,9 @@ class Supermask:
         for key in ("fixed", "scores"):
             saved = state_dict.get(key, [])
             if state_dict.get("version") != 1 or [tuple(t.shape) for t in saved] != shapes:
-                raise CheckpointError(f"supermask state does not fit the weights; allowed: {shapes}")
+                raise CheckpointError(
+                    f"supermask state does not fit the weights; allowed: {shapes}"
+                )
         for key in ("fixed", "scores"):
             tensors = zip(state_dict[key], self.weights, strict=True)
             setattr(self, key, [saved.detach().to(weight, copy=True) for saved, weight in tensors])

@@ -116,9 +116,9 @@ class InitialSettings:
 class PermutationSettings:
     """How the weights are permuted."""
 
-    method: Literal[
-        "laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"
-    ] = "laperm"
+    method: Literal["laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"] = (
+        "laperm"
+    )
     """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
     sync_period: int | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
@@ -164,6 +164,9 @@ class SGPermSettings:
     rate are for what is not permuted.
     """
 
+    recommendation: Literal["momentum", "difference"] = "momentum"
+    """What says where weights are to move: momentum, or difference, what a step of the inner
+    optimizer would change."""
     search: Literal["start", "any", "bracket", "pair", "authors"] = "start"
     """How cycles are found: closed at their start, at any vertex, or two faster ways (bracket,
     pair); authors: as their code does."""
