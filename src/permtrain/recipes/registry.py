@@ -5,6 +5,7 @@ from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
+from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
 
 RECIPES: dict[str, Recipe] = {
     recipe.id: recipe
@@ -50,6 +51,18 @@ RECIPES: dict[str, Recipe] = {
             "fc500-300 on Fashion-MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
             "30 runs of 800 updates",
             sgperm_fc_fashion,
+        ),
+        Recipe(
+            "sgperm-study",
+            "fc500-300 on MNIST and Fashion-MNIST, SGPerm's settings on a validation split (ours)",
+            "108 runs of 800 updates",
+            sgperm_study,
+        ),
+        Recipe(
+            "sgperm-ahead",
+            "fc500-300 on MNIST and Fashion-MNIST, SGPerm's chosen settings beside Adam (ours)",
+            "30 runs of 800 updates",
+            sgperm_ahead,
         ),
     )
 }

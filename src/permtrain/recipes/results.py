@@ -26,6 +26,11 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
         "seed": arm.settings.seed,
         "epochs": result.epochs,
         "published_percent": arm.published,
+        "validation_percent": (
+            None
+            if result.validation_accuracy is None
+            else round(100 * result.validation_accuracy, 4)
+        ),
         "test_percent": round(100 * result.test_accuracy, 4),
         "best_test_percent": round(100 * result.best_test_accuracy, 4),
         "best_epoch": result.best_epoch,

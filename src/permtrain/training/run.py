@@ -60,6 +60,7 @@ class RunResult:
         wall_s: seconds of training and evaluation, over all sessions.
         evaluations: step, losses and accuracies after the steps that were asked for.
         changes: means over the steps that were watched; None if none was.
+        validation_accuracy: after the last epoch; None without a validation split.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class RunResult:
     wall_s: float
     evaluations: list[Metrics] = field(default_factory=list)
     changes: Change | None = None
+    validation_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"folder": self.folder.name}
@@ -217,6 +219,7 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
         wall_s=round(sum(metrics["wall_s"] for metrics in history), 1),
         evaluations=trainer.evaluations,
         changes=mean_change(trainer.changes),
+        validation_accuracy=last.get("validation_accuracy"),
     )
 
 

@@ -160,31 +160,31 @@ class PermutationSettings:
 class SGPermSettings:
     """What method sgperm does at each step; other methods leave it alone.
 
-    The defaults are those of Permute to Train, section 5.1.2. The inner optimizer and its learning
-    rate are for what is not permuted.
+    The defaults are what docs/sgperm.md says why. The inner optimizer and its learning rate are for
+    what is not permuted, and for recommendation difference.
     """
 
     recommendation: Literal["momentum", "difference"] = "momentum"
     """What says where weights are to move: momentum, or difference, what a step of the inner
     optimizer would change."""
-    search: Literal["start", "any", "bracket", "pair", "authors"] = "start"
+    search: Literal["start", "any", "bracket", "pair", "authors"] = "bracket"
     """How cycles are found: closed at their start, at any vertex, or two faster ways (bracket,
     pair); authors: as their code does."""
     order: Literal["nearest", "farthest", "random"] = "nearest"
     """Which permitted move is tried first."""
-    aggressiveness: float = 0.07
+    aggressiveness: float = 0.05
     """How far a weight may change at first, as part of its vector's range (alpha)."""
-    aggressiveness_min: float = 0.005
+    aggressiveness_min: float = 0.003
     """Alpha's floor."""
-    aggressiveness_decay: float = 0.985
+    aggressiveness_decay: float = 0.9965
     """Alpha is multiplied by this at every step."""
-    partition_ratio: float = 0.05
+    partition_ratio: float = 1.0
     """Part of a vector that makes up a subset at first (lambda)."""
-    partition_ratio_max: float = 0.1
+    partition_ratio_max: float = 1.0
     """Lambda's cap."""
-    partition_ratio_growth: float = 1 / 0.995
+    partition_ratio_growth: float = 1.0
     """Lambda is multiplied by this at every step."""
-    momentum: float = 0.9
+    momentum: float = 0.8
     """Of the gradients, whose running sum recommends moves."""
     dampening: float = 0.0
     """1 minus this is what a new gradient counts in that sum."""
