@@ -18,18 +18,18 @@ from permtrain.errors import (
 from permtrain.graph import search as graph_search
 from permtrain.graph.partition import equal_subsets
 from permtrain.graph.search import lay_out_, permute_ranks_
-from permtrain.optim.sgperm import AUTHORS_CODE
+from permtrain.optim.sgperm import AUTHORS_CODE, PUBLISHED
 from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 SETTINGS = {
-    "start": {},
+    "start": {"search": "start"},
     "any-farthest": {"search": "any", "order": "farthest"},
     "bracket": {"search": "bracket"},
     "pair": {"search": "pair"},
     "authors": AUTHORS_CODE,
     "biases in the row": {"biases": "row", "search": "bracket"},
     "per layer": {"granularity": "layer", "search": "bracket"},
-    "difference": {"recommendation": "difference"},
+    "difference": {"search": "start", "recommendation": "difference"},
     "difference, biases in the row": {"recommendation": "difference", "biases": "row"},
 }
 
@@ -73,7 +73,8 @@ def test_every_step_leaves_exactly_the_initial_values_and_moves_some(settings):
 
 def test_one_step_is_the_search_along_the_momentum():
     model = small_net()
-    optimizer = SGPerm(model.parameters(), model=model, granularity={"4.weight": "neuron"}, seed=3)
+    rule = {"4.weight": "neuron"}
+    optimizer = SGPerm(model.parameters(), model=model, granularity=rule, seed=3, **PUBLISHED)
     weight = model[4].weight
     momentum = torch.zeros_like(weight)
     alpha, ratio = 0.07, 0.05
@@ -86,7 +87,14 @@ def test_one_step_is_the_search_along_the_momentum():
         slots = order.to(torch.int32)
         sizes = equal_subsets(64, ratio)
         permute_ranks_(
-            values, slots, momentum, aggressiveness=alpha, sizes=sizes, seed=3, step=step
+            values,
+            slots,
+            momentum,
+            search="start",
+            aggressiveness=alpha,
+            sizes=sizes,
+            seed=3,
+            step=step,
         )
         expected = lay_out_(torch.empty(10, 64), values, slots)
         optimizer.step()
@@ -238,7 +246,8 @@ def test_a_group_added_later_has_its_own_settings():
 def test_equal_layers_do_not_draw_equal_partitions():
     model = nn.Sequential(nn.Linear(64, 4), nn.Linear(64, 4))
     model[1].load_state_dict(model[0].state_dict())
-    optimizer = SGPerm(model.parameters(), model=model, search="bracket", aggressiveness=0.5)
+    settings = {"search": "bracket", "aggressiveness": 0.5, "partition_ratio": 0.1}
+    optimizer = SGPerm(model.parameters(), model=model, **settings)
     gradient = torch.randn(4, 64)
     for layer in model:
         layer.weight.grad = gradient.clone()
@@ -315,7 +324,7 @@ def test_the_difference_of_plain_descent_recommends_as_the_gradient_does():
         ({"recommendation": "difference"}, lambda p: torch.optim.SGD(p, lr=0.5)),
     ):
         model = small_net(0)
-        optimizer = SGPerm([model[0].weight], inner=inner, aggressiveness=0.5, **settings)
+        optimizer = SGPerm([model[0].weight], inner=inner, search="start", **settings)
         train(model, optimizer, range(6))
         results.append(model[0].weight.detach().clone())
     assert torch.equal(*results)

@@ -23,12 +23,16 @@ NUM_ARMS = {
     "sgperm-logistic-mnist": 6,
     "sgperm-fc-mnist": 6,
     "sgperm-fc-fashion": 6,
+    "sgperm-study": 54,
+    "sgperm-ahead": 6,
 }
 
 
 def seeds_of(recipe_id: str, budget: str) -> list[int]:
     if budget == "quick":
         return [0]
+    if recipe_id == "sgperm-study":
+        return [0, 1]
     return list(range(5 if recipe_id.startswith("sgperm") else 3))
 
 

@@ -104,6 +104,22 @@ _ENTRIES = (
         description="LeNet-5 with ReLU and max pooling (Index optimizer 5.1)",
     ),
     NetworkEntry(
+        name="conv3-16",
+        builder="permtrain.models.tiny:conv3_16",
+        image_shape=_MNIST,
+        num_weights=34_192,
+        num_parameters=34_192,
+        description="three convolutions, no biases, for small files (ours)",
+    ),
+    NetworkEntry(
+        name="conv3-32",
+        builder="permtrain.models.tiny:conv3_32",
+        image_shape=_MNIST,
+        num_weights=130_848,
+        num_parameters=130_848,
+        description="the same, twice as wide (ours)",
+    ),
+    NetworkEntry(
         name="conv7",
         builder="permtrain.models.conv:conv7",
         image_shape=_MNIST,

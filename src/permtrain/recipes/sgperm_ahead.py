@@ -61,19 +61,19 @@ def sgperm_study(budget: Budget) -> list[Arm]:
 
     Biases are left to Adam, but in one variant.
     """
-    updates = NUM_IMAGES // BATCH_SIZE if budget == "paper" else 100
     arms = []
     for name, data in DATA.items():
         base = Settings(
-            data=DataSettings(data=data, validation_fraction=(60_000 - NUM_IMAGES) / 60_000),
+            data=DataSettings(
+                data=data,
+                validation_fraction=(60_000 - NUM_IMAGES) / 60_000,
+                train_images=None if budget == "paper" else 7_500,
+            ),
             model="fc500-300",
             optimizer=OptimizerSettings(inner="Adam", lr=1e-3),
             epochs=1,
             batch_size=BATCH_SIZE,
         )
-        if budget == "quick":
-            held = replace(base.data, train_images=2 * updates * BATCH_SIZE)
-            base = replace(base, data=replace(held, validation_fraction=0.5))
         adam = replace(base, permutation=PermutationSettings(method="plain"))
         sgperm = replace(base, permutation=PermutationSettings(method="sgperm"))
         groups = {
