@@ -4,9 +4,11 @@
     python tests/packed/attack.py fuzz --inputs 1000000      # some ten minutes
     python tests/packed/attack.py kill --times 200           # a minute
 
-Each prints what it did, and ends with an error if anything went wrong.
+Each prints what it did, with `--output` writes it to a file too, and ends with an error if anything
+went wrong.
 """
 
+import json
 import os
 import random
 import signal
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -27,26 +30,35 @@ from packed.mutants import mutants, repaired
 from packed.nets import NETS
 from permtrain import PackedFile
 from permtrain.errors import PackedFileError
-from permtrain.packed.entries import CODERS
 from permtrain.packed.model import tensors_of
-from permtrain.packed.writer import packed_bytes
+from permtrain.packed.writer import ARRANGING, packed_bytes
 
 MUTATED = ["per neuron", "three levels, sparse", "few levels, unborn", "bfloat16, unborn", "mixed"]
-ARRANGED = [coder for coder in CODERS if coder not in ("raw", "initial")]
 
 
 def file_of(net: str, coder: str) -> bytes:
     return packed_bytes(tensors_of(NETS[net](), None, None), coders=(coder,))
 
 
-def run_mutants(count: int = 100_000, seed: int = 0) -> None:
+def report(output: Path | None, attack: str, found: dict[str, Any]) -> None:
+    """Prints what an attack found, and puts it into the file beside that of others."""
+    print(f"{attack}: {json.dumps(found)}", flush=True)
+    if output is not None:
+        known = json.loads(output.read_text()) if output.exists() else {}
+        known[attack] = found
+        output.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def run_mutants(count: int = 100_000, seed: int = 0, output: Path | None = None) -> None:
     """Flip, cut, swap and edit; every mutant has to be refused.
 
     Args:
         count: Mutants for each coder.
         seed: Another one makes other mutants.
+        output: A JSON file to write the counts to.
     """
-    for coder in ARRANGED:
+    refused = {}
+    for coder in ARRANGING:
         num_refused = 0
         for number, net in enumerate(MUTATED):
             data = file_of(net, coder)
@@ -57,13 +69,14 @@ def run_mutants(count: int = 100_000, seed: int = 0) -> None:
                     num_refused += 1
                 else:
                     sys.exit(f"{coder}, {net}: read in spite of {what}")
-        print(f"{coder}: {num_refused} of {num_refused} mutants refused")
+        refused[coder] = num_refused
+    report(output, "mutants", {"seed": seed, "refused": refused, "read": 0})
 
 
 EDITS = st.lists(
     st.tuples(st.integers(0, 1 << 16), st.integers(0, 3), st.binary(max_size=6)), max_size=4
 )
-BASES = [file_of(net, coder) for net in MUTATED for coder in ARRANGED]
+BASES = [file_of(net, coder) for net in MUTATED for coder in ARRANGING]
 
 
 @settings(database=None, deadline=None)
@@ -90,27 +103,35 @@ def target(base: int, edits: list[tuple[int, int, bytes]], repair: bool) -> None
             continue
 
 
-def run_fuzz(inputs: int = 1_000_000, seed: int = 0) -> None:
+CHUNK = 10_000
+
+
+def run_fuzz(
+    inputs: int = 1_000_000, seed: int = 0, output: Path | None = None, resume: bool = False
+) -> None:
     """Feed the Hypothesis target with random bytes.
 
     Args:
         inputs: How many.
         seed: Another one makes other inputs.
+        output: A JSON file to write the counts to, every 10,000 inputs.
+        resume: Go on from what the file says.
     """
-    source = random.Random(seed)
     feed = target.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
-    slowest = 0.0
-    num_taken = 0
-    begun = time.perf_counter()
-    for _ in range(inputs):
-        before = time.perf_counter()
-        num_taken += feed(source.randbytes(source.choice((40, 80, 160)))) is not None
-        slowest = max(slowest, time.perf_counter() - before)
-    seconds = time.perf_counter() - begun
-    print(
-        f"{inputs} inputs in {seconds:.0f} s, {num_taken} of them long enough for the strategy: "
-        f"no crash; the slowest took {slowest * 1e3:.0f} ms"
-    )
+    found = {"seed": seed, "inputs": 0, "long_enough": 0, "seconds": 0.0, "slowest_seconds": 0.0}
+    if resume and output is not None:
+        found = json.loads(output.read_text())["fuzz"]
+    while found["inputs"] < inputs:
+        source = random.Random(f"{found['seed']} {found['inputs']}")
+        for _ in range(min(CHUNK, inputs - int(found["inputs"]))):
+            given_bytes = source.randbytes(source.choice((40, 80, 160)))
+            begun = time.perf_counter()
+            found["long_enough"] += feed(given_bytes) is not None
+            seconds = time.perf_counter() - begun
+            found["inputs"] += 1
+            found["seconds"] += seconds
+            found["slowest_seconds"] = max(found["slowest_seconds"], seconds)
+        report(output, "fuzz", found)
 
 
 WRITER = """
@@ -128,7 +149,7 @@ while True:
 """
 
 
-def run_kill(times: int = 200, seed: int = 0) -> None:
+def run_kill(times: int = 200, seed: int = 0, output: Path | None = None) -> None:
     """Kill a process that overwrites a file again and again, at a random moment.
 
     After each kill the file is whole; after the next write nothing is left beside it.
@@ -136,6 +157,7 @@ def run_kill(times: int = 200, seed: int = 0) -> None:
     Args:
         times: Kills.
         seed: Another one kills at other moments.
+        output: A JSON file to write the counts to.
     """
     source = random.Random(seed)
     num_left_over = 0
@@ -157,10 +179,8 @@ def run_kill(times: int = 200, seed: int = 0) -> None:
             num_left_over += left_over
             if left_over > 1:
                 sys.exit(f"kill {number}: {left_over} files left beside; allowed: the last one's")
-    print(
-        f"{times} kills: the file was whole each time; {num_left_over} kills left a file beside, "
-        "each removed by the next writer"
-    )
+    # A file that a killed writer left beside is removed by the next one.
+    report(output, "kill", {"kills": times, "whole": times, "left_beside": num_left_over})
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """Damaged and dishonest files are refused, in one line that says where."""
 
-import json
+import re
 import tracemalloc
-import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from packed.mutants import mutants, resealed
+from packed.mutants import mutants, repaired, resealed
 from packed.nets import NETS
 from permtrain import PackedFile
 from permtrain.errors import PackedFileError
@@ -70,91 +67,125 @@ def test_numbers_edited_under_a_new_seal_are_refused_or_are_the_same_model(net: 
 
 def test_only_the_damaged_tensor_is_refused() -> None:
     data = file_of("mixed")
-    section = PackedFile(data).header.sections["0.weight#code"]
-    place = PackedFile(data).header.data_begin + section.begin
+    place, _ = PackedFile(data).places_of("0.weight")["code"]
     mutant = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
     file = PackedFile(mutant)
-    with pytest.raises(PackedFileError, match=r"section '0.weight#code': damaged, its crc32 is"):
+    with pytest.raises(PackedFileError, match=r"0.weight: code: damaged, its crc32 is"):
         file.bits("0.weight")
     assert file["3.weight"].shape == (5, 12)
 
 
 def test_a_raw_tensor_that_is_damaged_is_named() -> None:
     data = file_of("unborn")
-    with pytest.raises(PackedFileError, match="bias: damaged, the weights' sha256 is"):
+    with pytest.raises(PackedFileError, match="bias: damaged, the weights' digest is"):
         read_all(data[:-1] + bytes([data[-1] ^ 1]))
 
 
-def edited(change: Callable[[dict[str, Any]], None], net: str = "per layer") -> bytes:
-    """The file of a net with its plan changed and its header sealed anew."""
-    data = file_of(net)
+def with_plan(data: bytes, plan: str) -> bytes:
+    """The file with another plan and a header sealed anew."""
     file = PackedFile(data)
-    metadata = dict(file.header.metadata)
-    plan = json.loads(metadata["plan"])
-    change(plan)
-    metadata["plan"] = json.dumps(plan)
-    begin = file.header.data_begin
-    sections = [
-        (s.name, s.dtype, s.shape, data[begin + s.begin : begin + s.end])
-        for s in file.header.sections.values()
-    ]
-    return built(sections, metadata)
+    body = data[file.header.data_begin :]
+    return built([("packed", "U8", (len(body),), body)], file.header.metadata | {"plan": plan})
 
 
-def setting(place: list[Any], value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(plan: dict[str, Any]) -> None:
-        inside: Any = plan
-        for key in place[:-1]:
-            inside = inside[key]
-        inside[place[-1]] = value
-
-    return change
+def edited(old: str, new: str, net: str = "per layer") -> bytes:
+    """The file of a net with a part of its plan replaced."""
+    data = file_of(net)
+    plan = PackedFile(data).header.metadata["plan"]
+    assert old in plan
+    return with_plan(data, plan.replace(old, new, 1))
 
 
-WEIGHT = ["tensors", 0]
-REFUSED: dict[str, tuple[list[Any], Any, str]] = {
-    "coder": ([*WEIGHT, "coder"], "zip", r"weight: coder is 'zip'; allowed: raw, initial, uniform"),
-    "dtype": ([*WEIGHT, "dtype"], "float8", r"weight: dtype is 'float8'; allowed: float64"),
-    "shape": ([*WEIGHT, "shape"], [20, -30], r"weight: shape is \[20, -30\]; allowed: at most 32"),
-    "key": ([*WEIGHT, "more"], 1, r"tensor 0 has unknown more; allowed: coder, crc32"),
-    "name": ([*WEIGHT, "name"], "a#b", r"tensor 0: name is 'a#b'; allowed"),
-    "cut": ([*WEIGHT, "cut"], {"granularity": "row"}, r"granularity is 'row'; allowed: kernel"),
-    "axis": (
-        [*WEIGHT, "cut"],
-        {"granularity": "neuron", "output_axis": 2},
-        r"weight: cut: .* names axes that shape \[20, 30\] has not",
+BIRTH = "* kaiming_uniform 0 granularity=layer"
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "how": ("u0", "z0", r"plan: line 2 holds 'z0'; allowed: =, r, v, i0"),
+    "no birth": ("u0", "u1", r"plan: line 2: birth is 1; allowed: below 1"),
+    "birth too many": (BIRTH, f"{BIRTH}\n{BIRTH}", r"line 2 is '\* kaiming_.*'; allowed: 'u0 "),
+    "conditional": ("u0", "cv", r"plan: line 2 holds 'cv'; allowed"),
+    "dtype": ("20x30", "20x30 dtype=float8", r"line 2: dtype is 'float8'; allowed: float64"),
+    "no float": ("20x30", "20x30 dtype=int32", r"weight: record: weight: dtype is 'int32'"),
+    "shape": ("20x30", "20x-30", r"plan: line 2 holds '20x-30'; allowed: sizes"),
+    "no shape": ("20x30", ".", r"weight: shape is \[\]; allowed for initial values"),
+    "dims": ("20x30", "x".join("2" * 33), r"line 2: shape is 2x2x.*; allowed: 32 sizes"),
+    "size": ("20x30", f"20x{10**30}", r"line 2: number is 10*; allowed: 0 to 2"),
+    "cut": ("20x30 l", "20x30 r", r"line 2 holds 'r'; allowed: n, k, l"),
+    "cut spelt out": ("20x30 l", "20x30 l0,0,1", r"line 2 is .*; allowed: 'u0 20x30 l "),
+    "axis": ("20x30 l", "20x30 n2,0,1", r"weight: output_axis 2 and .* that shape \[20, 30\]"),
+    "groups": ("20x30 l", "20x30 n1,0,3", r"groups is 3; allowed: 1, or with output_axis 1 a"),
+    "field": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 a=1 gran",
+        r"line 1: field is 'a'; allo",
     ),
-    "groups": (
-        [*WEIGHT, "cut"],
-        {"granularity": "neuron", "output_axis": 1, "groups": 3},
-        r"groups is 3; allowed: 1, or with output_axis 1 a divisor of 20",
+    "value": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 levels=x gran",
+        r"levels is 'x'; allow",
     ),
-    "checksum": ([*WEIGHT, "crc32"], ["0"], r"crc32 is '0'; allowed: 8 hexadecimal digits"),
-    "checksums": ([*WEIGHT, "crc32"], [], r"crc32 has 0 entries; allowed: 1"),
-    "seed": (["records", "seed"], -1, r"weight: record: weight: seed is -1; allowed: 0 to 2"),
-    "rule": ([*WEIGHT, "record", "rule"], "shuffle", r"weight: rule is 'shuffle'; allowed"),
-    "other seed": (["records", "seed"], 4, r"weight: damaged, the weights' sha256 is"),
-    "finer cut": (
-        [*WEIGHT, "cut"],
-        {"granularity": "neuron"},
-        r"weight: (the code|damaged)",
+    "nan": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 sparsity=NaN gran",
+        r"'NaN'; allowed: a",
     ),
+    "birth": (
+        "* kaiming_uniform 0 gran",
+        "* gran",
+        r"plan: line 1 is '\* gran.*'; allowed: \* rule seed",
+    ),
+    "checksum": ("20x30 l ", "20x30 l 1 0 ", r"line 2 holds '0'; allowed: the crc32 of its code"),
+    "code size": ("20x30 l ", "20x30 l z ", r"line 2 holds 'z'; allowed: the number of bytes of"),
+    "digest": ("gVScBC0O weight", "gVScBC weight", r"line 2 holds 'gVScBC'; allowed: a digest"),
+    "name": ("gVScBC0O weight", "gVScBC0O heavy", r"heavy: damaged, the weights' digest is"),
+    "seed": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform -1 gran",
+        r"line 1: number is -1; allowed",
+    ),
+    "rule": ("* kaiming_uniform 0 gran", "* shuffle 0 gran", r"weight: rule is 'shuffle'; allowed"),
+    "other seed": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 4 gran",
+        r"weight: damaged, the weig",
+    ),
+    "finer cut": ("20x30 l", "20x30 n", r"weight: (the code|damaged)"),
+    "twice": (" bias", " weight", r"plan: line 3: 'weight' is there before"),
+    "alias": ("i0 20", "= 4 tied\ni0 20", r"line 3: number is 4; allowed: of a tensor before it"),
+    "fan": ("20x30", "20x30 fan_in=30", r"line 2 is .*; allowed: 'u0 20x30 l"),
+    "layout of no record": (
+        "u0 20x30",
+        "r 20x30 groups=2",
+        r"line 2: has groups; allowed: nothing",
+    ),
+    "shorter": ("i0 20", "r 20", r"the file has \d+ bytes; allowed by its tensors: \d+"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_the_plan_may_say(what: str) -> None:
-    place, value, message = REFUSED[what]
+    old, new, message = REFUSED[what]
     with pytest.raises(PackedFileError, match=message):
-        read_all(edited(setting(place, value)))
+        read_all(edited(old, new))
+
+
+def test_stored_values_have_the_sizes_the_shape_asks_for() -> None:
+    data = file_of("few levels, unborn")
+    plan = PackedFile(data).header.metadata["plan"]
+    found = re.fullmatch(r"(ul 8x50 l [0-9]+ \S+) 12 (\S+) 6 (.*)", plan, re.DOTALL)
+    assert found is not None
+    for levels, message in ((0, "multiple of 4"), (10, "multiple of 4"), (8, "6 bytes; .*: 4$")):
+        changed = f"{found[1]} {levels} {found[2]} 6 {found[3]}"
+        with pytest.raises(PackedFileError, match=f"weight: (levels|counts) take .*{message}"):
+            read_all(with_plan(data, changed))
+    values = f"uv {found[1][3:]} 12 {found[2]} {found[3].split(' ', 1)[1]}"
+    with pytest.raises(PackedFileError, match="weight: profile take 12 bytes; allowed: 1600"):
+        read_all(with_plan(data, values))
 
 
 def test_a_small_file_that_claims_many_weights_fails_at_once() -> None:
-    def claim(plan: dict[str, Any]) -> None:
-        plan["tensors"] = [plan["tensors"][0]]
-        plan["tensors"][0]["shape"] = [10**6, 10**6]
-
-    data = edited(claim, "sparse")
+    plan = "* kaiming_uniform 0\nu0 1000000x1000000 n 1 AAAAAA AAAAAAAA weight"
+    body = b"\1"
+    metadata = {"permtrain-packed": "1", "plan": plan}
+    data = built([("packed", "U8", (1,), body)], metadata)
     tracemalloc.start()
     message = r"has \d+ bytes and claims 1000000000000 weights; allowed: \d+, or more with"
     with pytest.raises(PackedFileError, match=message):
@@ -162,6 +193,13 @@ def test_a_small_file_that_claims_many_weights_fails_at_once() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_so_does_one_that_claims_many_equal_values() -> None:
+    plan = "v 1000000x1000000 AAAAAAAA bias"
+    data = built([("packed", "U8", (4,), bytes(4))], {"permtrain-packed": "1", "plan": plan})
+    with pytest.raises(PackedFileError, match="claims 1000000000000 weights"):
+        read_all(data)
 
 
 def test_a_claim_too_large_can_be_allowed(tmp_path: Path) -> None:
@@ -181,17 +219,18 @@ def test_a_claim_too_large_can_be_allowed(tmp_path: Path) -> None:
         (b"\2\0\0\0\0\0\0\0[]", "header: holds a list; allowed: an object"),
         (b"\4\0\0\0\0\0\0\0\xff\xff{}", "header: damaged, not readable as JSON"),
         (built([], {"format": "x"}), "metadata is not that of format permtrain-packed"),
+        (built([], {"permtrain-packed": "2", "plan": ""}), "version is '2'; allowed: 1"),
         (
-            built([], {"format": "permtrain-packed", "version": "2", "plan": "{}"}),
-            "version is '2'; allowed: 1",
+            built([], {"permtrain-packed": "1", "plan": ""}),
+            "the file has sections ; allowed: packe",
         ),
         (
-            built([], {"format": "permtrain-packed", "version": "1", "plan": '{"a":1,"a":1}'}),
-            "plan: damaged, not readable as JSON \\(a key is repeated\\)",
+            built([("packed", "F32", (0,), b"")], {"permtrain-packed": "1", "plan": ""}),
+            "the file has sections packed; allowed: packed, U8 of one dimension",
         ),
         (
-            built([], {"format": "permtrain-packed", "version": "1", "plan": "[" * 100_000}),
-            "plan: damaged, not readable as JSON",
+            built([("packed", "U8", (1,), b"1")], {"permtrain-packed": "1", "plan": ""}),
+            r"the file has (\d+) bytes; allowed by its tensors: \d+",
         ),
     ],
 )
@@ -208,17 +247,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
 def test_a_profile_out_of_order_is_refused() -> None:
     """Even under fitting checksums."""
     data = file_of("few levels, unborn")
-    file = PackedFile(data)
-    begin = file.header.data_begin
-    metadata = dict(file.header.metadata)
-    plan = json.loads(metadata["plan"])
-    sections = []
-    for s in file.header.sections.values():
-        body = data[begin + s.begin : begin + s.end]
-        if s.name == "weight#levels":
-            body = np.frombuffer(body, "<u4")[::-1].tobytes()
-            plan["tensors"][0]["crc32"][1] = f"{zlib.crc32(body):08x}"
-        sections.append((s.name, s.dtype, s.shape, body))
-    metadata["plan"] = json.dumps(plan)
+    begin, end = PackedFile(data).places_of("weight")["levels"]
+    turned = np.frombuffer(data[begin:end], "<u4")[::-1].tobytes()
     with pytest.raises(PackedFileError, match="weight: allowed are ascending levels"):
-        read_all(built(sections, metadata))
+        read_all(repaired(data[:begin] + turned + data[end:]))

@@ -4,6 +4,7 @@ Own code, because the `safetensors` package writes metadata in no fixed order an
 a strict reader refuses. What is written here it reads.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -32,7 +33,7 @@ ITEM_SIZES: dict[str, int] = {
 
 MAX_HEADER_BYTES = 1 << 26
 MAX_DIMS = 32
-_DIGEST_DIGITS = 32
+_DIGEST_DIGITS = 8
 _LENGTH_BYTES = 8
 
 
@@ -79,7 +80,8 @@ def built(
         }
         offset += len(data)
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=True).encode()
-    text += b" " * (-len(text) % _LENGTH_BYTES)
+    # Safetensors wants data to begin at a multiple of its numbers' width.
+    text += b" " * (-len(text) % max([ITEM_SIZES[dtype] for _, dtype, _, _ in sections], default=1))
     head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
     zeros = b'"digest":"' + b"0" * _DIGEST_DIGITS
     sealed = head.replace(zeros, b'"digest":"' + header_digest(head).encode(), 1)
@@ -87,11 +89,21 @@ def built(
 
 
 def header_digest(head: bytes) -> str:
-    """32 hexadecimal digits: half the SHA-256 of the header as it stood before it was sealed.
+    """The digest of the header as it stood before it was sealed.
 
     `head` is the file up to its data, the length included, with zeros for the digest's digits.
     """
-    return hashlib.sha256(head).hexdigest()[:_DIGEST_DIGITS]
+    return digest_of(head)
+
+
+def digest_of(data: bytes | memoryview) -> str:
+    """The first 48 bits of the SHA-256, as 8 digits to base 64 (`A-Z a-z 0-9 - _`).
+
+    Example:
+        >>> digest_of(b"abc")
+        'ungWv48B'
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()[:6]).decode()
 
 
 def header_length(first: bytes, file_size: int) -> int:

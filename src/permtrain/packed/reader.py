@@ -4,8 +4,7 @@ Every size is compared with the file's before memory is taken, every section wit
 before it is used, every tensor with its digest before it is given away.
 """
 
-import hashlib
-import math
+import base64
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,17 +18,9 @@ from numpy.typing import NDArray
 from permtrain.errors import PackedFileError
 from permtrain.initial.record import initial_values
 from permtrain.packed.coders import conditional_levels, uniform_levels
-from permtrain.packed.container import (
-    ITEM_SIZES,
-    Header,
-    Section,
-    header_length,
-    parsed,
-    strict_json,
-)
-from permtrain.packed.entries import Alias, TensorEntry, entries_from_plain
+from permtrain.packed.container import Header, digest_of, header_length, parsed
+from permtrain.packed.entries import Alias, TensorEntry, count_bytes
 from permtrain.packed.keys import (
-    SAFETENSORS_DTYPES,
     Bits,
     bits_of_keys,
     bits_of_values,
@@ -38,9 +29,12 @@ from permtrain.packed.keys import (
     values_of_bits,
 )
 from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
+from permtrain.packed.plan import plan_from_text
 
 FORMAT = "permtrain-packed"
 VERSION = "1"
+SECTION = "packed"
+"""The one section that a packed file has: the bytes of all tensors, one after the other."""
 
 FREE_WEIGHTS = 1 << 20
 WEIGHTS_PER_BYTE = 1 << 12
@@ -82,7 +76,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         self.entries: dict[str, TensorEntry | Alias] = {
             entry.name: entry for entry in _entries_of(self.header)
         }
-        self._check_sections()
+        self._begins = self._placed()
         self._check_sizes(max_weights)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -110,10 +104,10 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         """
         entry = self.entry(name)
         bits = np.ascontiguousarray(self._decoded(entry)).reshape(entry.shape)
-        digest = sha256_of(bits)
-        if digest != entry.sha256:
+        digest = digest_of_bits(bits)
+        if digest != entry.digest:
             raise PackedFileError(
-                f"{entry.name}: damaged, the weights' sha256 is {digest}; allowed: {entry.sha256}"
+                f"{entry.name}: damaged, the weights' digest is {digest}; allowed: {entry.digest}"
             )
         return bits
 
@@ -124,7 +118,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
             threads: None takes one for each processor.
         """
         names = [name for name, entry in self.entries.items() if isinstance(entry, TensorEntry)]
-        largest_first = sorted(names, key=lambda name: -math.prod(self.entry(name).shape))
+        largest_first = sorted(names, key=lambda name: -self.entry(name).num_weights)
         with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
             found = dict(zip(largest_first, pool.map(self.bits, largest_first), strict=True))
         return {name: found[self.entry(name).name] for name in self.entries}
@@ -135,14 +129,15 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         assert entry.rows is not None
         return multisets_of(self._profile(entry, self._initial_keys(entry)), entry.rows.num_vectors)
 
-    def num_bytes_of(self, name: str) -> dict[str, int]:
-        """Bytes of a tensor's sections, by what they hold: `raw`, `code`, `profile`, ..."""
+    def places_of(self, name: str) -> dict[str, tuple[int, int]]:
+        """Where in the file a tensor's bytes begin and end, by what they hold: `code`, ..."""
         entry = self.entry(name)
-        sections = [self.header.sections[each] for each in entry.section_names]
-        return {
-            section.name.removeprefix(entry.name).lstrip("#") or "raw": section.end - section.begin
-            for section in sections
-        }
+        places = {}
+        begin = self._begins[entry.name]
+        for what, piece in zip(entry.piece_names, entry.pieces, strict=True):
+            places[what] = (begin, begin + piece.size)
+            begin += piece.size
+        return places
 
     def _read(self, begin: int, end: int) -> bytes:
         if isinstance(self._source, bytes):
@@ -154,21 +149,23 @@ class PackedFile(Mapping[str, NDArray[Any]]):
             raise PackedFileError(f"{self._source}: became shorter while it was read")
         return data
 
-    def _section(self, entry: TensorEntry, number: int) -> bytes:
-        section = self.header.sections[entry.section_names[number]]
-        begin = self.header.data_begin
-        data = self._read(begin + section.begin, begin + section.end)
-        if entry.crc32 and crc32_of(data) != entry.crc32[number]:
+    def _piece(self, entry: TensorEntry, what: str) -> bytes:
+        data = self._read(*self.places_of(entry.name)[what])
+        allowed = entry.pieces[entry.piece_names.index(what)].crc32
+        if allowed is not None and crc32_of(data) != allowed:
             raise PackedFileError(
-                f"section {section.name!r}: damaged, its crc32 is {crc32_of(data)}; "
-                f"allowed: {entry.crc32[number]}"
+                f"{entry.name}: {what}: damaged, its crc32 is {crc32_of(data)}; allowed: {allowed}"
             )
         return data
 
+    def _numbers(self, entry: TensorEntry, what: str) -> Bits:
+        return np.frombuffer(self._piece(entry, what), dtype=bits_type(entry.item_size))
+
     def _decoded(self, entry: TensorEntry) -> Bits:
         if entry.coder == "raw":
-            data = np.frombuffer(self._section(entry, 0), dtype=bits_type(_item_size(entry)))
-            return data.reshape(entry.shape)
+            return self._numbers(entry, "numbers")
+        if entry.coder == "constant":
+            return np.repeat(self._numbers(entry, "value"), entry.num_weights)
         initial = self._initial_keys(entry)
         if entry.coder == "initial":
             assert initial is not None
@@ -182,7 +179,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         return entry.rows.to_tensor(bits_of_keys(multisets.keys_of(levels_VL)))
 
     def _levels(self, entry: TensorEntry, multisets: Multisets, initial: Bits | None) -> Levels:
-        code = self._section(entry, 0)
+        code = self._piece(entry, "code")
         if entry.coder == "uniform":
             return uniform_levels(code, multisets, use_plain=self._use_plain)
         assert entry.rows is not None
@@ -207,19 +204,18 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         if entry.profile == "record":
             assert initial is not None
             return np.sort(rows.to_vectors(initial), axis=1)
-        kind = bits_type(_item_size(entry))
-        keys = sort_keys(np.frombuffer(self._section(entry, 1), dtype=kind))
         if entry.profile == "values":
-            profile_RL = keys.reshape(-1, rows.vector_length)
+            profile_RL = sort_keys(self._numbers(entry, "profile")).reshape(-1, rows.vector_length)
             if (profile_RL[:, 1:] < profile_RL[:, :-1]).any():
                 raise PackedFileError(f"{entry.name}: the profile is not in ascending order")
             return profile_RL
-        section = self.header.sections[entry.section_names[2]]
-        data = self._section(entry, 2)
-        counts_RK = np.frombuffer(data, dtype=bits_type(ITEM_SIZES[section.dtype]))
-        counts_RK = counts_RK.reshape(section.shape).astype(np.int64)
-        is_fine = counts_RK.shape[1] == len(keys) and bool((keys[1:] > keys[:-1]).all())
-        if not is_fine or (counts_RK.sum(axis=1) != rows.vector_length).any():
+        keys = sort_keys(self._numbers(entry, "levels"))
+        counts = np.frombuffer(
+            self._piece(entry, "counts"), dtype=bits_type(count_bytes(rows.vector_length))
+        )
+        counts_RK = counts.reshape(-1, len(keys)).astype(np.int64)
+        is_ascending = bool((keys[1:] > keys[:-1]).all())
+        if not is_ascending or (counts_RK.sum(axis=1) != rows.vector_length).any():
             raise PackedFileError(
                 f"{entry.name}: allowed are ascending levels, and as many counts in each row, "
                 f"{rows.vector_length} together"
@@ -227,30 +223,31 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         in_order = np.tile(keys, len(counts_RK))
         return np.repeat(in_order, counts_RK.ravel()).reshape(-1, rows.vector_length)
 
-    def _check_sections(self) -> None:
-        """Refuses sections that are missing, that no tensor needs, or of another type or shape."""
-        needed: dict[str, TensorEntry] = {}
+    def _placed(self) -> dict[str, int]:
+        """Where in the file each tensor's bytes begin; together they fill the section."""
+        sections = list(self.header.sections.values())
+        is_fine = [(s.name, s.dtype, len(s.shape)) for s in sections] == [(SECTION, "U8", 1)]
+        if not is_fine:
+            names = ", ".join(self.header.sections)
+            raise PackedFileError(
+                f"the file has sections {names:.80}; allowed: {SECTION}, U8 of one dimension"
+            )
+        end = self.header.data_begin
+        begins = {}
         for entry in self.entries.values():
             if isinstance(entry, TensorEntry):
-                needed |= dict.fromkeys(entry.section_names, entry)
-        for problem, names in (
-            ("misses", needed.keys() - self.header.sections.keys()),
-            ("has unknown", self.header.sections.keys() - needed.keys()),
-        ):
-            if names:
-                raise PackedFileError(f"the file {problem} sections {', '.join(sorted(names))}")
-        for name, entry in needed.items():
-            section = self.header.sections[name]
-            if not _fits(section, entry):
-                raise PackedFileError(
-                    f"section {name!r} is {section.dtype} {list(section.shape)}; allowed: what "
-                    f"fits a tensor {entry.dtype} {list(entry.shape)}"
-                )
+                begins[entry.name] = end
+                end += sum(piece.size for piece in entry.pieces)
+        if end != self.file_size:
+            raise PackedFileError(
+                f"the file has {self.file_size} bytes; allowed by its tensors: {end}"
+            )
+        return begins
 
     def _check_sizes(self, max_weights: int | None) -> None:
         """Refuses to rebuild more weights than a file of this size can be expected to hold."""
         claimed = sum(
-            math.prod(entry.shape)
+            entry.num_weights
             for entry in self.entries.values()
             if isinstance(entry, TensorEntry) and entry.coder != "raw"
         )
@@ -264,14 +261,14 @@ class PackedFile(Mapping[str, NDArray[Any]]):
             )
 
 
-def sha256_of(bits: Bits) -> str:
-    """32 hexadecimal digits of the SHA-256 of an array's bytes, little endian in C order."""
-    return hashlib.sha256(_little_endian(bits).data).hexdigest()[:32]
+def digest_of_bits(bits: Bits) -> str:
+    """The digest of an array's bytes, little endian in C order."""
+    return digest_of(_little_endian(bits).data)
 
 
 def crc32_of(data: bytes) -> str:
-    """CRC-32 as 8 hexadecimal digits."""
-    return f"{zlib.crc32(data):08x}"
+    """CRC-32, its highest byte first, as 6 digits to base 64."""
+    return base64.urlsafe_b64encode(zlib.crc32(data).to_bytes(4, "big")).decode().rstrip("=")
 
 
 def _little_endian(bits: Bits) -> NDArray[Any]:
@@ -279,39 +276,10 @@ def _little_endian(bits: Bits) -> NDArray[Any]:
     return contiguous.reshape(-1).view(np.uint8)
 
 
-def _item_size(entry: TensorEntry) -> int:
-    return ITEM_SIZES[SAFETENSORS_DTYPES[entry.dtype]]
-
-
 def _entries_of(header: Header) -> list[TensorEntry | Alias]:
     metadata = header.metadata
-    if set(metadata) != {"format", "version", "plan"} or metadata["format"] != FORMAT:
+    if set(metadata) != {FORMAT, "plan"}:
         raise PackedFileError(f"header: metadata is not that of format {FORMAT}")
-    if metadata["version"] != VERSION:
-        raise PackedFileError(f"version is {metadata['version']!r:.80}; allowed: {VERSION}")
-    return entries_from_plain(strict_json(metadata["plan"].encode(), "plan"))
-
-
-def _fits(section: Section, entry: TensorEntry) -> bool:
-    """Whether a section has the dtype and shape that its tensor's entry asks for."""
-    what = section.name.removeprefix(entry.name)
-    dtype = SAFETENSORS_DTYPES[entry.dtype]
-    if what == "":
-        return section.dtype == dtype and section.shape == entry.shape
-    rows = entry.rows
-    assert rows is not None
-    if what == "#code":
-        return section.dtype == "U8" and len(section.shape) == 1
-    one_or_all = (1, rows.num_vectors)
-    if what == "#profile":
-        return section.dtype == dtype and section.shape in [
-            (num_rows, rows.vector_length) for num_rows in one_or_all
-        ]
-    if what == "#levels":
-        return section.dtype == dtype and len(section.shape) == 1 and section.shape[0] > 0
-    return (
-        section.dtype in ("U8", "U16", "U32")
-        and len(section.shape) == 2
-        and section.shape[0] in one_or_all
-        and section.shape[1] > 0
-    )
+    if metadata[FORMAT] != VERSION:
+        raise PackedFileError(f"version is {metadata[FORMAT]!r:.80}; allowed: {VERSION}")
+    return plan_from_text(metadata["plan"])

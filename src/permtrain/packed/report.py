@@ -88,7 +88,8 @@ def report_of(file: PackedFile) -> FileReport:
 
 
 def _report(file: PackedFile, entry: TensorEntry) -> TensorReport:
-    num_bytes = file.num_bytes_of(entry.name)
+    places = file.places_of(entry.name)
+    num_bytes = {what: end - begin for what, (begin, end) in places.items()}
     code_bytes = num_bytes.pop("code", 0)
     limit = None if entry.rows is None else file.multisets(entry.name).limit_bits()
     return TensorReport(

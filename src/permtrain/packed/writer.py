@@ -3,8 +3,6 @@
 NumPy and the coders only. The same tensors give the same bytes, whatever the machine.
 """
 
-import json
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,22 +17,21 @@ from permtrain.initial.record import TensorRecord, initial_values
 from permtrain.initial.rows import Rows
 from permtrain.packed import container
 from permtrain.packed.coders import conditional_code, uniform_code
-from permtrain.packed.entries import MAX_VECTOR_LENGTH, Alias, TensorEntry, entries_to_plain
-from permtrain.packed.keys import (
-    SAFETENSORS_DTYPES,
-    Bits,
-    bits_of_keys,
-    bits_of_values,
-    sort_keys,
-)
+from permtrain.packed.entries import MAX_VECTOR_LENGTH, Alias, Piece, TensorEntry, count_bytes
+from permtrain.packed.keys import Bits, bits_of_keys, bits_of_values, sort_keys
 from permtrain.packed.multiset import levels_of, multisets_of
-from permtrain.packed.reader import FORMAT, VERSION, PackedFile, crc32_of, sha256_of
+from permtrain.packed.plan import plan_to_text
+from permtrain.packed.reader import (
+    FORMAT,
+    SECTION,
+    VERSION,
+    PackedFile,
+    crc32_of,
+    digest_of_bits,
+)
 
 ARRANGING = ("uniform", "conditional")
 """The coders of arrangements. Without a record of its birth a tensor knows the first only."""
-
-Sections = list[tuple[str, str, tuple[int, ...], bytes]]
-"""Name, safetensors dtype, shape and bytes of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +76,9 @@ def packed_bytes(
             zip([t.name for t in own], pool.map(partial(_packed, coders=coders), own), strict=True)
         )
     entries = [each if isinstance(each, Alias) else packed[each.name][0] for each in tensors]
-    sections = [section for _, own_sections in packed.values() for section in own_sections]
-    # Wide numbers first, so that every section begins at a multiple of its numbers' width.
-    sections.sort(key=lambda section: -container.ITEM_SIZES[section[1]])
-    plan = json.dumps(entries_to_plain(entries), separators=(",", ":"), ensure_ascii=True)
-    data = container.built(sections, {"format": FORMAT, "version": VERSION, "plan": plan})
+    body = b"".join(piece for _, pieces in packed.values() for piece in pieces)
+    metadata = {FORMAT: VERSION, "plan": plan_to_text(entries)}
+    data = container.built([(SECTION, "U8", (len(body),), body)], metadata)
     _check_reads_back(data, own, threads)
     return data
 
@@ -102,12 +97,14 @@ def write_packed(
         file.write(data)
 
 
-def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, Sections]:
-    """How one tensor is stored."""
-    if "#" in tensor.name:
-        raise PackedFileError(f"{tensor.name}: the name holds '#'; allowed: any other character")
+def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, list[bytes]]:
+    """How one tensor is stored, and its bytes."""
+    if "\n" in tensor.name:
+        raise PackedFileError(
+            f"{tensor.name!r}: the name holds a line break; allowed: any other character"
+        )
     if not tensor.cuts or not tensor.bits.size:
-        return _raw(tensor)
+        return _stored(tensor)
     keys = sort_keys(tensor.bits)
     initial = None
     if tensor.record is not None and tensor.record.regenerable:
@@ -119,21 +116,29 @@ def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, S
                 return _arranged(tensor, keys, cut, initial, coders)
     if tensor.must_cut:
         return _arranged(tensor, keys, tensor.cuts[0], None, coders)
+    if _is_constant(tensor.bits):
+        return _stored(tensor)
     best = min(tensor.cuts, key=lambda cut: _size_with_profile(keys, cut))
     if _size_with_profile(keys, best) < tensor.bits.nbytes:
         return _arranged(tensor, keys, best, None, coders)
-    return _raw(tensor)
+    return _stored(tensor)
 
 
-def _raw(tensor: TensorToPack) -> tuple[TensorEntry, Sections]:
-    data = tensor.bits.astype(tensor.bits.dtype.newbyteorder("<"), copy=False).tobytes()
-    dtype = SAFETENSORS_DTYPES[tensor.dtype]
-    return _entry(tensor, "raw"), [(tensor.name, dtype, tensor.bits.shape, data)]
+def _stored(tensor: TensorToPack) -> tuple[TensorEntry, list[bytes]]:
+    """A tensor as it is, or as the one value it holds throughout."""
+    is_constant = _is_constant(tensor.bits)
+    data = _bytes_of(tensor.bits.reshape(-1)[:1] if is_constant else tensor.bits)
+    coder = "constant" if is_constant else "raw"
+    return _entry(tensor, coder, pieces=(Piece(len(data)),)), [data]
+
+
+def _is_constant(bits: Bits) -> bool:
+    return bits.size > 1 and bool((bits == bits.flat[0]).all())
 
 
 def _arranged(
     tensor: TensorToPack, keys: Bits, cut: Rows, initial: Bits | None, coders: Sequence[str]
-) -> tuple[TensorEntry, Sections]:
+) -> tuple[TensorEntry, list[bytes]]:
     """A tensor as an arrangement of its initial values, or of values stored beside."""
     if cut.vector_length > MAX_VECTOR_LENGTH:
         raise PackedFileError(
@@ -153,49 +158,32 @@ def _arranged(
         assert initial_VL is not None
         codes["conditional"] = conditional_code(levels_VL, initial_VL, multisets, cut)
     coder, code = min(codes.items(), key=lambda item: len(item[1]))
-    sections: Sections = [(f"{tensor.name}#code", "U8", (len(code),), code)]
+    data = [code]
     profile = "record"
     if initial is None:
-        profile, stored = _stored_profile(tensor, profile_VL)
-        sections += stored
-    crc32 = tuple(crc32_of(data) for _, _, _, data in sections)
+        profile, stored = _stored_profile(profile_VL)
+        data += stored
+    pieces = tuple(Piece(len(each), crc32_of(each)) for each in data)
     record = tensor.record if initial is not None else None
-    return _entry(tensor, coder, rows=cut, profile=profile, record=record, crc32=crc32), sections
+    return _entry(tensor, coder, rows=cut, profile=profile, record=record, pieces=pieces), data
 
 
-def _stored_profile(tensor: TensorToPack, profile_VL: Bits) -> tuple[str, Sections]:
+def _stored_profile(profile_VL: Bits) -> tuple[str, list[bytes]]:
     """Sorted values, or levels and counts: whichever takes fewer bytes."""
     profile_RL = profile_VL[:1] if (profile_VL == profile_VL[:1]).all() else profile_VL
-    dtype = SAFETENSORS_DTYPES[tensor.dtype]
-    kind = profile_RL.dtype.newbyteorder("<")
     keys_K = np.unique(profile_RL)
-    length = profile_RL.shape[1]
-    count_type, count_bytes = next(
-        (name, size)
-        for name, size in (("U8", 1), ("U16", 2), ("U32", 4))
-        if length < 1 << (8 * size)
-    )
-    num_rows = len(profile_RL)
-    if keys_K.nbytes + num_rows * len(keys_K) * count_bytes < profile_RL.nbytes:
+    num_rows, length = profile_RL.shape
+    size = count_bytes(length)
+    if keys_K.nbytes + num_rows * len(keys_K) * size < profile_RL.nbytes:
         places = np.searchsorted(keys_K, profile_RL)
         places += np.arange(num_rows)[:, None] * len(keys_K)
         counts = np.bincount(places.ravel(), minlength=num_rows * len(keys_K))
-        return "levels", [
-            (
-                f"{tensor.name}#levels",
-                dtype,
-                keys_K.shape,
-                bits_of_keys(keys_K).astype(kind).tobytes(),
-            ),
-            (
-                f"{tensor.name}#counts",
-                count_type,
-                (num_rows, len(keys_K)),
-                counts.astype(f"<u{count_bytes}").tobytes(),
-            ),
-        ]
-    data = bits_of_keys(profile_RL).astype(kind).tobytes()
-    return "values", [(f"{tensor.name}#profile", dtype, profile_RL.shape, data)]
+        return "levels", [_bytes_of(bits_of_keys(keys_K)), counts.astype(f"<u{size}").tobytes()]
+    return "values", [_bytes_of(bits_of_keys(profile_RL))]
+
+
+def _bytes_of(bits: Bits) -> bytes:
+    return bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _holds(keys: Bits, initial: Bits, cut: Rows) -> bool:
@@ -223,15 +211,15 @@ def _entry(
     rows: Rows | None = None,
     profile: str | None = None,
     record: TensorRecord | None = None,
-    crc32: tuple[str, ...] = (),
+    pieces: tuple[Piece, ...] = (),
 ) -> TensorEntry:
     return TensorEntry(
         name=tensor.name,
         shape=tensor.bits.shape,
         dtype=tensor.dtype,
         coder=coder,
-        sha256=sha256_of(tensor.bits),
-        crc32=crc32,
+        digest=digest_of_bits(tensor.bits),
+        pieces=pieces,
         rows=rows,
         profile=profile,
         record=record,
@@ -239,7 +227,7 @@ def _entry(
 
 
 def _check_reads_back(data: bytes, tensors: Sequence[TensorToPack], threads: int | None) -> None:
-    num_weights = sum(math.prod(tensor.bits.shape) for tensor in tensors)
+    num_weights = sum(tensor.bits.size for tensor in tensors)
     read = PackedFile(data, max_weights=num_weights).all_bits(threads)
     for tensor in tensors:
         if not np.array_equal(read[tensor.name], tensor.bits):
