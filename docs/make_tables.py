@@ -18,7 +18,7 @@ BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """The rows of a result file, with its numbers as numbers."""
-    numbers = {"published_percent", "test_percent", "best_test_percent", "wall_s"}
+    numbers = {"published_percent", "test_percent", "best_test_percent", "wall_s", "file_bytes"}
     with path.open(newline="") as file:
         return [
             {k: (float(v) if v else None) if k in numbers else v for k, v in row.items()}
@@ -29,19 +29,23 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 def table_of(recipe_id: str, rows: list[dict[str, Any]]) -> str:
     """One recipe's means over seeds, as Markdown."""
     epochs = "/".join(sorted({row["epochs"] for row in rows}))
+    has_sizes = rows[0].get("file_bytes") is not None
     lines = [
         f"**`permtrain run {recipe_id} --budget paper`**: {RECIPES[recipe_id].description}. "
         f"{epochs} epochs; test accuracy in %.",
         "",
-        "| arm | seeds | published | last epoch | spread | best epoch | s a run |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | seeds | published | last epoch | spread | best epoch | s a run |"
+        + " bytes |" * has_sizes,
+        "|---|---|---|---|---|---|---|" + "---|" * has_sizes,
     ]
     for group in summarize(rows):
         published = "" if group.published is None else f"{group.published:.2f}"
         spread = "" if group.spread is None else f"{group.spread:.2f}"
+        best = "" if group.best_epoch is None else f"{group.best_epoch:.2f}"
         lines.append(
             f"| {group.group} | {group.num_seeds} | {published} | {group.last_epoch:.2f} | "
-            f"{spread} | {group.best_epoch:.2f} | {group.wall_s:.0f} |"
+            f"{spread} | {best} | {group.wall_s:.0f} |"
+            + (f" {group.file_bytes:,.0f} |" if has_sizes else "")
         )
     return "\n".join(lines) + "\n"
 

@@ -434,3 +434,15 @@ def test_shuffling_refuses_what_has_no_order(value):
         initialize_(model, "shuffle")
     assert str(error.value) == "1.bias holds NaN or infinity; allowed: finite values to shuffle"
     assert torch.equal(model[0].weight, before)
+
+
+def test_sparse_fans_count_what_is_left() -> None:
+    model = nn.Linear(400, 30)
+    record = initialize_(model, "kaiming_uniform", sparsity=0.9, sparse_fans=True)["weight"]
+    assert (record.fan_in, record.fan_out) == (40, 3)
+    bound = (6 / 40) ** 0.5
+    assert 0.98 * bound < model.weight.abs().max() <= bound
+    plain = initialize_(model, "kaiming_uniform", sparsity=0.9)["weight"]
+    assert (plain.fan_in, plain.fan_out) == (400, 30)
+    narrow = initialize_(nn.Linear(3, 2), sparsity=0.9, sparse_fans=True)["weight"]
+    assert (narrow.fan_in, narrow.fan_out) == (1, 1)

@@ -48,7 +48,7 @@ def run(
 
     from permtrain.cli.progress import Progress
     from permtrain.recipes.registry import find_recipe
-    from permtrain.recipes.results import row_of, summarize, write_csv
+    from permtrain.recipes.results import rows_of, summarize, write_csv
     from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder, RunIsBegun
     from permtrain.training.run import RunIsBusy, resume_run, start_run
@@ -84,13 +84,15 @@ def run(
             except (Diverged, NonFiniteError) as error:  # the other arms can do without
                 console.print(f"failed: {arm.name}: {error}", highlight=False, soft_wrap=True)
     complete = [(arm, folder_of(arm)) for arm in arms if folder_of(arm).is_complete]
-    rows = [row_of(chosen, budget, arm, folder) for arm, folder in complete]
+    rows = [row for arm, folder in complete for row in rows_of(chosen, budget, arm, folder, place)]
     if not rows:
         return
     path = results_folder / f"{recipe}{'' if budget == 'paper' else '-quick'}.csv"
     write_csv(path, rows)
     table = Table(title=f"{recipe}, budget {budget}: test accuracy in percent")
-    for column in ("arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run"):
+    columns = ("arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run")
+    sizes = ("bytes",) if chosen.alternatives else ()
+    for column in (*columns, *sizes):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for summary in summarize(rows):
         table.add_row(
@@ -99,8 +101,11 @@ def run(
             "" if summary.published is None else f"{summary.published:.2f}",
             f"{summary.last_epoch:.2f}",
             "" if summary.spread is None else f"{summary.spread:.2f}",
-            f"{summary.best_epoch:.2f}",
+            "" if summary.best_epoch is None else f"{summary.best_epoch:.2f}",
             f"{summary.wall_s:.0f}",
+            *([] if summary.file_bytes is None else [f"{summary.file_bytes:,.0f}"]),
         )
     console.print(table)
-    console.print(f"{len(rows)} of {len(arms)} arms complete, written to {path}", soft_wrap=True)
+    console.print(
+        f"{len(complete)} of {len(arms)} arms complete, written to {path}", soft_wrap=True
+    )

@@ -35,6 +35,7 @@ class _Options:
     pairwise: bool
     levels: int | None
     sparsity_by: str
+    sparse_fans: bool
 
 
 def initialize_(
@@ -51,6 +52,7 @@ def initialize_(
     sparsity: float | Mapping[str, float] = 0.0,
     sparsity_by: SparsityBy = "exact",
     first_layer_sparsity_cap: float | None = None,
+    sparse_fans: bool = False,
     biases: Biases = "rule",
 ) -> dict[str, TensorRecord]:
     """Draws the weights of a model in place; the same seed gives the same bytes everywhere.
@@ -94,6 +96,8 @@ def initialize_(
             values (`"magnitude"`: of all L); `"bernoulli"` is refused.
         first_layer_sparsity_cap: the first weight tensor, in the model's order, gets at most this
             sparsity (Train by Reconnect, section 5.4: 0.2).
+        sparse_fans: fans count the part 1 - sparsity only, at least 1: the scale of a dense layer
+            with as many inputs as are left.
         biases: `"rule"` draws a bias by its weight's rule with its own length as fan-in and
             fan-out, as Keras does and the papers' networks have it; `"zero"` sets it to 0;
             `"keep"` leaves it. A bias never has the structure of `share`, `quantiles`, `pairwise`,
@@ -137,6 +141,7 @@ def initialize_(
         pairwise=pairwise,
         levels=_as_integer(levels),
         sparsity_by=sparsity_by,
+        sparse_fans=sparse_fans,
     )
     _refuse_undrawable(model)
     tensors = named_tensors(model)
@@ -303,6 +308,8 @@ def _weight_record(
     layout = weight.layout
     is_transposed = layout.output_axis == 1 and layout.num_kernel_axes > 0
     fan_in, fan_out = fans(shape, transposed=is_transposed, groups=layout.groups)
+    if options.sparse_fans and isinstance(sparsity, float) and 0 <= sparsity < 1:
+        fan_in, fan_out = (max(1, round((1 - sparsity) * fan)) for fan in (fan_in, fan_out))
     return TensorRecord(
         name=weight.name,
         shape=shape,

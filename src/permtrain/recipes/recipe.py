@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from permtrain.training.settings import Settings
+
+if TYPE_CHECKING:
+    from permtrain.training.trainer import Trainer
 
 Budget: TypeAlias = Literal["quick", "paper"]
 
@@ -29,6 +32,21 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What else came out of an arm's training.
+
+    Attributes:
+        group: as an arm's.
+        test_accuracy: None for that of the arm.
+        file_bytes: what storing it takes.
+    """
+
+    group: str
+    test_accuracy: float | None
+    file_bytes: int
+
+
+@dataclass(frozen=True)
 class Recipe:
     """An experiment.
 
@@ -37,9 +55,12 @@ class Recipe:
         description: one line, with the paper and section.
         cost: what the paper budget takes on two cores, measured or estimated, in words.
         arms: from the budget to all arms; "quick" keeps every arm and trains less.
+        alternatives: what else comes out of a trained arm; it takes the arm's own place in the
+            results, if there is any.
     """
 
     id: str
     description: str
     cost: str
     arms: Callable[[Budget], list[Arm]]
+    alternatives: "Callable[[Arm, Trainer], list[Outcome]] | None" = None

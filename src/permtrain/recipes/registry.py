@@ -6,6 +6,7 @@ from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
+from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
 
 RECIPES: dict[str, Recipe] = {
     recipe.id: recipe
@@ -63,6 +64,20 @@ RECIPES: dict[str, Recipe] = {
             "fc500-300 on MNIST and Fashion-MNIST, SGPerm's chosen settings beside Adam (ours)",
             "30 runs of 800 updates",
             sgperm_ahead,
+        ),
+        Recipe(
+            "tiny-mnist",
+            "small exact files of nets on MNIST, beside quantised nets and a supermask (ours)",
+            "24 runs of 10 to 15 epochs",
+            tiny_mnist,
+            alternatives,
+        ),
+        Recipe(
+            "tiny-fashion",
+            "the same on Fashion-MNIST",
+            "24 runs of 10 to 15 epochs",
+            tiny_fashion,
+            alternatives,
         ),
     )
 }

@@ -11,7 +11,8 @@ from typing import Any
 from permtrain.files import written_whole
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.record import RunFolder, read_json
-from permtrain.training.run import RunResult
+from permtrain.training.run import RunResult, load_run
+from permtrain.training.settings import Place
 
 
 def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[str, Any]:
@@ -55,6 +56,32 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
     }
 
 
+def rows_of(
+    recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder, place: Place
+) -> list[dict[str, Any]]:
+    """The rows of an arm: its own, or one for each of its alternatives."""
+    row = row_of(recipe, budget, arm, folder)
+    if recipe.alternatives is None:
+        return [row]
+    row["file_bytes"] = folder.packed_file.stat().st_size
+    is_permuted = arm.settings.permutation.permutes
+    outcomes = [] if is_permuted else recipe.alternatives(arm, load_run(folder.path, place))
+    return [
+        row
+        | {"arm": outcome.group, "file_bytes": outcome.file_bytes}
+        | (
+            {}
+            if outcome.test_accuracy is None
+            else {
+                "test_percent": round(100 * outcome.test_accuracy, 4),
+                "best_test_percent": None,
+                "best_epoch": None,
+            }
+        )
+        for outcome in outcomes
+    ] or [row]
+
+
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes rows with their keys as header, whole or not at all."""
     text = io.StringIO()
@@ -71,6 +98,8 @@ class GroupSummary:
 
     Attributes:
         spread: standard deviation over the seeds, None for a single one.
+        best_epoch: None where only the last epoch was looked at.
+        file_bytes: None where the recipe does not ask for it.
     """
 
     group: str
@@ -78,8 +107,9 @@ class GroupSummary:
     published: float | None
     last_epoch: float
     spread: float | None
-    best_epoch: float
+    best_epoch: float | None
     wall_s: float
+    file_bytes: float | None = None
 
 
 def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
@@ -102,8 +132,15 @@ def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
                 published=mine[0]["published_percent"],
                 last_epoch=statistics.mean(last),
                 spread=statistics.stdev(last) if len(last) > 1 else None,
-                best_epoch=statistics.mean(row["best_test_percent"] for row in mine),
+                best_epoch=_mean_of_known(mine, "best_test_percent"),
                 wall_s=statistics.mean(row["wall_s"] for row in mine),
+                file_bytes=_mean_of_known(mine, "file_bytes"),
             )
         )
     return summaries
+
+
+def _mean_of_known(rows: Sequence[dict[str, Any]], key: str) -> float | None:
+    values = [row.get(key) for row in rows]
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if len(known) == len(rows) else None

@@ -95,6 +95,8 @@ class InitialSettings:
     """Which weights are zero: an exact number at random places, each by chance, the smallest."""
     first_layer_sparsity_cap: float | None = None
     """At most this sparsity in the first layer."""
+    sparse_fans: bool = False
+    """Fans count only the part of the weights that is not zero at first: larger weights."""
     biases: Literal["rule", "zero", "keep"] = "rule"
     """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them."""
 

@@ -103,6 +103,7 @@ class Trainer:
             sparsity=initial.layer_sparsity or initial.sparsity,
             sparsity_by=initial.sparsity_by,
             first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
+            sparse_fans=initial.sparse_fans,
             biases=initial.biases,
         )
         self.model.to(self.device)
