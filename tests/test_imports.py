@@ -30,6 +30,7 @@ ALLOWED = {
     "graph": {"core", "errors"},
     "optim": {"core", "graph", "errors"},
     "packed": {"core", "files", "initial", "errors"},
+    "circuit": {"files", "initial", "packed", "errors"},
     "training": set(PARTS) - {"recipes", "cli"},
     "recipes": set(PARTS) - {"cli"},
     "cli": set(PARTS),

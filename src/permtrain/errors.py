@@ -39,3 +39,7 @@ class CheckpointError(PermtrainError, RuntimeError):
 
 class PackedFileError(PermtrainError, ValueError):
     """A packed model file is damaged or of another format, or weights cannot be packed."""
+
+
+class CircuitError(PermtrainError, ValueError):
+    """An exported circuit is damaged, or does not give what the trained layers give."""

@@ -14,6 +14,7 @@ from typing import Any
 import tyro
 
 from permtrain.cli.catalogue import show_catalogue
+from permtrain.cli.circuit import check_circuit, export_circuit
 from permtrain.cli.inspect import evaluate, verify
 from permtrain.cli.packed import inspect, pack, unpack
 from permtrain.cli.recipes import recipes, run
@@ -28,6 +29,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "pack": pack,
     "unpack": unpack,
     "inspect": inspect,
+    "export-circuit": export_circuit,
+    "check-circuit": check_circuit,
     "list": show_catalogue,
     "recipes": recipes,
     "run": run,

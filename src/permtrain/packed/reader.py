@@ -129,6 +129,21 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         assert entry.rows is not None
         return multisets_of(self._profile(entry, self._initial_keys(entry)), entry.rows.num_vectors)
 
+    def fixed_bits(self, name: str) -> Bits:
+        """What a tensor was before it was arranged: its initial values, else the sorted ones.
+
+        As `bits`; the same as `bits` for what is no arrangement.
+        """
+        entry = self.entry(name)
+        if entry.rows is None:
+            return self.bits(name)
+        initial = self._initial_keys(entry)
+        if initial is not None:
+            return bits_of_keys(initial)
+        profile_RL = self._profile(entry, None)
+        profile_VL = np.broadcast_to(profile_RL, (entry.rows.num_vectors, profile_RL.shape[1]))
+        return entry.rows.to_tensor(bits_of_keys(profile_VL))
+
     def places_of(self, name: str) -> dict[str, tuple[int, int]]:
         """Where in the file a tensor's bytes begin and end, by what they hold: `code`, ..."""
         entry = self.entry(name)

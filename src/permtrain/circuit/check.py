@@ -1,0 +1,78 @@
+"""Checks an exported circuit with nothing but NumPy; a copy stands in every export.
+
+    python check_circuit.py [circuit.npz]
+
+A layer's weights are its fixed values, each brought from its place to one connection. The program
+does just that, sends the probe through the layer and compares what comes out with the output that
+the exporter computed from the trained weights, bit for bit.
+"""
+
+import math
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def main(arguments: list[str]) -> int:
+    """Checks the file named, else the one beside this program; 0 if all is as it should be."""
+    path = Path(arguments[0]) if arguments else Path(__file__).parent / "circuit.npz"
+    try:
+        lines, num_wrong = check(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        print(f"{path}: not readable ({error})", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return int(num_wrong > 0)
+
+
+def check(path: Path) -> tuple[list[str], int]:
+    """A line for each routed layer, and how many of them are wrong."""
+    lines = []
+    num_wrong = 0
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        names = [key.removesuffix(":routing") for key in arrays.files if key.endswith(":routing")]
+        for name in names:
+            fixed_UI, routing_UI, probe_I, output_U = (
+                arrays[f"{name}:{what}"] for what in ("fixed", "routing", "probe", "output")
+            )
+            problem = _problem(fixed_UI, routing_UI, probe_I, output_U)
+            num_wrong += problem is not None
+            units, inputs = fixed_UI.shape
+            lines.append(f"{name}: {units} units of {inputs} inputs: {problem or 'as trained'}")
+    return lines, num_wrong
+
+
+def layer_output(
+    fixed_UI: NDArray[np.generic],
+    routing_UI: NDArray[np.generic],
+    probe_I: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The output of each unit: the sum, rounded once, of its inputs times the values routed to it.
+
+    Shapes: U units, I inputs. `routing_UI` counts places of `fixed_UI` in C order.
+    """
+    weights_UI = fixed_UI.ravel()[routing_UI].astype(np.float64)
+    return np.array([math.fsum(terms) for terms in (weights_UI * probe_I).tolist()])
+
+
+def _problem(
+    fixed_UI: NDArray[np.generic],
+    routing_UI: NDArray[np.generic],
+    probe_I: NDArray[np.float64],
+    output_U: NDArray[np.float64],
+) -> str | None:
+    places = np.arange(fixed_UI.size)
+    if routing_UI.shape != fixed_UI.shape or (np.sort(routing_UI, axis=None) != places).any():
+        return "WRONG, the routing does not use every fixed value once"
+    found_U = layer_output(fixed_UI, routing_UI, probe_I)
+    if found_U.tobytes() != output_U.astype(np.float64).tobytes():
+        num_wrong = int((found_U != output_U).sum())
+        return f"WRONG, {num_wrong} outputs are not those of the trained weights"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

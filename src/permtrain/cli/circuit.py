@@ -1,0 +1,53 @@
+"""`permtrain export-circuit` and `permtrain check-circuit`: the permutation itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def export_circuit(
+    source: Annotated[Path, tyro.conf.Positional],
+    output: Path | None = None,
+    connections: bool = True,
+    max_weights: int | None = None,
+) -> None:
+    """Write which fixed value each connection gets, for fixed-weight hardware.
+
+    Args:
+        source: A packed file, or a run's folder that holds one.
+        output: The folder to write; left out, `circuit` beside the packed file.
+        connections: Write the table of all connections too, some 30 bytes each.
+        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+    """
+    from permtrain.circuit.export import export_circuit as export
+    from permtrain.packed.reader import PackedFile
+    from permtrain.training.record import RunFolder
+
+    path = RunFolder(source).packed_file if source.is_dir() else source
+    folder = output or path.parent / "circuit"
+    lines = export(PackedFile(path, max_weights=max_weights), folder, connections=connections)
+    print("\n".join(lines))
+    print(f"wrote {folder}")
+
+
+def check_circuit(folder: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Rebuild each layer's output from fixed values and routing alone, and compare it.
+
+    Args:
+        folder: What export-circuit wrote. The program check_circuit.py in it does the same.
+    """
+    import zipfile
+
+    from permtrain.circuit.check import check
+    from permtrain.circuit.export import ARRAYS
+    from permtrain.errors import CircuitError
+
+    path = folder / ARRAYS
+    try:
+        lines, num_wrong = check(path)
+    except (ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        raise CircuitError(f"{path}: damaged, not readable ({error})") from None
+    print("\n".join(lines))
+    if num_wrong:
+        raise CircuitError(f"{path}: {num_wrong} of {len(lines)} layers are wrong; allowed: none")

@@ -1,0 +1,233 @@
+"""Layers come out of fixed values and routing alone."""
+
+import ast
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from packed.nets import NETS, shuffled_
+from permtrain import PackedFile, initialize_, pack, permutation_between
+from permtrain.circuit import check as program
+from permtrain.circuit.check import check
+from permtrain.circuit.export import export_circuit
+from permtrain.circuit.routing import LayerCircuit, circuit_of, probe, unit_rows
+from permtrain.cli.main import main
+
+ROUTED = [
+    "per neuron",
+    "per kernel",
+    "per layer",
+    "mixed",
+    "transposed, groups",
+    "embedding",
+    "three levels, sparse",
+    "bfloat16",
+    "float64",
+    "tied",
+    "few levels, unborn",
+]
+
+
+def circuits_of(path: Path) -> dict[str, LayerCircuit]:
+    file = PackedFile(path)
+    return {name: circuit_of(file, name) for name in file if file.entry(name).rows}
+
+
+def turned(path: Path) -> nn.Linear:
+    """A layer of two units whose first one's values moved: place 2 to input 0, 0 to 1, 1 to 2."""
+    model = nn.Linear(3, 2, bias=False)
+    initialize_(model, seed=1)
+    with torch.no_grad():
+        model.weight[0] = model.weight[0, [2, 0, 1]]
+    pack(model, path)
+    return model
+
+
+def test_a_layer_by_hand(tmp_path: Path) -> None:
+    model = turned(tmp_path / "m")
+    circuit = circuits_of(tmp_path / "m")["weight"]
+    assert circuit.routing_UI.tolist() == [[2, 0, 1], [3, 4, 5]]
+    assert circuit.num_moved == 3
+    assert (circuit.benes_switches, circuit.waksman_switches) == (2 * 3, 2 * 3)
+    weight = model.weight.double()
+    assert circuit.fixed_UI[0].tolist() == weight[0, [1, 2, 0]].tolist()
+    assert circuit.probe_I.tolist() == [-8, 6, 3]
+    by_hand = -8 * weight[:, 0] + 6 * weight[:, 1] + 3 * weight[:, 2]
+    assert circuit.output_U == pytest.approx(by_hand.tolist(), rel=1e-15)
+
+
+@pytest.mark.parametrize("net", ROUTED)
+def test_routed_fixed_values_are_the_weights(net: str, tmp_path: Path) -> None:
+    pack(NETS[net](), tmp_path / "m")
+    file = PackedFile(tmp_path / "m")
+    circuits = circuits_of(tmp_path / "m")
+    assert circuits
+    for name, circuit in circuits.items():
+        weights_UI = unit_rows(file.entry(name)).to_vectors(file[name])
+        assert np.array_equal(circuit.fixed_UI.ravel()[circuit.routing_UI], weights_UI)
+        places = circuit.routing_UI.ravel()
+        assert sorted(places.tolist()) == list(range(places.size))
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_the_routing_is_the_permutation_of_the_library(levels: int | None, tmp_path: Path) -> None:
+    """Ties included: equal values that stand still stay."""
+    model = nn.Linear(9, 4, bias=False)
+    initialize_(model, seed=3, levels=levels)
+    before = model.weight.detach().clone()
+    pack(shuffled_(model, "neuron"), tmp_path / "m")
+    circuit = circuits_of(tmp_path / "m")["weight"]
+    perm = permutation_between(before, model.weight.detach()).perm
+    assert (circuit.routing_UI - 9 * np.arange(4)[:, None]).tolist() == perm.tolist()
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(7, 5, bias=False), nn.Conv2d(3, 4, 3, bias=False)], ids=["linear", "conv"]
+)
+def test_the_output_is_that_of_the_layer(layer: nn.Module, tmp_path: Path) -> None:
+    initialize_(layer, seed=2)
+    pack(shuffled_(layer, "neuron"), tmp_path / "m")
+    (circuit,) = circuits_of(tmp_path / "m").values()
+    image = torch.from_numpy(circuit.probe_I).reshape(1, *circuit.shape[1:])
+    with torch.no_grad():
+        output = layer.double()(image)
+    assert output.flatten().numpy() == pytest.approx(circuit.output_U, rel=1e-12)
+
+
+def test_weights_exchanged_across_units(tmp_path: Path) -> None:
+    """At granularity layer one network serves all units."""
+    model = nn.Linear(2, 2, bias=False)
+    initialize_(model, seed=1, granularity="layer")
+    with torch.no_grad():
+        model.weight.copy_(model.weight.flip(0, 1))
+    pack(model, tmp_path / "m")
+    circuit = circuits_of(tmp_path / "m")["weight"]
+    assert circuit.routing_UI.tolist() == [[3, 2], [1, 0]]
+    assert circuit.benes_switches == 6
+
+
+def test_stored_values_are_fixed_in_ascending_order(tmp_path: Path) -> None:
+    model = nn.Linear(3, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[2.0, -1.0, 0.5]]))
+    pack(model, tmp_path / "m", granularity="neuron")
+    circuit = circuits_of(tmp_path / "m")["weight"]
+    assert circuit.fixed_UI.tolist() == [[-1.0, 0.5, 2.0]]
+    assert circuit.routing_UI.tolist() == [[2, 0, 1]]
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    model = turned(tmp_path / "m")
+    lines = export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out")
+    assert [line.split() for line in lines[:3]] == [
+        ["layer", "shape", "networks", "of", "lines", "moved", "Benes", "Waksman"],
+        ["weight", "2x3", "2", "3", "3", "6", "6"],
+        ["all", "3", "6", "6"],
+    ]
+    assert (tmp_path / "out" / "layers.txt").read_text().splitlines() == lines
+    with open(tmp_path / "out" / "connections.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["layer", "unit", "input", "from unit", "from input", "value"]
+    assert rows[0][:5] == ["weight", "0", "0", "0", "2"]
+    assert [np.float32(row[5]) for row in rows] == model.weight.flatten().tolist()
+    with np.load(tmp_path / "out" / "circuit.npz") as arrays:
+        assert arrays["weight:routing"].tolist() == [[2, 0, 1], [3, 4, 5]]
+
+
+def test_names_are_quoted(tmp_path: Path) -> None:
+    model = nn.ModuleDict({'a,"b': nn.Linear(3, 2, bias=False)})
+    initialize_(model, seed=1)
+    pack(shuffled_(model, "neuron"), tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out")
+    with open(tmp_path / "out" / "connections.csv", newline="") as file:
+        assert {row[0] for row in csv.reader(file)} == {"layer", 'a,"b.weight'}
+
+
+@pytest.mark.parametrize("net", ["per neuron", "bfloat16", "mixed"])
+def test_the_program_agrees(net: str, tmp_path: Path) -> None:
+    pack(NETS[net](), tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out", connections=False)
+    assert not (tmp_path / "out" / "connections.csv").exists()
+    command = [sys.executable, "-W", "error", "check_circuit.py"]
+    done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == check(tmp_path / "out" / "circuit.npz")[0]
+    assert all(line.endswith(": as trained") for line in done.stdout.splitlines())
+
+
+def test_the_program_needs_numpy_only() -> None:
+    tree = ast.parse(Path(program.__file__).read_text())
+    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert {str(name).split(".")[0] for name in names} == {
+        "math",
+        "numpy",
+        "pathlib",
+        "sys",
+        "zipfile",
+    }
+
+
+def with_array(folder: Path, key: str, change: object) -> None:
+    with np.load(folder / "circuit.npz") as arrays:
+        changed = dict(arrays)
+    changed[key] = np.array(change)
+    np.savez(folder / "circuit.npz", **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("routing", "said"),
+    [
+        ([[2, 1, 0], [3, 4, 5]], "WRONG, 1 outputs are not those of the trained weights"),
+        ([[2, 2, 1], [3, 4, 5]], "WRONG, the routing does not use every fixed value once"),
+        ([[2, 0, 1]], "WRONG, the routing does not use every fixed value once"),
+        ([[2, 0, 9], [3, 4, 5]], "WRONG, the routing does not use every fixed value once"),
+    ],
+)
+def test_another_routing_is_found_out(
+    routing: list[list[int]], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned(tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path)
+    with_array(tmp_path, "weight:routing", routing)
+    assert check(tmp_path / "circuit.npz") == ([f"weight: 2 units of 3 inputs: {said}"], 1)
+    assert main(["check-circuit", str(tmp_path)]) == 1
+    assert "1 of 1 layers are wrong; allowed: none" in capsys.readouterr().err
+    assert program.main([str(tmp_path / "circuit.npz")]) == 1
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "circuit.npz").write_bytes(b"PK\3\4 and no more")
+    assert main(["check-circuit", str(tmp_path)]) == 1
+    assert "circuit.npz: damaged, not readable" in capsys.readouterr().err
+    assert program.main([str(tmp_path / "circuit.npz")]) == 1
+    assert "not readable" in capsys.readouterr().err
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A packed file, and a run's folder, which holds one."""
+    run = tmp_path / "run"
+    run.mkdir()
+    turned(run / "packed.safetensors")
+    assert main(["export-circuit", str(run)]) == 0
+    assert "weight  2x3           2" in capsys.readouterr().out
+    assert main(["check-circuit", str(run / "circuit")]) == 0
+    assert capsys.readouterr().out == "weight: 2 units of 3 inputs: as trained\n"
+    first = (run / "circuit" / "circuit.npz").read_bytes()
+    shutil.rmtree(run / "circuit")
+    command = ["export-circuit", str(run / "packed.safetensors"), "--output", str(tmp_path / "o")]
+    assert main([*command, "--no-connections"]) == 0
+    assert (tmp_path / "o" / "circuit.npz").read_bytes() == first
+    assert main(["export-circuit", str(tmp_path)]) == 1
+    assert "packed.safetensors" in capsys.readouterr().err
+
+
+def test_probes_are_small_integers() -> None:
+    assert set(probe(17).tolist()) == set(range(-8, 9))
