@@ -130,11 +130,68 @@ authors' set-up (ImageDataGenerator, ranks by argsort of argsort in a callback),
 {_table(("net", "way", "ms per step", "s an epoch", "by ours"), rows)}"""
 
 
+def _codec(result: dict[str, Any]) -> str:
+    ways = [
+        (
+            row["way"],
+            f"{row['bits_per_weight']:.4f}",
+            *("" if row[key] is None else f"{row[key]:.2f}" for key in ("encode_s", "decode_s")),
+        )
+        for row in result["measured"]
+        if "constriction" not in row["way"]
+    ]
+    beside = result["constriction_beside_ours"]
+    small = [
+        (
+            name,
+            f"{row['bits_per_weight']:.4f}",
+            *(f"{1e3 * row[key]:.2f}" for key in ("encode_s", "decode_s")),
+        )
+        for name, row in beside.items()
+        if name != "num_weights"
+    ]
+    trained = [
+        (
+            f"{row['net']} on {row['data']}",
+            _born(row["initial"]),
+            f"{row['method']}, lr {row['lr']}, {row['epochs']} epochs",
+            f"{row['test_accuracy']:.2%}",
+            f"{row['limit_bytes']:,.0f}",
+            f"{row['code_bytes']:,}",
+            f"{row['code_by_limit'] - 1:+.1%}",
+            f"{row['file_bytes']:,}",
+        )
+        for row in sorted(result["trained"], key=lambda row: -row["file_bytes"])
+    ]
+    columns = ("net", "born", "trained by", "test", "limit", "codes", "codes to limit", "file")
+    return f"""## The packed file
+
+ResNet-50's shapes, {result["num_weights"]:,} weights, a random permutation per neuron: the limit is
+{result["limit_bits_per_weight"]:.4f} bits a weight. One thread, each way once. `part`: zstd and xz had some
+tensors only.
+
+{_table(("way", "bits a weight", "encode s", "decode s"), ways)}
+The range coder of `constriction`, given the digits, on {beside["num_weights"]:,} of these weights:
+
+{_table(("coder", "bits a weight", "encode ms", "decode ms"), small)}
+Trained nets, in bytes; the limit is log2(n!/prod m!) of their arrangements. The coder of few levels was
+made better on the sparse nets shown here, so these are not new to it.
+
+{_table(columns, trained)}"""
+
+
+def _born(initial: dict[str, Any]) -> str:
+    """The initial values of a net in a few words."""
+    levels = f"{initial['levels']} levels" if initial["levels"] else "dense"
+    return f"{levels}, {initial['sparsity']:.0%} zeros" if initial["sparsity"] else levels
+
+
 SECTIONS = {
     "synchronize": _synchronize,
     "arrange_kernel": _arrange_kernel,
     "training_loop": _training_loop,
     "keras_comparison": _keras_comparison,
+    "codec": _codec,
 }
 
 

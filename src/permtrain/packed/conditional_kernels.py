@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from permtrain.packed.kernels import Words, add_carry, compiled, fill_tree, inlined
 from permtrain.packed.logarithms import LARGEST_LOG_ODDS
+from permtrain.packed.plain import FEW_LEVELS, MAX_DECISIONS
 
-MAX_DECISIONS = 5
-NUM_CONTEXTS = 5
-CONTEXT_SIZE = 64 * 32 * 32
+NUM_CONTEXTS = 6
+CONTEXT_SIZE = 64 * 6**4
+MAX_LEARNT = 1023 << 16
 
 _LARGEST = np.int64(LARGEST_LOG_ODDS)
 _HALF = np.uint64(32)
@@ -46,25 +47,36 @@ def _log_of(number, logarithms):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _unrest_class(moved):  # type: ignore[no-untyped-def]
+def _class_of(average):  # type: ignore[no-untyped-def]
     """Twice the bits behind the highest, one more if the next one is set: 0 to 29; 31 for none."""
-    if moved < 0:
+    if average < 0:
         return 31
     bits = 0
-    while moved >> bits > 1:
+    while average >> bits > 1:
         bits += 1
-    return 2 * bits + ((moved >> (bits - 1)) & 1 if bits else 0)
+    return 2 * bits + ((average >> (bits - 1)) & 1 if bits else 0)
 
 
 @inlined
-def _averaged(average, moved, number):  # type: ignore[no-untyped-def]
-    """The running average with one more; `number` were there before, the last 64 or so count."""
+def _lean_class(average):  # type: ignore[no-untyped-def]
+    """An average of leans from 0 to 32768, in eighths; 8 for none."""
+    return 8 if average < 0 else min(average >> 12, 7)
+
+
+@inlined
+def _fifth(level, num_levels):  # type: ignore[no-untyped-def]
+    return np.int64(level) * 5 // num_levels
+
+
+@inlined
+def _averaged(average, value, number):  # type: ignore[no-untyped-def]
+    """The running average with one more; `number` were there before, the last 256 or so count."""
     if average < 0:
-        return moved
+        return value
     shift = 1
-    while shift < 6 and number >> shift > 0:
+    while shift < 8 and number >> shift > 0:
         shift += 1
-    return average + ((moved - average) >> shift)
+    return average + ((value - average) >> shift)
 
 
 @inlined
@@ -105,20 +117,28 @@ def code_conditional(
     num_rows, num_levels = counts_RK.shape
     size = 1 << depth
     num_decisions = min(depth, MAX_DECISIONS)
+    has_few = num_levels <= FEW_LEVELS
+    num_contexts = 6 if has_few else 5
+    commonest = np.argmax(counts_RK[0])
     sums = np.zeros(2 * size, np.int32)
     fresh = np.zeros(size, np.int32)
     left = np.zeros(size, np.int32)
     remaining = np.zeros(num_levels, np.int32)
-    learnt = np.zeros((NUM_CONTEXTS * CONTEXT_SIZE, 2), np.int32)  # corrections and their number
+    learnt = np.zeros((NUM_CONTEXTS * CONTEXT_SIZE, 2), np.int32)  # corrections; how much they saw
     levels = levels_VL.reshape(-1)
     initials = initial_VL.reshape(-1)
-    unrest_by_column = np.full(row_length, -1, np.int32)
+    # Averages of what was seen of a column and of the present row. Activity is how far weights
+    # moved; with few levels, whether they have another than the commonest one, and lean is on which
+    # side of it they are.
+    activity_by_column = np.full(row_length, -1, np.int32)
+    lean_by_column = np.full(row_length, -1, np.int32)
     context = np.zeros(NUM_CONTEXTS, np.int64)
     low = np.uint64(0)
     width = _ALL
     above = np.uint64(0)
     num_words = 0
-    unrest_of_row = np.int64(-1)
+    activity_of_row = np.int64(-1)
+    lean_of_row = np.int64(-1)
     if decoding:
         above = (np.uint64(words[0]) << _HALF) | np.uint64(words[1])
         num_words = 2
@@ -136,21 +156,28 @@ def code_conditional(
             near_fifth, far_fifth, before_fifth = np.int64(5), np.int64(5), np.int64(5)
             if column >= 1:
                 near = np.int64(levels[here - 1]) - np.int64(initials[here - 1])
-                near_fifth = np.int64(levels[here - 1]) * 5 // num_levels
+                near_fifth = _fifth(levels[here - 1], num_levels)
             if column >= stride:
                 far = np.int64(levels[here - stride]) - np.int64(initials[here - stride])
-                far_fifth = np.int64(levels[here - stride]) * 5 // num_levels
+                far_fifth = _fifth(levels[here - stride], num_levels)
             if here >= row_length:
-                before_fifth = np.int64(levels[here - row_length]) * 5 // num_levels
-            if num_levels <= 8:
-                drift = (_clipped(near, -1, 1) + 1) * 3 + _clipped(far, -1, 1) + 1
+                before_fifth = _fifth(levels[here - row_length], num_levels)
+            neighbours = (near_fifth * 6 + far_fifth) * 6 + before_fifth
+            if column == 0:
+                activity_of_row, lean_of_row = np.int64(-1), np.int64(-1)
+            activity = _class_of(activity_by_column[column])
+            row_activity, drift, leans, around = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+            if has_few:
+                row_activity = np.int64(_class_of(activity_of_row))
+                leans = _lean_class(lean_by_column[column]) * 9 + _lean_class(lean_of_row)
+                left_fifth, right_fifth = np.int64(5), np.int64(5)
+                if column > stride:
+                    left_fifth = _fifth(levels[here - stride - 1], num_levels)
+                if column >= stride and stride > 1:
+                    right_fifth = _fifth(levels[here - stride + 1], num_levels)
+                around = ((near_fifth * 6 + far_fifth) * 6 + left_fifth) * 6 + right_fifth
             else:
                 drift = _clipped((near + far) * 16 // num_levels, -7, 7) + 7
-            if column == 0:
-                unrest_of_row = np.int64(-1)
-            row_unrest = _unrest_class(unrest_of_row)
-            unrest = _unrest_class(unrest_by_column[column])
-            neighbours = (near_fifth * 6 + far_fifth) * 6 + before_fifth
             level = np.int64(levels[here])
             total = np.int64(length - i)
             node = 1
@@ -162,25 +189,29 @@ def code_conditional(
                 elif in_left == 0:
                     bit = 1
                 else:
-                    half = 1 << half_depth
-                    middle = (node << (half_depth + 1)) - size + half
-                    offset = ((2 * (initial - middle) + 1) * 8) >> (half_depth + 1)
-                    offset = _clipped(offset, -24, 23) + 24
-                    place = decision * 48 + offset
-                    context[0] = place
-                    context[1] = CONTEXT_SIZE + place * 32 + unrest
-                    context[2] = 2 * CONTEXT_SIZE + place * 16 + drift
-                    if num_levels <= 8:
+                    if has_few:
                         state = node * 8 + initial
-                        context[3] = 3 * CONTEXT_SIZE + (state * 32 + unrest) * 32 + row_unrest
-                        context[4] = 4 * CONTEXT_SIZE + state * 216 + neighbours
+                        context[0] = state * 216 + neighbours
+                        context[1] = CONTEXT_SIZE + state * 1296 + around
+                        context[2] = 2 * CONTEXT_SIZE + state * 32 + activity
+                        context[3] = 3 * CONTEXT_SIZE + state * 32 + row_activity
+                        context[4] = 4 * CONTEXT_SIZE + (state * 32 + activity) * 32 + row_activity
+                        context[5] = 5 * CONTEXT_SIZE + state * 81 + leans
                     else:
+                        half = 1 << half_depth
+                        middle = (node << (half_depth + 1)) - size + half
+                        offset = ((2 * (initial - middle) + 1) * 8) >> (half_depth + 1)
+                        offset = _clipped(offset, -24, 23) + 24
+                        place = decision * 48 + offset
                         coarse = _clipped(offset - 16, 0, 15) >> 1
+                        context[0] = place
+                        context[1] = CONTEXT_SIZE + place * 32 + activity
+                        context[2] = 2 * CONTEXT_SIZE + place * 16 + drift
                         context[3] = 3 * CONTEXT_SIZE + node * 8 + coarse
                         context[4] = 4 * CONTEXT_SIZE + node * 216 + neighbours
                     odds = _log_of(in_left, logarithms) - _log_of(total - in_left, logarithms)
                     odds <<= 8
-                    for c in range(NUM_CONTEXTS):
+                    for c in range(num_contexts):
                         odds += learnt[context[c], 0]
                     odds = _clipped(odds >> 8, -_LARGEST, _LARGEST)
                     likely = np.int64(probabilities[odds + _LARGEST])
@@ -209,10 +240,11 @@ def code_conditional(
                             low <<= _HALF
                         num_words += 1
                     error = (0 if bit else 65536) - likely
-                    for c in range(NUM_CONTEXTS):
-                        times = learnt[context[c], 1]
-                        learnt[context[c], 0] += (error * rates[times]) >> 12
-                        learnt[context[c], 1] = min(times + 1, 1023)
+                    seen = (likely * (65536 - likely)) >> 14
+                    for c in range(num_contexts):
+                        so_far = learnt[context[c], 1]
+                        learnt[context[c], 0] += (error * rates[so_far >> 16]) >> 12
+                        learnt[context[c], 1] = min(so_far + seen, MAX_LEARNT)
                 left[node] = in_left - 1 + bit
                 total = total - in_left if bit else in_left
                 node = 2 * node + bit
@@ -259,9 +291,15 @@ def code_conditional(
             found = node - size
             remaining[found] -= 1
             levels[here] = found
-            moved = abs(found - initial) * 16384 // num_levels
-            unrest_by_column[column] = _averaged(
-                unrest_by_column[column], moved, here // row_length
+            if has_few:
+                moved = np.int64(0 if found == commonest else 16384)
+                lean = (_clipped(found - commonest, -1, 1) + 1) * 16384
+                lean_by_column[column] = _averaged(lean_by_column[column], lean, here // row_length)
+                lean_of_row = _averaged(lean_of_row, lean, column)
+            else:
+                moved = abs(found - initial) * 16384 // num_levels
+            activity_by_column[column] = _averaged(
+                activity_by_column[column], moved, here // row_length
             )
-            unrest_of_row = _averaged(unrest_of_row, moved, column)
+            activity_of_row = _averaged(activity_of_row, moved, column)
     return num_words, low, width

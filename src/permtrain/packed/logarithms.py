@@ -56,8 +56,12 @@ def probabilities() -> NDArray[np.int32]:
 
 @cache
 def rates() -> NDArray[np.int32]:
-    """How far the n-th correction of a context goes, in 1 / 4096: max(20, 12288 div (n + 12))."""
-    return np.array([max(20, 12288 // (n + 12)) for n in range(1 << 10)], dtype=np.int32)
+    """How far a correction goes, in 1 / 4096: max(40, 16384 div (n + 16)).
+
+    n counts what its context has learnt so far: a decision counts 4 p (1 - p), so that contexts in
+    which almost everything is clear, as where most weights are zero, go on learning.
+    """
+    return np.array([max(40, 16384 // (n + 16)) for n in range(1 << 10)], dtype=np.int32)
 
 
 @cache

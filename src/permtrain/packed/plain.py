@@ -15,6 +15,7 @@ from permtrain.packed.logarithms import logarithms, probabilities, rates
 
 _WORD = 1 << 32
 MAX_DECISIONS = 5
+FEW_LEVELS = 8
 
 
 class RangeDecoder:
@@ -127,8 +128,9 @@ def decode_conditional(
     decoder, learnt = RangeDecoder(code), _Learnt()
     initial: list[int] = initial_VL.ravel().tolist()
     levels: list[int] = []
-    unrest_by_column = [-1] * row_length
-    unrest_of_row = -1
+    commonest = counts_RK[0].tolist().index(counts_RK[0].max())
+    columns = [_Line() for _ in range(row_length)]
+    present_row = _Line()
     for here in range(len(initial)):
         vector, i = divmod(here, length)
         if i == 0:
@@ -136,35 +138,64 @@ def decode_conditional(
             remaining += [0] * ((1 << depth) - num_levels)
         row, column = divmod(here, row_length)
         if column == 0:
-            unrest_of_row = -1
+            present_row = _Line()
         near = levels[here - 1] - initial[here - 1] if column >= 1 else 0
         far = levels[here - stride] - initial[here - stride] if column >= stride else 0
-        if num_levels <= 8:
-            drift = (_clipped(near, -1, 1) + 1) * 3 + _clipped(far, -1, 1) + 1
-        else:
-            drift = _clipped((near + far) * 16 // num_levels, -7, 7) + 7
-        fifths = (
-            levels[here - 1] * 5 // num_levels if column >= 1 else 5,
-            levels[here - stride] * 5 // num_levels if column >= stride else 5,
-            levels[here - row_length] * 5 // num_levels if row else 5,
-        )
+
+        def fifth(back: int, is_there: bool, here: int = here) -> int:
+            return levels[here - back] * 5 // num_levels if is_there else 5
+
+        left, above = fifth(1, column >= 1), fifth(stride, column >= stride)
+        above_left = fifth(stride + 1, column > stride)
+        above_right = fifth(stride - 1, column >= stride and stride > 1)
+        before = fifth(row_length, row >= 1)
         sight = _Sight(
             initial=initial[here],
             num_levels=num_levels,
             depth=depth,
-            unrest=_unrest_class(unrest_by_column[column]),
-            row_unrest=_unrest_class(unrest_of_row),
-            drift=drift,
-            neighbours=(fifths[0] * 6 + fifths[1]) * 6 + fifths[2],
+            column=columns[column],
+            row=present_row,
+            drift=_clipped((near + far) * 16 // num_levels, -7, 7) + 7,
+            neighbours=(left * 6 + above) * 6 + before,
+            around=((left * 6 + above) * 6 + above_left) * 6 + above_right,
         )
         level = _read_level(decoder, learnt, sight, remaining)
         remaining[level] -= 1
         levels.append(level)
-        moved = abs(level - initial[here]) * 16384 // num_levels
-        unrest_by_column[column] = _averaged(unrest_by_column[column], moved, row)
-        unrest_of_row = _averaged(unrest_of_row, moved, column)
+        activity = abs(level - initial[here]) * 16384 // num_levels
+        if num_levels <= FEW_LEVELS:
+            activity = 0 if level == commonest else 16384
+        lean = (_clipped(level - commonest, -1, 1) + 1) * 16384
+        columns[column].take(activity, lean, row)
+        present_row.take(activity, lean, column)
     decoder.check_end()
     return np.array(levels, dtype=np.int32).reshape(num_vectors, length)
+
+
+class _Line:
+    """Averages of what was read of a column, or of a row: -1 where nothing was yet."""
+
+    def __init__(self) -> None:
+        self.activity = -1
+        self.lean = -1
+
+    def take(self, activity: int, lean: int, number: int) -> None:
+        self.activity = _averaged(self.activity, activity, number)
+        self.lean = _averaged(self.lean, lean, number)
+
+    def activity_class(self) -> int:
+        """Twice the number of bits behind the highest, and one more if the next one is set.
+
+        31 where nothing is known.
+        """
+        if self.activity < 0:
+            return 31
+        bits = max(self.activity.bit_length() - 1, 0)
+        return 2 * bits + (self.activity >> (bits - 1) & 1 if bits else 0)
+
+    def lean_class(self) -> int:
+        """The lean in eighths, 8 where nothing is known."""
+        return 8 if self.lean < 0 else min(self.lean >> 12, 7)
 
 
 @dataclass(frozen=True)
@@ -174,45 +205,60 @@ class _Sight:
     initial: int
     num_levels: int
     depth: int
-    unrest: int
-    row_unrest: int
+    column: _Line
+    row: _Line
     drift: int
     neighbours: int
+    around: int
 
     def contexts(self, decision: int, node: int) -> tuple[int, ...]:
+        active, row_active = self.column.activity_class(), self.row.activity_class()
+        if self.num_levels <= FEW_LEVELS:
+            state = node * 8 + self.initial
+            leans = self.column.lean_class() * 9 + self.row.lean_class()
+            return (
+                state * 216 + self.neighbours,
+                state * 1296 + self.around,
+                state * 32 + active,
+                state * 32 + row_active,
+                (state * 32 + active) * 32 + row_active,
+                state * 81 + leans,
+            )
         half_depth = self.depth - 1 - decision
         half = 1 << half_depth
         middle = (node << (half_depth + 1)) - (1 << self.depth) + half
         offset = ((2 * (self.initial - middle) + 1) * 8) >> (half_depth + 1)
         offset = _clipped(offset, -24, 23) + 24
         place = decision * 48 + offset
-        always = place, place * 32 + self.unrest, place * 16 + self.drift
-        if self.num_levels <= 8:
-            state = node * 8 + self.initial
-            restless = (state * 32 + self.unrest) * 32 + self.row_unrest
-            return (*always, restless, state * 216 + self.neighbours)
         coarse = _clipped(offset - 16, 0, 15) >> 1
-        return (*always, node * 8 + coarse, node * 216 + self.neighbours)
+        return (
+            place,
+            place * 32 + active,
+            place * 16 + self.drift,
+            node * 8 + coarse,
+            node * 216 + self.neighbours,
+        )
 
 
 class _Learnt:
-    """Corrections to log-odds by context, and how often each was made."""
+    """Corrections to log-odds by context, and how much each has learnt from."""
 
     def __init__(self) -> None:
         self._corrections: dict[tuple[int, int], int] = {}
-        self._visits: dict[tuple[int, int], int] = {}
+        self._seen: dict[tuple[int, int], int] = {}
 
     def probability(self, log_odds: int, contexts: tuple[int, ...]) -> int:
         total = log_odds << 8
         total += sum(self._corrections.get(each, 0) for each in enumerate(contexts))
         return int(probabilities()[_clipped(total >> 8, -3071, 3071) + 3071])
 
-    def learn(self, error: int, contexts: tuple[int, ...]) -> None:
+    def learn(self, bit: int, likely: int, contexts: tuple[int, ...]) -> None:
+        error = (0 if bit else 65536) - likely
         for each in enumerate(contexts):
-            visits = self._visits.get(each, 0)
-            step = (error * int(rates()[visits])) >> 12
+            seen = self._seen.get(each, 0)
+            step = (error * int(rates()[seen >> 16])) >> 12
             self._corrections[each] = self._corrections.get(each, 0) + step
-            self._visits[each] = min(visits + 1, 1023)
+            self._seen[each] = min(seen + (likely * (65536 - likely) >> 14), 1023 << 16)
 
 
 def _read_level(decoder: RangeDecoder, learnt: _Learnt, sight: _Sight, remaining: list[int]) -> int:
@@ -226,7 +272,7 @@ def _read_level(decoder: RangeDecoder, learnt: _Learnt, sight: _Sight, remaining
             contexts = sight.contexts(decision, node)
             likely = learnt.probability(_log_of(in_left) - _log_of(in_right), contexts)
             bit = decoder.read_bit(likely)
-            learnt.learn((0 if bit else 65536) - likely, contexts)
+            learnt.learn(bit, likely, contexts)
         else:
             bit = int(not in_left)
         first, last = (middle, last) if bit else (first, middle)
@@ -252,23 +298,12 @@ def _log_of(number: int) -> int:
     return (shift + 10) * 256 + int(logarithms()[top - 1024])
 
 
-def _unrest_class(moved: int) -> int:
-    """Twice the number of bits behind the highest, and one more if the next one is set: 0 to 29.
-
-    31 where nothing is known, which -1 stands for.
-    """
-    if moved < 0:
-        return 31
-    bits = max(moved.bit_length() - 1, 0)
-    return 2 * bits + (moved >> (bits - 1) & 1 if bits else 0)
-
-
-def _averaged(average: int, moved: int, number: int) -> int:
-    """The running average with one more; `number` were there before, the last 64 or so count."""
+def _averaged(average: int, value: int, number: int) -> int:
+    """The running average with one more; `number` were there before, the last 256 or so count."""
     if average < 0:
-        return moved
-    shift = _clipped(number.bit_length(), 1, 6)
-    return average + ((moved - average) >> shift)
+        return value
+    shift = _clipped(number.bit_length(), 1, 8)
+    return average + ((value - average) >> shift)
 
 
 def _clipped(number: int, low: int, high: int) -> int:
