@@ -23,7 +23,7 @@ NUM_ARMS = {
     "sgperm-logistic-mnist": 6,
     "sgperm-fc-mnist": 6,
     "sgperm-fc-fashion": 6,
-    "sgperm-study": 54,
+    "sgperm-study": 66,
     "sgperm-ahead": 6,
     "tiny-mnist": 8,
     "tiny-fashion": 8,

@@ -277,6 +277,14 @@ class SGPerm(Optimizer):
         """How each permuted weight is cut, by name."""
         return {rows.weight.name: rows.view for rows in self._rows}
 
+    @property
+    def biases_in_rows(self) -> dict[str, str]:
+        """From the name of a weight to that of the bias in its rows, where there is one."""
+        names = {id(known.parameter): known.name for known in self._known}
+        return {
+            rows.weight.name: names[id(rows.bias)] for rows in self._rows if rows.bias is not None
+        }
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Finds a permutation and carries it out.

@@ -18,7 +18,8 @@ from permtrain.training.settings import (
 )
 
 DATA = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
-NUM_IMAGES = EVALUATED_AT[-1] * BATCH_SIZE
+NUM_UPDATES = EVALUATED_AT[-1]
+NUM_IMAGES = NUM_UPDATES * BATCH_SIZE
 ADAMS_RATES = (5e-4, 1e-3, 2e-3, 3e-3, 5e-3)
 
 # By `sgperm_study`: SGPerm's defaults, and what is best for Adam.

@@ -108,6 +108,11 @@ def permuted_views(
     return optimizer.views if isinstance(optimizer, SGPerm) else None
 
 
+def biases_in_rows(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """From the name of a weight to that of the bias in its rows; most methods have none."""
+    return optimizer.biases_in_rows if isinstance(optimizer, SGPerm) else {}
+
+
 def attach(
     settings: PermutationSettings,
     optimizer: torch.optim.Optimizer,
