@@ -144,7 +144,7 @@ def run(trial: Trial, data: str, seed: int) -> float:
     )
     trainer = Trainer(settings, Place(device="cpu", threads=1))
     changed = asdict(settings.sgperm)
-    del changed["biases"]  # they are left to Adam
+    del changed["permuted_biases"]  # they are left to Adam
     trainer.optimizer = trial.optimizer(
         trainer.model.parameters(),
         model=trainer.model,

@@ -56,7 +56,7 @@ CASES = {
     ),
     "sgperm, biases in rows, another optimizer recommends": tiny(
         permutation=PermutationSettings(method="sgperm", permute_biases=True),
-        sgperm=SGPermSettings(biases="row", recommendation="difference"),
+        sgperm=SGPermSettings(permuted_biases="row", recommendation="difference"),
     ),
     "plain, cosine": plain(optimizer=OptimizerSettings(lr=0.01, lr_cosine=True)),
     "plain": plain(),

@@ -148,7 +148,7 @@ def test_a_violated_invariant_is_reported(tmp_path: Path) -> None:
 def test_biases_in_rows_are_verified_with_their_rows(tmp_path: Path) -> None:
     settings = tiny(
         permutation=PermutationSettings(method="sgperm", permute_biases=True),
-        sgperm=SGPermSettings(biases="row"),
+        sgperm=SGPermSettings(permuted_biases="row"),
     )
     result = start_run(settings, place_in(tmp_path))
     assert result.intact

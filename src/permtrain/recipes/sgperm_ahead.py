@@ -96,7 +96,9 @@ def sgperm_study(budget: Budget) -> list[Arm]:
         groups |= {key: replace(sgperm, sgperm=variant) for key, variant in VARIANTS.items()}
         groups |= {key: replace(sgperm, initial=initial) for key, initial in INITIAL.items()}
         groups["biases permuted apart"] = permuting_biases
-        groups["biases in the rows"] = replace(permuting_biases, sgperm=_changed(biases="row"))
+        groups["biases in the rows"] = replace(
+            permuting_biases, sgperm=_changed(permuted_biases="row")
+        )
         groups["biases by Adam, lr 3e-3"] = _with_rate(sgperm, 3e-3)
         arms += [
             Arm(f"{name}: {group}", replace(settings, seed=seed))

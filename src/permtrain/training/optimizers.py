@@ -80,7 +80,7 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
     cls = _optimizer_class(settings.optimizer.inner)
     options: dict[str, Any] = {"lr": settings.optimizer.lr, **settings.optimizer.inner_options}
     own = dataclasses.asdict(settings.sgperm)
-    permuted_biases = own.pop("biases")
+    permuted_biases = own.pop("permuted_biases")
     return SGPerm(
         model.parameters(),
         model=model,

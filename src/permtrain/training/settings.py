@@ -190,7 +190,7 @@ class SGPermSettings:
     """Of the gradients, whose running sum recommends moves."""
     dampening: float = 0.0
     """1 minus this is what a new gradient counts in that sum."""
-    biases: Literal["apart", "row"] = "apart"
+    permuted_biases: Literal["apart", "row"] = "apart"
     """Where biases are permuted: each layer's bias is a vector of its own (apart), or each bias is
     one more weight of its neuron's vector (row)."""
 
@@ -277,8 +277,8 @@ class Settings:
         method = self.permutation.method
         if method != "sgperm" and self.sgperm != SGPermSettings():
             raise SettingError(f"method is {method!r}; allowed with settings of SGPerm: sgperm")
-        if self.sgperm.biases == "row" and not self.permutation.permute_biases:
-            raise SettingError("biases is 'row'; allowed without permute_biases: apart")
+        if self.sgperm.permuted_biases == "row" and not self.permutation.permute_biases:
+            raise SettingError("permuted_biases is 'row'; allowed without permute_biases: apart")
         if method == "sgperm" and self.optimizer.l2:
             raise SettingError(f"l2 is {self.optimizer.l2}; allowed with method sgperm: 0")
         for name in ("epochs", "batch_size"):
