@@ -1,9 +1,10 @@
-"""Writes docs/reproduction.md and docs/speed.md from results/: python docs/make_tables.py."""
+"""Writes the pages in docs/ that are made from results/: python docs/make_tables.py."""
 
 import sys
 from pathlib import Path
 
 from reproduction_page import reproduction_page
+from sgperm_page import sgperm_page
 from speed_page import speed_page
 
 from permtrain.files import written_whole
@@ -15,6 +16,7 @@ def main() -> int:
     """Writes the pages; with --check, tells by the exit code whether they are up to date."""
     made = {
         DOCS / "reproduction.md": reproduction_page(),
+        DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),
     }
     if "--check" in sys.argv:

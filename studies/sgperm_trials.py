@@ -11,6 +11,7 @@ import csv
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class Nesterov(SGPerm):
     def _momentum(self, parameter: Tensor, group: Group) -> Tensor:
         momentum = super()._momentum(parameter, group)
         assert parameter.grad is not None
-        return parameter.grad + group["momentum"] * momentum
+        momentum_after: Tensor = parameter.grad + group["momentum"] * momentum
+        return momentum_after
 
 
 class Gated(SGPerm):
@@ -160,7 +162,9 @@ def run(trial: Trial, data: str, seed: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    output = parser.parse_args().output
+    parser.add_argument("--only", default="*", help="a pattern of trials' names, as in 'gate*'")
+    arguments = parser.parse_args()
+    output: Path = arguments.output
     keep_freed_memory()
     rows: list[dict[str, Any]] = []
     if output.exists():
@@ -170,7 +174,7 @@ def main() -> None:
     done = {(row["arm"], row["seed"]) for row in rows}
     for seed, (title, data), (name, trial) in product(range(2), DATA.items(), TRIALS.items()):
         arm = f"{title}: {name}"
-        if (arm, str(seed)) in done:
+        if (arm, str(seed)) in done or not fnmatchcase(name, arguments.only):
             continue
         begun = time.perf_counter()
         percent = run(trial, data, seed)
