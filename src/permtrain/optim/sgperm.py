@@ -433,9 +433,14 @@ class SGPerm(Optimizer):
                 self.inner.step()
             return recommended
         assert self.inner is not None
-        before = {p: p.detach().clone() for rows in moving for p in rows.parameters}
+        before = {p: p.detach().clone() for rows in self._rows for p in rows.parameters}
         self.inner.step()  # the weights it moves are laid out anew
-        return {parameter: weights - parameter for parameter, weights in before.items()}
+        recommended = {parameter: weights - parameter for parameter, weights in before.items()}
+        for rows in self._rows:
+            if rows.weight.parameter.grad is None:  # its bias may have one nevertheless
+                for parameter in rows.parameters:
+                    parameter.copy_(before[parameter])
+        return recommended
 
     def _permute(self, rows: _Rows, recommended: dict[Tensor, Tensor]) -> None:
         group = self.param_groups[rows.group]
