@@ -1,4 +1,4 @@
-"""Writes docs/reproduction.md, docs/speed.md and README.md's table from results/.
+"""Writes the pages in docs/ that are made from results/, and README.md's table.
 
 Run as: python docs/make_tables.py
 """
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from reproduction_page import reproduction_page, summary_table
+from sgperm_page import sgperm_page
 from speed_page import speed_page
 
 from permtrain.files import written_whole
@@ -27,6 +28,7 @@ def main() -> int:
     """Writes the pages; with --check, tells by the exit code whether they are up to date."""
     made = {
         DOCS / "reproduction.md": reproduction_page(),
+        DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),
         README: with_summary(README.read_text()),
     }

@@ -340,6 +340,16 @@ def test_the_step_that_recommends_is_taken_back_and_its_state_kept():
     assert not torch.equal(model[0].bias, initial["0.bias"])
 
 
+def test_a_bias_whose_weights_are_frozen_is_left_alone_by_what_recommends():
+    """Its row does not move, and the step that recommends must not change it for good."""
+    model, optimizer = started({"recommendation": "difference", "biases": "row"})
+    initial = weights_of(model)
+    model[0].weight.requires_grad_(False)
+    train(model, optimizer, range(3))
+    assert torch.equal(model[0].bias, initial["0.bias"])
+    assert not torch.equal(model[4].bias, initial["4.bias"])
+
+
 def test_a_difference_needs_an_optimizer():
     model = small_net()
     with pytest.raises(SettingError, match="allowed without inner: momentum"):

@@ -11,7 +11,7 @@ from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES, find_recipe
 from permtrain.recipes.results import summarize
 from permtrain.training import trainer as trainer_module
-from permtrain.training.settings import settings_hash
+from permtrain.training.settings import SGPermSettings, settings_hash
 from permtrain.training.trainer import Trainer
 from run_problem import place_in
 
@@ -23,7 +23,7 @@ NUM_ARMS = {
     "sgperm-logistic-mnist": 6,
     "sgperm-fc-mnist": 6,
     "sgperm-fc-fashion": 6,
-    "sgperm-study": 54,
+    "sgperm-study": 66,
     "sgperm-ahead": 6,
     "tiny-mnist": 8,
     "tiny-fashion": 8,
@@ -137,6 +137,24 @@ def test_laperm_on_the_fully_connected_net() -> None:
     assert {(a.settings.model, a.settings.batch_size, a.published) for a in arms} == {
         ("fc500-300", 64, None)
     }
+
+
+@pytest.mark.parametrize("recipe_id", ["sgperm-study", "sgperm-ahead"])
+def test_beyond_the_paper_all_see_the_same_number_of_images(recipe_id: str) -> None:
+    for arm in arms_of(recipe_id, "paper"):
+        data = arm.settings.data
+        num_images = data.train_images or 60_000
+        assert num_images - round(data.validation_fraction * num_images) == 800 * 64
+        assert (arm.settings.batch_size, arm.settings.epochs) == (64, 1)
+        assert (data.validation_fraction > 0) == (recipe_id == "sgperm-study")
+
+
+def test_the_choice_beside_adam_at_its_best_rates() -> None:
+    arms = arms_of("sgperm-ahead", "paper")[::5]
+    assert [arm.settings.permutation.method for arm in arms] == ["sgperm", "plain", "plain"] * 2
+    assert all(arm.settings.sgperm == SGPermSettings() for arm in arms)
+    rates = [(arm.settings.optimizer.lr, arm.settings.optimizer.lr_cosine) for arm in arms]
+    assert rates == [(1e-3, False), (1e-3, False), (2e-3, True)] * 2
 
 
 def test_sgperm_beside_adam_from_the_same_weights() -> None:

@@ -56,6 +56,25 @@ def test_the_rate_of_an_epoch_reaches_every_group(tmp_path) -> None:
     assert seen == [[rate, rate] for rate in (0.01, 0.005, 0.01 * 0.5**2 * 0.1) for _ in range(5)]
 
 
+def test_a_cosine_goes_from_step_to_step_over_all_epochs(tmp_path) -> None:
+    cosine = OptimizerSettings(lr=0.5, lr_cosine=True)
+    quarters = [learning_rate(cosine, epoch=9, progress=part) for part in (0, 0.25, 0.5, 0.75, 1)]
+    assert quarters == pytest.approx(
+        [0.5, 0.5 * (0.5 + 0.125**0.5), 0.25, 0.5 * (0.5 - 0.125**0.5), 0]
+    )
+    seen = []
+
+    class Watch:
+        def after_step(self, trainer):
+            seen.append(trainer.optimizer.param_groups[0]["lr"])
+
+        def after_epoch(self, trainer, metrics):
+            assert metrics["lr"] == seen[-1]
+
+    Trainer(plain(optimizer=cosine), place_in(tmp_path)).run([Watch()])
+    assert seen == [learning_rate(cosine, epoch=0, progress=step / 15) for step in range(15)]
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_l2_adds_twice_l2_times_w_to_the_gradient(momentum: float) -> None:
     l2 = 0.0625  # a power of two, so that both ways round alike

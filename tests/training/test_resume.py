@@ -54,6 +54,11 @@ CASES = {
         evaluate_at=(3, 7, 12),
         watched_steps=9,
     ),
+    "sgperm, biases in rows, another optimizer recommends": tiny(
+        permutation=PermutationSettings(method="sgperm", permute_biases=True),
+        sgperm=SGPermSettings(permuted_biases="row", recommendation="difference"),
+    ),
+    "plain, cosine": plain(optimizer=OptimizerSettings(lr=0.01, lr_cosine=True)),
     "plain": plain(),
     "frozen zeros": tiny(
         permutation=PermutationSettings(method="plain-frozen-zeros"),

@@ -8,22 +8,29 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import run_problem
 from permtrain.cli.report import show_result
-from permtrain.errors import SettingError
+from permtrain.errors import CheckpointError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuter import Permuter
 from permtrain.training.record import RunFolder, RunIsBegun, new_run_folder
-from permtrain.training.run import RunResult, start_run, verify_trainer
+from permtrain.training.run import (
+    RunResult,
+    load_run,
+    start_run,
+    verify_trainer,
+    verify_weights_file,
+)
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
     PermutationSettings,
     Place,
     Settings,
+    SGPermSettings,
     run_name,
     to_dict,
 )
@@ -136,6 +143,38 @@ def test_a_violated_invariant_is_reported(tmp_path: Path) -> None:
     with (console := Console(width=200)).capture() as said:
         show_result(tiny(), {"laperm": result}, console)
     assert "VIOLATED: 1 of 90 weight vectors hold other values: conv2.weight (1 of" in said.get()
+
+
+def test_biases_in_rows_are_verified_with_their_rows(tmp_path: Path) -> None:
+    settings = tiny(
+        permutation=PermutationSettings(method="sgperm", permute_biases=True),
+        sgperm=SGPermSettings(permuted_biases="row"),
+    )
+    result = start_run(settings, place_in(tmp_path))
+    assert result.intact
+    assert result.travel is not None
+    trainer = load_run(result.folder, place_in(tmp_path))
+    layers = [name.removesuffix(".weight") for name in trainer.optimizer.views]
+    initial, now = recorded_initial_weights(trainer.model), trainer.model.state_dict()
+    for layer in layers:
+        before, after = (
+            torch.cat([x[f"{layer}.weight"].flatten(1), x[f"{layer}.bias"][:, None]], dim=1)
+            for x in (initial, now)
+        )
+        assert torch.equal(before.sort(dim=1).values, after.sort(dim=1).values)
+    assert any(not torch.equal(initial[f"{x}.bias"], now[f"{x}.bias"]) for x in layers)
+
+    weights = load_file(result.folder / "weights.safetensors")
+    file = tmp_path / "changed.safetensors"
+    weights[f"{layers[0]}.bias"][2] += 1
+    save_file(weights, file)
+    changed = verify_weights_file(trainer, file)
+    assert changed is not None
+    assert changed.changed == {f"{layers[0]}.weight": [2]}
+    del weights[f"{layers[0]}.bias"]
+    save_file(weights, file)
+    with pytest.raises(CheckpointError, match=f"holds no {layers[0]}.bias"):
+        verify_weights_file(trainer, file)
 
 
 def test_a_complete_run_is_copied_and_a_begun_one_refused(tmp_path: Path) -> None:

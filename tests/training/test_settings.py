@@ -103,7 +103,7 @@ def test_every_setting_counts_in_the_hash() -> None:
 def test_settings_of_sgperm_go_through_json_and_back() -> None:
     settings = Settings(
         permutation=PermutationSettings(method="sgperm", permute_biases=True),
-        sgperm=SGPermSettings(search="pair", aggressiveness=0.2),
+        sgperm=SGPermSettings(search="pair", aggressiveness=0.2, permuted_biases="row"),
         evaluate_at=(25, 100),
     )
     assert from_dict(json.loads(json.dumps(to_dict(settings)))) == settings
@@ -239,6 +239,13 @@ NAN, INF = float("nan"), float("inf")
         (
             lambda: Settings(sgperm=SGPermSettings(search="any")),
             "method is 'laperm'; allowed with settings of SGPerm: sgperm",
+        ),
+        (
+            lambda: Settings(
+                permutation=PermutationSettings(method="sgperm"),
+                sgperm=SGPermSettings(permuted_biases="row"),
+            ),
+            "permuted_biases is 'row'; allowed without permute_biases: apart",
         ),
         (
             lambda: Settings(

@@ -277,6 +277,14 @@ class SGPerm(Optimizer):
         """How each permuted weight is cut, by name."""
         return {rows.weight.name: rows.view for rows in self._rows}
 
+    @property
+    def biases_in_rows(self) -> dict[str, str]:
+        """From the name of a weight to that of the bias in its rows, where there is one."""
+        names = {id(known.parameter): known.name for known in self._known}
+        return {
+            rows.weight.name: names[id(rows.bias)] for rows in self._rows if rows.bias is not None
+        }
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Finds a permutation and carries it out.
@@ -425,9 +433,14 @@ class SGPerm(Optimizer):
                 self.inner.step()
             return recommended
         assert self.inner is not None
-        before = {p: p.detach().clone() for rows in moving for p in rows.parameters}
+        before = {p: p.detach().clone() for rows in self._rows for p in rows.parameters}
         self.inner.step()  # the weights it moves are laid out anew
-        return {parameter: weights - parameter for parameter, weights in before.items()}
+        recommended = {parameter: weights - parameter for parameter, weights in before.items()}
+        for rows in self._rows:
+            if rows.weight.parameter.grad is None:  # its bias may have one nevertheless
+                for parameter in rows.parameters:
+                    parameter.copy_(before[parameter])
+        return recommended
 
     def _permute(self, rows: _Rows, recommended: dict[Tensor, Tensor]) -> None:
         group = self.param_groups[rows.group]

@@ -79,14 +79,16 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
     inner_optimizer(settings.optimizer, model)  # refuses what it would refuse later
     cls = _optimizer_class(settings.optimizer.inner)
     options: dict[str, Any] = {"lr": settings.optimizer.lr, **settings.optimizer.inner_options}
+    own = dataclasses.asdict(settings.sgperm)
+    permuted_biases = own.pop("permuted_biases")
     return SGPerm(
         model.parameters(),
         model=model,
         granularity=granularity_rule(settings.permutation),
-        biases="apart" if settings.permutation.permute_biases else "inner",
+        biases=permuted_biases if settings.permutation.permute_biases else "inner",
         inner=lambda parameters: cls(parameters, **options),
         seed=settings.seed,
-        **dataclasses.asdict(settings.sgperm),
+        **own,
     )
 
 
@@ -104,6 +106,11 @@ def permuted_views(
     if isinstance(attached, Permuter):
         return {tensor.name: tensor.view for tensor in attached.tensors}
     return optimizer.views if isinstance(optimizer, SGPerm) else None
+
+
+def biases_in_rows(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """From the name of a weight to that of the bias in its rows; most methods have none."""
+    return optimizer.biases_in_rows if isinstance(optimizer, SGPerm) else {}
 
 
 def attach(

@@ -17,7 +17,7 @@ from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
-from permtrain.training.optimizers import permuted_views
+from permtrain.training.optimizers import biases_in_rows, permuted_views
 from permtrain.training.record import (
     Checkpointer,
     Recorder,
@@ -30,6 +30,7 @@ from permtrain.training.record import (
     selection_key,
     write_json,
 )
+from permtrain.training.rows import with_biases_in_rows
 from permtrain.training.settings import Place, Settings, run_name, settings_hash
 from permtrain.training.trainer import Callback, Metrics, Trainer
 from permtrain.training.travel import Travel, travel_between
@@ -156,13 +157,16 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
     views = permuted_views(trainer.optimizer, trainer.attached)
     if views is None:
         return None
+    biases = biases_in_rows(trainer.optimizer)
     try:
         weights = load_file(path)
     except Exception as error:  # a damaged file can raise nearly anything
         raise CheckpointError(f"{path}: not readable as safetensors ({error})") from error
-    if missing := sorted(set(views) - set(weights)):
+    if missing := sorted({*views, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
-    return verify_weights(weights, recorded_initial_weights(trainer.model), views)
+    initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
+    weights, views = with_biases_in_rows(weights, views, biases)
+    return verify_weights(weights, initial, views)
 
 
 def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | None:
@@ -175,8 +179,9 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     views = permuted_views(trainer.optimizer, trainer.attached)
     if views is None:
         return None
-    initial = recorded_initial_weights(trainer.model)
-    weights = trainer.shown_weights()
+    biases = biases_in_rows(trainer.optimizer)
+    initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
+    weights, views = with_biases_in_rows(trainer.shown_weights(), views, biases)
     verification = verify_weights(weights, initial, views)
     return verification, travel_between(initial, weights, views) if verification else None
 

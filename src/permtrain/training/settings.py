@@ -190,6 +190,9 @@ class SGPermSettings:
     """Of the gradients, whose running sum recommends moves."""
     dampening: float = 0.0
     """1 minus this is what a new gradient counts in that sum."""
+    permuted_biases: Literal["apart", "row"] = "apart"
+    """Where biases are permuted: each layer's bias is a vector of its own (apart), or each bias is
+    one more weight of its neuron's vector (row)."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,8 @@ class OptimizerSettings:
     """Epochs after which the learning rate is also multiplied ..."""
     lr_factors: tuple[float, ...] = ()
     """... by these, one for each milestone."""
+    lr_cosine: bool = False
+    """The learning rate also falls to 0 along half a cosine wave, step by step over the run."""
 
     def __post_init__(self) -> None:
         _check("lr", self.lr, 0 < self.lr < math.inf, "above 0")
@@ -272,6 +277,8 @@ class Settings:
         method = self.permutation.method
         if method != "sgperm" and self.sgperm != SGPermSettings():
             raise SettingError(f"method is {method!r}; allowed with settings of SGPerm: sgperm")
+        if self.sgperm.permuted_biases == "row" and not self.permutation.permute_biases:
+            raise SettingError("permuted_biases is 'row'; allowed without permute_biases: apart")
         if method == "sgperm" and self.optimizer.l2:
             raise SettingError(f"l2 is {self.optimizer.l2}; allowed with method sgperm: 0")
         for name in ("epochs", "batch_size"):

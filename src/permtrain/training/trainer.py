@@ -218,14 +218,13 @@ class Trainer:
         batches = batch_indices(
             len(self.train_split), settings.batch_size, seed=settings.seed, epoch=position.epoch
         )
-        rate = learning_rate(settings.optimizer, position.epoch)
-        set_learning_rate(self.optimizer, rate)
         self.model.train()
         ready = self._ready_batches(batches[position.batch :])
         while position.batch < len(batches):
             if stop_requested():
                 return False
             begun = time.perf_counter()
+            set_learning_rate(self.optimizer, self._learning_rate(position.epoch, position.step))
             if position.step < settings.watched_steps:
                 self._watched_step(*next(ready))
             else:
@@ -238,6 +237,10 @@ class Trainer:
             for callback in callbacks:
                 callback.after_step(self)
         return True
+
+    def _learning_rate(self, epoch: int, step: int) -> float:
+        num_steps = self.settings.epochs * self.batches_per_epoch
+        return learning_rate(self.settings.optimizer, epoch, step / num_steps)
 
     def _ready_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images and labels, made for several batches at once.
@@ -281,7 +284,7 @@ class Trainer:
         metrics: Metrics = {
             "epoch": self.position.epoch,
             "step": self.position.step,
-            "lr": learning_rate(self.settings.optimizer, self.position.epoch - 1),
+            "lr": self._learning_rate(self.position.epoch - 1, self.position.step - 1),
             "train_loss": train_loss,
         }
         return metrics | self._scores()

@@ -1,0 +1,36 @@
+"""Biases that are one more weight of their neuron's vector, for the invariant and the travel."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from permtrain.core.vectors import VectorView
+
+
+def with_biases_in_rows(
+    weights: Mapping[str, Tensor], views: Mapping[str, VectorView], biases: Mapping[str, str]
+) -> tuple[dict[str, Tensor], dict[str, VectorView]]:
+    """The weights as they are permuted: a weight that has its bias in the row, as (V, L + 1).
+
+    Args:
+        weights: all tensors of the model, by name.
+        views: how each permuted weight is cut.
+        biases: from the names of weights to those of the biases in their rows.
+
+    Returns:
+        The tensors by name, and how each permuted one is cut.
+
+    Example:
+        >>> weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
+        >>> views = {"weight": VectorView((1, 2), "neuron")}
+        >>> joined, _ = with_biases_in_rows(weights, views, {"weight": "bias"})
+        >>> joined["weight"]
+        tensor([[1., 2., 3.]])
+    """
+    joined, cut = dict(weights), dict(views)
+    for name, bias in biases.items():
+        rows_VL = views[name].to_vectors(weights[name])
+        joined[name] = torch.cat([rows_VL, weights[bias].reshape(-1, 1)], dim=1)
+        cut[name] = VectorView(tuple(joined[name].shape), "neuron")
+    return joined, cut
