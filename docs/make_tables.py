@@ -1,14 +1,26 @@
-"""Writes docs/reproduction.md and docs/speed.md from results/: python docs/make_tables.py."""
+"""Writes docs/reproduction.md, docs/speed.md and README.md's table from results/.
+
+Run as: python docs/make_tables.py
+"""
 
 import sys
 from pathlib import Path
 
-from reproduction_page import reproduction_page
+from reproduction_page import reproduction_page, summary_table
 from speed_page import speed_page
 
 from permtrain.files import written_whole
 
 DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
+
+
+def with_summary(readme: str) -> str:
+    """The README's text with its table made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{summary_table()}\n{END}{after}"
 
 
 def main() -> int:
@@ -16,6 +28,7 @@ def main() -> int:
     made = {
         DOCS / "reproduction.md": reproduction_page(),
         DOCS / "speed.md": speed_page(),
+        README: with_summary(README.read_text()),
     }
     if "--check" in sys.argv:
         return int(any(not path.exists() or path.read_text() != made[path] for path in made))

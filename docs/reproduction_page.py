@@ -54,6 +54,32 @@ either. What other settings do is in [sgperm.md](sgperm.md).
 }
 
 
+# What the README shows: a recipe, one of its arms, and the arm beside which it stands.
+SUMMARY = (
+    ("index-layer", "kaiming_uniform, index per layer", "kaiming_uniform, Adam"),
+    ("index-neuron", "kaiming_uniform, index per neuron", "kaiming_uniform, Adam"),
+    ("index-kernel", "kaiming_uniform, index per kernel", "kaiming_uniform, Adam"),
+    ("laperm-fc-mnist", "LaPerm k=20", "Adam"),
+    ("sgperm-fc-mnist", "SGPerm, authors' code", "Adam"),
+    ("sgperm-ahead", "MNIST: SGPerm, chosen", "MNIST: Adam, tuned"),
+    ("sgperm-ahead", "Fashion-MNIST: SGPerm, chosen", "Fashion-MNIST: Adam, tuned"),
+)
+
+
+def summary_table() -> str:
+    """A line for each of `SUMMARY` that has been run."""
+    cells = []
+    for recipe_id, arm, beside in SUMMARY:
+        path = RESULTS / f"{recipe_id}.csv"
+        groups = {g.group: g for g in summarize(rows_of(path))} if path.is_file() else {}
+        if {arm, beside} <= set(groups):
+            ours, other = groups[arm], groups[beside]
+            name = arm.removeprefix("kaiming_uniform, ")
+            accuracies = [_percent(each) for each in (ours.published, ours.last_epoch)]
+            cells.append([f"`{recipe_id}`", name, *accuracies, _percent(other.last_epoch)])
+    return markdown_table(["recipe", "arm", "published", "ours", "Adam beside it"], cells)
+
+
 def reproduction_page() -> str:
     parts = [HEAD]
     for recipe_id in RECIPES:
