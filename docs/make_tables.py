@@ -1,4 +1,4 @@
-"""Writes docs/reproduction.md, docs/speed.md and README.md's table from results/.
+"""Writes docs/reproduction.md, docs/speed.md, docs/tiny.md and README.md's table from results/.
 
 Run as: python docs/make_tables.py
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reproduction_page import reproduction_page, summary_table
 from speed_page import speed_page
+from tiny_page import tiny_page
 
 from permtrain.files import written_whole
 
@@ -28,6 +29,7 @@ def main() -> int:
     made = {
         DOCS / "reproduction.md": reproduction_page(),
         DOCS / "speed.md": speed_page(),
+        DOCS / "tiny.md": tiny_page(),
         README: with_summary(README.read_text()),
     }
     if "--check" in sys.argv:
