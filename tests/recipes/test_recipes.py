@@ -25,8 +25,8 @@ NUM_ARMS = {
     "sgperm-fc-fashion": 6,
     "sgperm-study": 54,
     "sgperm-ahead": 6,
-    "tiny-mnist": 7,
-    "tiny-fashion": 7,
+    "tiny-mnist": 10,
+    "tiny-fashion": 10,
 }
 
 

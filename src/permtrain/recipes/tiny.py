@@ -131,14 +131,10 @@ def _decaying(lr: float, to: float, epochs: int) -> OptimizerSettings:
     return OptimizerSettings(inner="Adam", lr=lr, lr_decay=decay)
 
 
+_MOVED = Augmentation(rotation_degrees=10, shift_fraction=0.1, zoom_fraction=0.1)
+
 _NETS = (
     _Net("fc500-300", 6, 100, Augmentation(shift_fraction=0.05), _fully_connected, (0.03, 0.1)),
-    _Net(
-        "conv3-16",
-        8,
-        50,
-        Augmentation(rotation_degrees=10, shift_fraction=0.1, zoom_fraction=0.1),
-        _convolutional,
-        (0.5,),
-    ),
+    _Net("conv3-16", 8, 50, _MOVED, _convolutional, (0.5,)),
+    _Net("conv3-32", 8, 50, _MOVED, _convolutional, (0.1,)),
 )
