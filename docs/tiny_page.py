@@ -25,6 +25,8 @@ and are what their numbers take at least:
   by output unit, at the entropy of the three levels, and the scales. Biases stay float32.
 - **supermask**: 8 bytes of seed, log2 C(n, k) bits for each layer's mask, its biases as float32.
 
+The rivals' rates and decays were not tuned.
+
 """
 
 # A goal of the project: what it is, an arm, and the least accuracy in the most bytes.
