@@ -9,6 +9,7 @@ from pathlib import Path
 from reproduction_page import reproduction_page, summary_table
 from sgperm_page import sgperm_page
 from speed_page import speed_page
+from tiny_page import tiny_page
 
 from permtrain.files import written_whole
 
@@ -30,6 +31,7 @@ def main() -> int:
         DOCS / "reproduction.md": reproduction_page(),
         DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),
+        DOCS / "tiny.md": tiny_page(),
         README: with_summary(README.read_text()),
     }
     if "--check" in sys.argv:

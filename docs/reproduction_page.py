@@ -43,6 +43,9 @@ forgets it.
     "sgperm-logistic-mnist": """\
 Fast for 25 updates as published; the plateau is higher than "near 87".
 """,
+    "tiny-mnist": """\
+How sizes are counted, the goals and what else was tried: [tiny.md](tiny.md).
+""",
     "sgperm-fc-fashion": """\
 With the published settings SGPerm is ahead of Adam (lr 1e-3, as published) on MNIST after 100
 updates, level at 400 and .8 behind after 800, by the authors' code 2.5 behind: "slightly ahead
@@ -61,6 +64,8 @@ SUMMARY = (
     ("index-kernel", "kaiming_uniform, index per kernel", "kaiming_uniform, Adam"),
     ("laperm-fc-mnist", "LaPerm k=20", "Adam"),
     ("sgperm-fc-mnist", "SGPerm, authors' code", "Adam"),
+    ("tiny-mnist", "fc500-300: 3 levels, 90% zeros", "fc500-300: Adam, float32"),
+    ("tiny-mnist", "conv3-16: 3 levels, 50% zeros", "conv3-16: Adam, float32"),
     ("sgperm-ahead", "MNIST: SGPerm, chosen", "MNIST: Adam, tuned"),
     ("sgperm-ahead", "Fashion-MNIST: SGPerm, chosen", "Fashion-MNIST: Adam, tuned"),
 )

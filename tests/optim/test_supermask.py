@@ -54,6 +54,35 @@ def test_a_step_moves_scores_by_the_gradient_times_the_weight() -> None:
     assert layer.weight.tolist() == [[1.0, 0.0, 0.0, -1.0]]
 
 
+def test_a_negative_scores_size_moves_as_a_positive_ones_would() -> None:
+    layer, optimizer, supermask = one_layer()
+    supermask.load_state_dict(
+        supermask.state_dict() | {"scores": [torch.tensor([[0.4, -0.3, 0.2, -0.1]])]}
+    )
+    layer(torch.tensor([[0.2, -0.1, 0.0, 0.9]])).sum().backward()
+    optimizer.step()
+    # s - .5 x w sign(s): .4 - .1, -.3 + .05, .2, -.1 - .45
+    assert supermask.scores[0][0].tolist() == pytest.approx([0.3, -0.25, 0.2, -0.55])
+    assert layer.weight.tolist() == [[1.0, 0.0, 0.0, -1.0]]
+
+
+def test_it_learns_which_inputs_count() -> None:
+    """The target is the sum of a quarter of the inputs; half the scores begin below zero."""
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.02)
+    Supermask(optimizer, layer, keep=0.25)
+    constant = layer.weight.detach().max()
+    for _ in range(300):
+        inputs = torch.randn(32, 16)
+        loss = (layer(inputs)[:, 0] - constant * inputs[:, :4].sum(1)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert layer.weight[0].nonzero().flatten().tolist() == [0, 1, 2, 3]
+
+
 def test_what_is_no_weight_is_the_optimizers() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -74,7 +103,7 @@ def test_scores_are_of_the_seed_alone() -> None:
         scores.append(Supermask(torch.optim.SGD(model.parameters()), model, seed=seed).scores[0])
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
-    bound = math.sqrt(6 / 30)
+    bound = math.sqrt(1 / 30)
     assert 0.8 * bound < scores[0].abs().max() < bound
 
 

@@ -25,8 +25,8 @@ NUM_ARMS = {
     "sgperm-fc-fashion": 6,
     "sgperm-study": 66,
     "sgperm-ahead": 6,
-    "tiny-mnist": 8,
-    "tiny-fashion": 8,
+    "tiny-mnist": 10,
+    "tiny-fashion": 10,
 }
 
 

@@ -50,10 +50,11 @@ def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
 class Supermask:
     """Trains which weights of a model are used, attached to the optimizer that moves the scores.
 
-    The forward pass uses w h(s), h choosing the largest |s| of each layer; the gradient passes
-    through h unchanged, so that a score gets (dL/d(w h)) w. Weights of two or more dimensions
-    become signed constants with the signs they had; what else the model holds is the optimizer's.
-    Scores begin as uniform draws of He's bound, from the seed.
+    The forward pass uses w h(|s|), h choosing the largest of each layer; the gradient passes
+    through h unchanged, so that a score gets (dL/d(w h)) w sign(s). Weights of two or more
+    dimensions become signed constants with the signs they had; what else the model holds is the
+    optimizer's. Scores begin as uniform draws of bound 1 / sqrt(fan_in), from the seed, as in the
+    authors' code.
 
     Args:
         optimizer: any `torch.optim.Optimizer` over the model's parameters.
@@ -138,7 +139,7 @@ class Supermask:
         for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
             weight.copy_(scores)
             if weight.grad is not None:
-                weight.grad.mul_(fixed)
+                weight.grad.mul_(fixed * scores.sign())
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
@@ -153,4 +154,4 @@ def _fan_in(weight: Tensor) -> int:
 
 def _first_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
     uniform = 2 * torch.rand(weight.shape, generator=generator) - 1
-    return (uniform * math.sqrt(6 / _fan_in(weight))).to(weight)
+    return (uniform * math.sqrt(1 / _fan_in(weight))).to(weight)

@@ -37,11 +37,13 @@ class Outcome:
 
     Attributes:
         group: as an arm's.
+        family: what makes it small, in a word or two.
         test_accuracy: None for that of the arm.
         file_bytes: what storing it takes.
     """
 
     group: str
+    family: str
     test_accuracy: float | None
     file_bytes: int
 
@@ -55,8 +57,8 @@ class Recipe:
         description: one line, with the paper and section.
         cost: what the paper budget takes on two cores, measured or estimated, in words.
         arms: from the budget to all arms; "quick" keeps every arm and trains less.
-        alternatives: what else comes out of a trained arm; it takes the arm's own place in the
-            results, if there is any.
+        alternatives: what comes out of a trained arm that does not permute; it takes the arm's
+            own place in the results. Recipes that have it tell sizes of files.
     """
 
     id: str

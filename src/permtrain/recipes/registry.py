@@ -68,14 +68,14 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "tiny-mnist",
             "small exact files of nets on MNIST, beside quantised nets and a supermask (ours)",
-            "24 runs of 10 to 15 epochs",
+            "30 runs of 6 to 8 epochs",
             tiny_mnist,
             alternatives,
         ),
         Recipe(
             "tiny-fashion",
             "the same on Fashion-MNIST",
-            "24 runs of 10 to 15 epochs",
+            "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
         ),

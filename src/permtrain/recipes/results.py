@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from permtrain.files import written_whole
+from permtrain.packed.reader import PackedFile
+from permtrain.packed.report import report_of
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.run import RunResult, load_run
@@ -59,16 +61,33 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
 def rows_of(
     recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder, place: Place
 ) -> list[dict[str, Any]]:
-    """The rows of an arm: its own, or one for each of its alternatives."""
+    """The rows of an arm: its own, or one for each of its alternatives.
+
+    Where the recipe has alternatives, rows tell sizes too: `family` is what made the file small,
+    `file_bytes` is all of it, of which `code_bytes` and `header_bytes` are parts. Alternatives are
+    no packed files and leave the parts empty.
+    """
     row = row_of(recipe, budget, arm, folder)
     if recipe.alternatives is None:
         return [row]
-    row["file_bytes"] = folder.packed_file.stat().st_size
-    is_permuted = arm.settings.permutation.permutes
-    outcomes = [] if is_permuted else recipe.alternatives(arm, load_run(folder.path, place))
+    if arm.settings.permutation.permutes:
+        report = report_of(PackedFile(folder.packed_file))
+        sizes = {
+            "family": "permutation",
+            "file_bytes": report.file_bytes,
+            "code_bytes": report.code_bytes,
+            "header_bytes": report.header_bytes,
+        }
+        return [row | sizes]
     return [
         row
-        | {"arm": outcome.group, "file_bytes": outcome.file_bytes}
+        | {
+            "arm": outcome.group,
+            "family": outcome.family,
+            "file_bytes": outcome.file_bytes,
+            "code_bytes": None,
+            "header_bytes": None,
+        }
         | (
             {}
             if outcome.test_accuracy is None
@@ -78,8 +97,8 @@ def rows_of(
                 "best_epoch": None,
             }
         )
-        for outcome in outcomes
-    ] or [row]
+        for outcome in recipe.alternatives(arm, load_run(folder.path, place))
+    ]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
