@@ -4,16 +4,20 @@ Source: Permute to Train, figures 8, 10 to 12, 15; Train by Reconnect, figures 4
 whose bands are minimum and maximum over runs, as ours.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from permtrain.errors import PictureError
 from permtrain.pictures.arrays import drawable
 from permtrain.pictures.style import DASHES, MARKERS, colour, new_figure, tidy
+
+_LABEL_WIDTH = 90
 
 Curve = Sequence[tuple[float, float]]
 """(x, y) of one run, x ascending: epochs or steps, and what was measured there."""
@@ -100,8 +104,22 @@ def draw_curves(
     if any(len(curves) > 1 for curves in groups.values()):
         axes.set_title("band: smallest to largest over the seeds", fontsize=8, loc="left")
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """Below the axes, in two columns where labels are short; long ones go over several lines."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        [textwrap.fill(label, _LABEL_WIDTH) for label in labels],
+        loc="outside lower center",
+        fontsize=7,
+        frameon=False,
+        ncols=2 if max(map(len, labels)) < _LABEL_WIDTH / 2 else 1,
+    )
 
 
 @dataclass(frozen=True)
@@ -187,5 +205,5 @@ def draw_bytes(scores: Sequence[SizedScore]) -> Figure:
     axes.set(xlabel="bytes of the file", ylabel="test accuracy, %")
     axes.set_title("bars: smallest to largest over the seeds", fontsize=8, loc="left")
     axes.grid(alpha=0.25, which="both")
-    figure.legend(loc="outside lower center", fontsize=7, frameon=False, ncols=2)
+    _legend(figure)
     return figure

@@ -17,7 +17,7 @@ from permtrain.errors import PictureError
 from permtrain.graph.partition import equal_subsets, random_subset_ids
 from permtrain.graph.search import permute_ranks_
 from permtrain.pictures.arrays import Floats, as_grid, drawable
-from permtrain.pictures.permutations import on_circle
+from permtrain.pictures.permutations import finish_circle, on_circle
 from permtrain.pictures.style import (
     AFTER,
     FAINT,
@@ -188,7 +188,7 @@ def draw_graph(graph: SubsetGraph, name: str) -> Figure:
             f"{name}: the subset has {M} weights; allowed: up to {_MOST_VERTICES}, by a smaller "
             "partition ratio"
         )
-    figure = new_figure(5.4, 5.9)
+    figure = new_figure(5.4, 5.7)
     axes = figure.add_subplot()
     places = on_circle(M)
     if len(graph.moves):
@@ -218,14 +218,17 @@ def draw_graph(graph: SubsetGraph, name: str) -> Figure:
     ):
         if chosen.any():
             axes.scatter(
-                places[chosen, 0], places[chosen, 1], s=34, marker=marker, color=tint, label=label, zorder=3,
-                edgecolors="black", linewidths=0.4,
-            )  # fmt: skip
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-    axes.set(xlim=(-1.2, 1.35), ylim=(-1.15, 1.15))
-    axes.annotate("smallest", (1.07, 0.03), fontsize=7, va="bottom")
-    axes.annotate("largest", (1.07, -0.03), fontsize=7, va="top")
+                places[chosen, 0],
+                places[chosen, 1],
+                s=34,
+                marker=marker,
+                color=tint,
+                label=label,
+                edgecolors="black",
+                linewidths=0.4,
+                zorder=3,
+            )
+    finish_circle(axes)
     entitle(
         axes,
         f"{name}\n{M} weights, {len(graph.moves)} permitted moves (grey); an arrow from x to y "
@@ -253,7 +256,7 @@ def draw_partition(vector_L: ArrayLike, ranks: Places, name: str) -> Figure:
     grid = as_grid(vector)
     image = show_matrix(left, grid, (float(vector.min()), float(vector.max())))
     bar = figure.colorbar(image, ax=left, shrink=0.8, label="weight")  # type: ignore[arg-type]
-    bar.ax.tick_params(labelsize=7)
+    tidy(bar.ax)
     rows, columns = np.divmod(order[ranks], grid.shape[1])
     pitch = 190 / max(grid.shape)  # points a cell has, about
     left.scatter(

@@ -51,7 +51,7 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
         rows = {"before": before, "after": after}
     limits = limits_of(rows.values())
     neurons = evenly(len(next(iter(rows.values()))), _MOST_NEURONS)
-    figure = new_figure(max(0.95 * len(neurons) + 0.8, 3.4), 1.1 * len(rows) + 0.6)
+    figure = new_figure(max(0.95 * len(neurons) + 0.8, 3.4), 0.95 * len(rows) + 0.5)
     grid = figure.subplots(len(rows), len(neurons), squeeze=False)
     for axes_row, (label, w_VL) in zip(grid, rows.items(), strict=True):
         for axes, neuron in zip(axes_row, neurons, strict=True):
@@ -61,7 +61,7 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
     for axes, neuron in zip(grid[0], neurons, strict=True):
         axes.set_title(str(neuron), fontsize=7)
     bar = figure.colorbar(image, ax=grid, shrink=0.9)  # type: ignore[arg-type]
-    bar.ax.tick_params(labelsize=7)
+    tidy(bar.ax)
     figure.suptitle(f"{name}: the weights into each neuron, by its number", fontsize=9)
     return figure
 
@@ -84,7 +84,7 @@ def draw_matrix(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = No
         _number(axes)
         entitle(axes, title + _note(block))
     bar = figure.colorbar(image, ax=all_axes, shrink=0.8, label="weight")  # type: ignore[arg-type]
-    bar.ax.tick_params(labelsize=7)
+    tidy(bar.ax)
     return figure
 
 

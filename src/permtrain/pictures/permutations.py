@@ -69,13 +69,13 @@ def rank_cycles(before_L: ArrayLike, after_L: ArrayLike) -> RankCycles:
 
 
 def on_circle(num_places: int) -> NDArray[np.float64]:
-    """Places on the unit circle, counterclockwise from the right, (N, 2).
+    """Places on the unit circle, counterclockwise, (N, 2); the gap from last to first is right.
 
     Example:
-        >>> on_circle(4).round(9).tolist()
-        [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [-0.0, -1.0]]
+        >>> on_circle(2).round(9).tolist()
+        [[0.0, 1.0], [-0.0, -1.0]]
     """
-    angles = 2 * np.pi * np.arange(num_places) / num_places
+    angles = 2 * np.pi * (np.arange(num_places) + 0.5) / num_places
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
@@ -89,7 +89,7 @@ def draw_cycles(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
     found = rank_cycles(before_L, after_L)
     if not found.cycles:
         raise PictureError(f"{name}: no weight moved, so there are no cycles to draw")
-    figure = new_figure(5.0, 5.4)
+    figure = new_figure(5.2, 5.2)
     axes = figure.add_subplot()
     places = on_circle(found.length)
     fixed = np.ones(found.length, dtype=bool)
@@ -110,7 +110,7 @@ def draw_cycles(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
     size = 8 if found.length < 300 else 2
     axes.scatter(places[~fixed, 0], places[~fixed, 1], s=size, color="black", zorder=3)
     axes.scatter(places[fixed, 0], places[fixed, 1], s=size, color=FAINT, zorder=3)
-    _mark_direction(axes)
+    finish_circle(axes)
     count = len(found.cycles)
     entitle(
         axes,
@@ -120,13 +120,13 @@ def draw_cycles(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
     return figure
 
 
-def _mark_direction(axes: Axes) -> None:
-    """Says where the circle begins, and hides the frame."""
+def finish_circle(axes: Axes) -> None:
+    """Says where the circle begins and ends, and hides the frame."""
     axes.set_axis_off()
     axes.set_aspect("equal")
-    axes.set(xlim=(-1.2, 1.3), ylim=(-1.15, 1.15))
-    axes.annotate("smallest", (1.05, 0.02), fontsize=7, va="bottom")
-    axes.annotate("largest", (1.05, -0.02), fontsize=7, va="top")
+    axes.set(xlim=(-1.1, 1.32), ylim=(-1.1, 1.1))
+    axes.annotate("smallest", (1.06, 0.02), fontsize=7, va="bottom")
+    axes.annotate("largest", (1.06, -0.02), fontsize=7, va="top")
 
 
 def draw_arrows(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
@@ -149,7 +149,7 @@ def draw_arrows(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
     ):
         tidy(axes).plot(values_L, ".", color=FAINT, markersize=3, rasterized=L > 5000)
         axes.set_ylabel("weight")
-        entitle(axes, title)
+        entitle(axes, title).set(zorder=10, backgroundcolor="white")  # arrows go behind it
     below.set_xlabel("position in the vector")
     order_L = np.argsort(now_L, kind="stable")
     chosen = order_L[evenly(L, _MOST_ARROWS)]

@@ -164,9 +164,10 @@ def draw_profile_3d(w_VL: ArrayLike, name: str) -> Figure:
             rasterized=True,
         )
         axes.set(xlabel=across, ylabel="vector", zlabel="weight")
-        axes.tick_params(labelsize=6, pad=0)
+        axes.tick_params(labelsize=6, pad=2)
+        axes.locator_params(nbins=5)
         axes.set_title(title, fontsize=9)
-        axes.set_box_aspect(None, zoom=0.85)
+        axes.set_box_aspect(None, zoom=0.9)
     return figure
 
 

@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from permtrain.errors import SettingError
@@ -67,15 +68,15 @@ def sheet(count: int, *, panel: tuple[float, float] = (2.4, 1.9)) -> tuple[Figur
 def tidy(axes: Axes) -> Axes:
     """The same axes with less ink."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(which="both", labelsize=7)
     axes.xaxis.label.set_fontsize(8)
     axes.yaxis.label.set_fontsize(8)
     return axes
 
 
-def entitle(axes: Axes, text: str) -> None:
+def entitle(axes: Axes, text: str) -> Text:
     """A panel's title."""
-    axes.set_title(text, fontsize=8, loc="left")
+    return axes.set_title(text, fontsize=8, loc="left")
 
 
 def show_matrix(

@@ -36,7 +36,7 @@ def read_layers(path: Path) -> Layers:
 
     Args:
         path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
-            `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or the folder of a complete run.
+            `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or a run's folder.
 
     Returns: float32 for what is of 16 bits, else as stored.
     Raises:
