@@ -43,3 +43,7 @@ class PackedFileError(PermtrainError, ValueError):
 
 class CircuitError(PermtrainError, ValueError):
     """An exported circuit is damaged, or does not give what the trained layers give."""
+
+
+class PictureError(PermtrainError, ValueError):
+    """What was given cannot be drawn: no weights, NaN, or a record that is not there."""

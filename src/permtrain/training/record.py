@@ -4,6 +4,7 @@ settings.json      the resolved settings
 place.json         where it runs: data folder, device, threads
 environment.json   versions, device, commit
 metrics.jsonl      one line an epoch
+ranking.jsonl      likewise, with --watch-ranking-distance
 checkpoints/       the last few, and the best
 weights.safetensors, packed.safetensors, result.json   when the run is complete
 """
@@ -53,6 +54,10 @@ class RunFolder:
     @property
     def metrics_file(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def ranking_file(self) -> Path:
+        return self.path / "ranking.jsonl"
 
     @property
     def result_file(self) -> Path:

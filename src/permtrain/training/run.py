@@ -18,6 +18,7 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
 from permtrain.training.optimizers import biases_in_rows, permuted_views
+from permtrain.training.ranking_watch import RankingWatch
 from permtrain.training.record import (
     Checkpointer,
     Recorder,
@@ -190,8 +191,11 @@ def _run(
     trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
 ) -> RunResult:
     checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
+    watches = [RankingWatch(folder.ranking_file, trainer)] if place.watch_ranking_distance else []
     with _stop_on_interrupt() as stop_requested:
-        finished = trainer.run([Recorder(folder), checkpointer, *callbacks], stop_requested)
+        finished = trainer.run(
+            [Recorder(folder), *watches, checkpointer, *callbacks], stop_requested
+        )
     if not finished:
         saved = checkpointer.save(trainer)
         raise Interrupted(f"stopped; saved {saved}; go on with: permtrain resume {folder.path}")

@@ -319,6 +319,9 @@ class Place:
     """A checkpoint every so many steps too, not only after each epoch."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay, beside the best; 1 or more."""
+    watch_ranking_distance: bool = False
+    """Record the ranking distance of every step in the first weight matrix, for permtrain plot; it
+    costs a sort of that matrix a step."""
 
     def __post_init__(self) -> None:
         _check("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "1 or more")

@@ -19,8 +19,8 @@ from permtrain.data.normalize import channel_statistics
 from permtrain.data.order import batch_indices
 from permtrain.data.splits import carve_validation, limit
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
-from permtrain.initial.initialize import initialize_
-from permtrain.models.registry import NETWORKS, build_network
+from permtrain.models.registry import NETWORKS
+from permtrain.training.birth import newborn_network
 from permtrain.training.change import Change, change_between
 from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.training.learning_rate import learning_rate
@@ -87,25 +87,7 @@ class Trainer:
             torch.set_num_threads(place.threads)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
-        torch.manual_seed(settings.seed)  # dropout, and biases that are kept as torch draws them
-        self.model = build_network(settings.model, data.image_shape, data.num_classes)
-        initial = settings.initial
-        initialize_(
-            self.model,
-            initial.rule,
-            settings.seed,
-            granularity=initial.vectors,
-            value=initial.value,
-            share=initial.share,
-            quantiles=initial.quantiles,
-            pairwise=initial.pairwise,
-            levels=initial.levels,
-            sparsity=initial.layer_sparsity or initial.sparsity,
-            sparsity_by=initial.sparsity_by,
-            first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
-            sparse_fans=initial.sparse_fans,
-            biases=initial.biases,
-        )
+        self.model = newborn_network(settings, data.image_shape, data.num_classes)
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(

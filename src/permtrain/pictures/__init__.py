@@ -1,0 +1,1 @@
+"""The papers' figures: functions from arrays to matplotlib figures, and `permtrain plot`."""

@@ -1,0 +1,195 @@
+"""Every kind of picture: drawn, written, and what it says of itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from safetensors.torch import save_file
+
+from permtrain.cli.main import main
+from permtrain.errors import PictureError, SettingError
+from permtrain.pictures import drawings
+from permtrain.pictures.curves import SizedScore, draw_bytes, draw_curves
+from permtrain.pictures.heat_maps import draw_connections, draw_matrix
+from permtrain.pictures.histograms import draw_histograms
+from permtrain.pictures.permutations import draw_cycles
+from permtrain.pictures.profiles import draw_profiles
+from permtrain.pictures.registry import KINDS
+from permtrain.pictures.style import PALETTE, new_figure, save_figure
+from permtrain.training.run import start_run
+from run_problem import place_in, tiny
+
+TABLE = (
+    "arm,seed,test_percent,file_bytes,test_percent_at\na,0,97,300,1=50 2=60\na,1,96,310,1=51 2=61\n"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = place_in(tmp_path_factory.mktemp("runs"), watch_ranking_distance=True)
+    return start_run(tiny(), place).folder
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERMTRAIN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "table.csv").write_text(TABLE)
+
+
+def source_of(kind: str, run: Path) -> str:
+    return {"curves": "table.csv", "bytes": "table.csv", "images": "digits"}.get(kind, str(run))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn_and_written(kind: str, run: Path, capsys) -> None:
+    for form, begin in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        file = Path(f"figure.{form}")
+        assert main(["plot", kind, source_of(kind, run), "--output", str(file)]) == 0
+        assert file.read_bytes().startswith(begin)
+        assert capsys.readouterr().out.splitlines()[-1] == f"wrote {file}"
+    image = np.asarray(Image.open("figure.png").convert("RGB"))
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 3  # not blank
+
+
+def test_the_kinds_are_listed_without_matplotlib() -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from permtrain.cli.main import main; main(['plot'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(kind in done.stdout for kind in KINDS)
+
+
+def test_without_matplotlib_the_extra_is_named() -> None:
+    code = (
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'matplotlib' else find(name, *a)\n"
+        "from permtrain.cli.main import main; main(['plot', 'images', 'digits'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "figures need matplotlib, which is not installed; pip install 'permtrain[plots]'" in (
+        done.stderr
+    )
+
+
+def test_profiles_tell_their_similarity(run: Path, capsys) -> None:
+    assert main(["plot", "profiles", str(run), "--layer", "output.weight"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("  output.weight: 0.9")
+    assert said[2] == "wrote profiles.svg"
+    assert Path("profiles.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("profils RUN", "kind is 'profils'; allowed: profiles, profile-3d, "),
+        ("profiles", "profiles needs a source; allowed: a checkpoint"),
+        ("profiles RUN RUN", "profiles takes one source, a checkpoint; given: 2"),
+        ("profiles RUN --layer fc9", "layer is 'fc9'; allowed: "),
+        (
+            "profiles RUN --output a.jpg",
+            "output is 'a.jpg'; allowed: a name that ends in .svg, .pdf",
+        ),
+        ("arrows RUN --vector 999", "vector is 999; allowed: 0 to "),
+        (
+            "arrows w.safetensors",
+            "w.safetensors: only the folder of a run tells the weights before",
+        ),
+        (
+            "histogram nan.safetensors",
+            "w: 1 of 4 values are NaN or infinite; allowed: finite values",
+        ),
+        (
+            "profiles nan.safetensors",
+            "w: 1 of 4 values are NaN or infinite; allowed: finite values",
+        ),
+        ("ranking-distance RUN RUN", "a second run of laperm; allowed: one seed"),
+        ("curves nowhere.csv", "nowhere.csv: not readable as CSV"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: str, message: str, run: Path, capsys) -> None:
+    save_file({"w": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}, "w.safetensors")
+    save_file({"w": torch.tensor([[1.0, 2.0], [3.0, float("nan")]])}, "nan.safetensors")
+    assert main(["plot", *arguments.replace("RUN", str(run)).split()]) == 1
+    said = capsys.readouterr()
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not list(Path().glob("*.svg"))
+
+
+def test_descriptions_are_one_line_and_functions_exist() -> None:
+    for kind in KINDS.values():
+        assert "\n" not in kind.description
+        assert callable(getattr(drawings, kind.function))
+
+
+def test_same_figure_same_bytes(tmp_path: Path) -> None:
+    for form in ("svg", "pdf", "png"):
+        for name in "ab":
+            save_figure(draw_histograms({"w": np.eye(3)}), tmp_path / f"{name}.{form}")
+        assert (tmp_path / f"a.{form}").read_bytes() == (tmp_path / f"b.{form}").read_bytes()
+
+
+def test_text_stays_text_in_vector_files(tmp_path: Path) -> None:
+    save_figure(draw_profiles({"a layer": np.eye(3)}), tmp_path / "a.svg")
+    assert "a layer" in (tmp_path / "a.svg").read_text()
+
+
+def test_large_layers_are_rasters_in_vector_files(tmp_path: Path) -> None:
+    w_VL = np.random.default_rng(0).normal(size=(300, 3000)).astype(np.float32)
+    for figure in (draw_profiles({"w": w_VL}), draw_matrix(w_VL, "w"), draw_connections(w_VL, "w")):
+        save_figure(figure, tmp_path / "a.svg")
+        assert b"<image" in (tmp_path / "a.svg").read_bytes()
+        assert (tmp_path / "a.svg").stat().st_size < 1_500_000
+
+
+def titles(figure: Figure) -> str:
+    return " ".join(axes.get_title(loc="left") for axes in figure.axes)
+
+
+def test_thinning_is_told() -> None:
+    assert "a pixel is the mean of 3 x 3" in titles(draw_matrix(np.zeros((40, 3000)), "w"))
+    assert "a pixel" not in titles(draw_matrix(np.zeros((40, 30)), "w"))
+
+
+def test_zeros_left_out_are_told() -> None:
+    assert "zeros left out: 75%" in titles(draw_histograms({"w": np.eye(4)}))
+
+
+def test_pictures_refuse_what_they_cannot_draw() -> None:
+    for empty in (draw_profiles, draw_histograms):
+        with pytest.raises(PictureError, match="there are no layers to draw"):
+            empty({})
+    with pytest.raises(PictureError, match="v: no weight moved, so there are no cycles"):
+        draw_cycles([1.0, 2.0], [1.0, 2.0], "v")
+    with pytest.raises(PictureError, match="a: 2 curves have no place in common"):
+        draw_curves({"a": [[(1, 1.0)], [(2, 1.0)]]}, ylabel="y")
+    with pytest.raises(SettingError, match=r"output is 'x\.gif'; allowed"):
+        save_figure(new_figure(1, 1), Path("x.gif"))
+
+
+def test_curves_and_points_are_where_the_data_are() -> None:
+    figure = draw_curves({"a": [[(1, 2.0), (2, 4.0)], [(1, 4.0), (2, 6.0)]]}, ylabel="y")
+    (line,) = figure.axes[0].lines
+    assert line.get_xydata().tolist() == [[1.0, 3.0], [2.0, 5.0]]
+    figure = draw_bytes([SizedScore("a", 100, 90.0)])
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[100.0, 90.0]]
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_colours_differ_in_lightness_or_hue_under_colour_blindness() -> None:
+    """Viénot, Brettel and Mollon (1999): what people without red or green cones see."""
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    for mix in ((0.11238, 0.88762), (0.29275, 0.70725)):  # protanopia, deuteranopia
+        red_green = linear[:, :2] @ np.array(mix)
+        seen = np.stack([red_green, linear[:, 2]], axis=1) ** (1 / 2.4)
+        distances = np.linalg.norm(seen[:, None] - seen[None], axis=2)
+        assert distances[~np.eye(len(seen), dtype=bool)].min() > 0.1

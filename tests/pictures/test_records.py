@@ -1,0 +1,158 @@
+"""Run folders and tables as curves and points; the record of ranking distances."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from permtrain.core.permutation import ranking_distance
+from permtrain.core.plan import named_tensors
+from permtrain.errors import CheckpointError, PictureError
+from permtrain.pictures.curves import SizedScore
+from permtrain.pictures.ranking_distance import value_percentiles
+from permtrain.pictures.records import curves_of, labels_of, ranking_history, sized_scores
+from permtrain.pictures.weights import initial_layers, read_layers
+from permtrain.training.ranking_watch import RankingWatch
+from permtrain.training.run import resume_run, start_run
+from permtrain.training.settings import Settings
+from permtrain.training.trainer import Trainer
+from run_problem import STEPS_PER_EPOCH, interrupted_run, place_in, plain, tiny
+
+
+def table(folder: Path, text: str) -> Path:
+    file = folder / "table.csv"
+    file.write_text(text)
+    return file
+
+
+def test_curves_of_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
+    for settings in (tiny(), tiny(seed=1), plain()):
+        start_run(settings, place_in(tmp_path))
+    groups, unit = curves_of([tmp_path])
+    assert unit == "epoch"
+    assert {label: len(curves) for label, curves in groups.items()} == {"laperm": 2, "plain": 1}
+    (folder,) = tmp_path.glob("*-plain-*")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert groups["plain"] == [[(line["epoch"], 100 * line["test_accuracy"]) for line in lines]]
+
+
+def test_labels_name_what_differs() -> None:
+    runs = [Settings(), Settings(epochs=3), Settings(epochs=3, seed=2)]
+    assert labels_of(runs) == ["laperm", "laperm, epochs=3", "laperm, epochs=3"]
+
+
+def test_curves_of_tables(tmp_path: Path) -> None:
+    file = table(tmp_path, "arm,seed,test_percent_at\na,0,1=50 2=60.5\nb,0,\na,1,1=52 2=61\n")
+    assert curves_of([file]) == (
+        {"a": [[(1.0, 50.0), (2.0, 60.5)], [(1.0, 52.0), (2.0, 61.0)]]},
+        "optimizer step",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arm,test_percent_at\na,1=x\n", r"line 2: test_percent_at is '1=x'; allowed: steps and"),
+        ("arm,test_percent\na,97\n", "no accuracies along training, in a column test_percent_at"),
+        ("arm,test_percent_at\n", "holds no rows"),
+    ],
+)
+def test_tables_without_curves(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=message):
+        curves_of([table(tmp_path, text)])
+
+
+def test_sources_of_curves_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        PictureError, match="holds no run; allowed: the folder of a run, or of runs"
+    ):
+        curves_of([tmp_path])
+    with pytest.raises(PictureError, match="sources are both run folders and tables"):
+        curves_of([tmp_path, table(tmp_path, "arm\na\n")])
+    with pytest.raises(CheckpointError, match="no run folder, settings.json is missing"):
+        curves_of([tmp_path / "nowhere"])
+
+
+def test_scores_of_tables(tmp_path: Path) -> None:
+    file = table(tmp_path, "arm,seed,test_percent,file_bytes\na,0,97.5,300\na,1,,310\n")
+    assert sized_scores([file]) == [SizedScore("a", 300.0, 97.5)]
+    file = table(tmp_path, "recipe,test_accuracy,bytes\nr,0.5,20\n")
+    assert sized_scores([file]) == [SizedScore("r", 20.0, 50.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arm,test_percent\na,97\n", "has no column file_bytes; allowed: one of file_bytes, bytes"),
+        ("arm,file_bytes\na,97\n", "has no column test_percent; allowed: one of test_percent"),
+        ("arm,test_percent,bytes\na,97,big\n", "line 2: test_percent is '97', bytes is 'big'"),
+        ("arm,test_percent,bytes\na,97,\n", "no row tells both an accuracy and bytes"),
+    ],
+)
+def test_tables_without_scores(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=message):
+        sized_scores([table(tmp_path, text)])
+
+
+def test_history_of_a_watched_run(tmp_path: Path) -> None:
+    folder = start_run(plain(), place_in(tmp_path, watch_ranking_distance=True)).folder
+    history = ranking_history(folder)
+    before, after = initial_layers(folder), read_layers(folder)
+    assert history.layer == next(iter(before))
+    assert history.epochs.tolist() == [0, 1, 2, 3]
+    ends = [before[history.layer], after[history.layer]]
+    for place, w_VL in zip((0, -1), ends, strict=True):
+        np.testing.assert_allclose(history.percentiles[place], value_percentiles(w_VL), rtol=1e-12)
+        assert history.lowest[place] == w_VL.min()
+        assert history.highest[place] == w_VL.max()
+    steps = np.arange(1, 3 * STEPS_PER_EPOCH + 1)
+    assert history.distance_epochs.tolist() == (steps / STEPS_PER_EPOCH).tolist()
+    assert (history.mean > 0).all()
+    assert history.loss_name == "test loss"
+    assert [epoch for epoch, _ in history.losses] == [1, 2, 3]
+
+
+class SlowWatch:
+    """The distances, by whole copies of the weights."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.weight = next(t.parameter for t in named_tensors(trainer.model) if t.is_weight)
+        self.before = self.weight.detach().clone()
+        self.distances: list[tuple[float, float]] = []
+
+    def after_step(self, trainer: Trainer) -> None:
+        now = self.weight.detach().clone()
+        distance = ranking_distance(self.before, now).double() / now[0].numel()
+        self.distances.append((distance.mean().item(), distance.std(correction=0).item()))
+        self.before = now
+
+    def after_epoch(self, trainer: Trainer, metrics: object) -> None:
+        pass
+
+
+def test_watched_distances_are_those_between_steps(tmp_path: Path) -> None:
+    trainer = Trainer(tiny(), place_in(tmp_path))
+    slow = SlowWatch(trainer)
+    trainer.run([RankingWatch(tmp_path / "ranking.jsonl", trainer), slow])
+    lines = [json.loads(line) for line in (tmp_path / "ranking.jsonl").read_text().splitlines()]
+    watched = [pair for line in lines for pair in zip(line["mean"], line["deviation"], strict=True)]
+    assert watched == slow.distances
+    assert any(mean > 0 for mean, _ in watched)
+
+
+def test_watching_changes_no_weight_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    place = place_in(tmp_path / "a", watch_ranking_distance=True)
+    whole = start_run(plain(), place).folder
+    unwatched = start_run(plain(), place_in(tmp_path / "b")).folder
+    stopped = interrupted_run(
+        plain(), replace(place, runs_folder=tmp_path / "c"), step=STEPS_PER_EPOCH
+    )
+    resume_run(stopped, place_in(tmp_path / "c"))
+    assert (whole / "ranking.jsonl").read_text() == (stopped / "ranking.jsonl").read_text()
+    one, other = read_layers(whole), read_layers(unwatched)
+    assert all(torch.equal(torch.tensor(one[n]), torch.tensor(other[n])) for n in one)
+    with pytest.raises(PictureError, match="a run that was trained with --watch-ranking-distance"):
+        ranking_history(unwatched)
