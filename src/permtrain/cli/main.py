@@ -17,6 +17,7 @@ from permtrain.cli.catalogue import show_catalogue
 from permtrain.cli.circuit import check_circuit, export_circuit
 from permtrain.cli.inspect import evaluate, verify
 from permtrain.cli.packed import inspect, pack, unpack
+from permtrain.cli.page import report
 from permtrain.cli.plot import plot
 from permtrain.cli.recipes import recipes, run
 from permtrain.cli.train import resume, train
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": show_catalogue,
     "recipes": recipes,
     "run": run,
+    "report": report,
 }
 
 

@@ -109,3 +109,8 @@ def run(
     console.print(
         f"{len(complete)} of {len(arms)} arms complete, written to {path}", soft_wrap=True
     )
+    console.print(
+        f"report: permtrain report {recipe} --budget {budget} --runs-folder {place.runs_folder}",
+        highlight=False,
+        soft_wrap=True,
+    )

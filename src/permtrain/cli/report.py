@@ -43,6 +43,8 @@ def show_result(
     verifiable = [result.folder for result in results.values() if result.intact is not None]
     for result in results.values():
         console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
+    folders = " ".join(str(result.folder) for result in results.values())
+    console.print(f"report: permtrain report {folders}", highlight=False, soft_wrap=True)
     console.print(
         "next:   "
         + "".join(f"permtrain verify {folder}\n        " for folder in verifiable)

@@ -397,22 +397,28 @@ def changed_from_default(settings: Settings) -> dict[str, Any]:
         >>> changed_from_default(Settings(epochs=3, data=DataSettings(data="mnist")))
         {'data.data': 'mnist', 'epochs': 3}
     """
-    default = _flat(to_dict(Settings()))
+    default = flat(to_dict(Settings()))
     return {
         name: value
-        for name, value in _flat(to_dict(settings)).items()
+        for name, value in flat(to_dict(settings)).items()
         if name not in default or value != default[name]
     }
 
 
-def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain data as `group.name` keys; empty groups are left out.
+
+    Example:
+        >>> flat({"epochs": 3, "data": {"data": "mnist"}, "augmentation": {}})
+        {'epochs': 3, 'data.data': 'mnist'}
+    """
+    found: dict[str, Any] = {}
     for name, value in plain.items():
         if isinstance(value, dict) and value:
-            flat.update(_flat(value, f"{prefix}{name}."))
+            found.update(flat(value, f"{prefix}{name}."))
         elif value != {}:
-            flat[f"{prefix}{name}"] = value
-    return flat
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def settings_hash(settings: Settings) -> str:

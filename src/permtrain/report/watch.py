@@ -1,0 +1,50 @@
+"""The live view: the page is written again while the runs go on."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from permtrain.recipes.recipe import Budget
+from permtrain.report.contents import Collector
+from permtrain.report.page import write_page
+from permtrain.report.sources import find_runs
+from permtrain.training.settings import Place
+
+
+def watch(
+    path: Path,
+    names: Sequence[str],
+    title: str,
+    place: Place,
+    budget: Budget,
+    every_s: float,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Writes the page every `every_s` seconds until all runs found are complete.
+
+    The last page no longer refreshes itself; nor does the one that Ctrl-C leaves behind.
+
+    Args:
+        path: the HTML file.
+        names, budget: as in `find_runs`.
+        title: of the page.
+        place: where runs are, and where their data are.
+        every_s: above 0.
+        wait: what passes the time.
+
+    Raises:
+        PermtrainError: as `find_runs` and `write_page`.
+    """
+    collector = Collector(place)
+    contents = []
+    try:
+        while True:
+            runs = find_runs(names, place.runs_folder, budget, begun=True)
+            contents = collector.collect(runs)
+            if all(each.result is not None for each in contents):
+                break
+            write_page(path, contents, title, refresh_s=every_s)
+            wait(every_s)
+    finally:
+        if contents:
+            write_page(path, contents, title)
