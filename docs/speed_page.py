@@ -166,16 +166,16 @@ def _codec(result: dict[str, Any]) -> str:
     columns = ("net", "born", "trained by", "test", "limit", "codes", "codes to limit", "file")
     return f"""## The packed file
 
-ResNet-50's shapes, {result["num_weights"]:,} weights, a random permutation per neuron: the limit is
-{result["limit_bits_per_weight"]:.4f} bits a weight. One thread, each way once. `part`: zstd and xz had some
-tensors only.
+ResNet-50's shapes, {result["num_weights"]:,} weights, a random permutation per neuron: the limit
+is {result["limit_bits_per_weight"]:.4f} bits a weight. One thread, each way once. `part`: zstd and
+xz had some tensors only.
 
 {_table(("way", "bits a weight", "encode s", "decode s"), ways)}
 The range coder of `constriction`, given the digits, on {beside["num_weights"]:,} of these weights:
 
 {_table(("coder", "bits a weight", "encode ms", "decode ms"), small)}
-Trained nets, in bytes; the limit is log2(n!/prod m!) of their arrangements. The coder of few levels was
-made better on the sparse nets shown here, so these are not new to it.
+Trained nets, in bytes; the limit is log2(n!/prod m!) of their arrangements. The conditional coder
+was made better on these nets, so they are not new to it.
 
 {_table(columns, trained)}"""
 
