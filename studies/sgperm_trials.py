@@ -72,7 +72,7 @@ class Gated(SGPerm):
 
 def momentum_grows(group: Group, progress: float) -> None:
     """1 - momentum falls from .2 to .03, by the same factor at each step."""
-    group["momentum"] = 1 - 0.2 * (0.03 / 0.2) ** progress
+    group["current_momentum"] = 1 - 0.2 * (0.03 / 0.2) ** progress
 
 
 def alpha_falls_late(group: Group, progress: float) -> None:

@@ -101,6 +101,24 @@ def test_one_step_is_the_search_along_the_momentum():
         assert torch.equal(weight, expected)
 
 
+def test_the_momentum_grows_to_its_cap():
+    model = small_net()
+    approach = {"momentum": 0.5, "momentum_approach": 0.5, "momentum_max": 0.8}
+    optimizer = SGPerm([model[0].weight], **approach)
+    momentum = torch.zeros_like(model[0].weight)
+    for step, factor in enumerate((0.75, 0.8, 0.8)):
+        train(model, optimizer, range(step, step + 1))
+        momentum = factor * momentum + model[0].weight.grad
+        assert torch.equal(optimizer.state[model[0].weight]["momentum"], momentum)
+
+
+def test_a_momentum_above_the_cap_stays():
+    model = small_net()
+    optimizer = SGPerm([model[0].weight], momentum=0.99)
+    train(model, optimizer, range(3))
+    assert optimizer.param_groups[0]["current_momentum"] == 0.99
+
+
 def test_training_lowers_the_loss():
     model, optimizer = started({"search": "bracket"})
     before = loss_of(model, 0).item()

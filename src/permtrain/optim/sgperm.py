@@ -38,6 +38,8 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "partition_ratio_max": (lambda v: 0 < v <= 1, "above 0, at most 1"),
     "partition_ratio_growth": (lambda v: v >= 1, "1 or more"),
     "momentum": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+    "momentum_max": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+    "momentum_approach": (lambda v: 0 < v <= 1, "above 0, at most 1"),
     "dampening": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
 }
 
@@ -157,6 +159,8 @@ class SGPerm(Optimizer):
         biases: `"row"`: one more weight of its neuron's vector (per neuron only); `"apart"`: each
             layer's bias is a vector of its own; `"inner"`: left to the inner optimizer. The first
             two need `model`.
+        momentum_approach: what the momentum's distance to 1 is multiplied by at each step, before
+            its first use, up to `momentum_max`; at 1 it stays.
         recommendation: r of section 2.1.2: `"momentum"`; or `"difference"`, what a weight loses in
             a step that the inner optimizer makes from where the weights are, and which is taken
             back. Plain gradients are momentum 0.
@@ -210,6 +214,8 @@ class SGPerm(Optimizer):
         partition_ratio_max: float = 1.0,
         partition_ratio_growth: float = 1.0,
         momentum: float = 0.8,
+        momentum_max: float = 0.97,
+        momentum_approach: float = 1.0,
         dampening: float = 0.0,
         inner: InnerFactory | None = None,
         seed: int = 0,
@@ -241,6 +247,8 @@ class SGPerm(Optimizer):
             "partition_ratio_max": partition_ratio_max,
             "partition_ratio_growth": partition_ratio_growth,
             "momentum": momentum,
+            "momentum_max": momentum_max,
+            "momentum_approach": momentum_approach,
             "dampening": dampening,
         }
         self.biases = biases
@@ -470,7 +478,7 @@ class SGPerm(Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum"]
-        buffer.mul_(group["momentum"])
+        buffer.mul_(group["current_momentum"])
         if parameter.grad is not None:
             buffer.add_(parameter.grad, alpha=1 - group["dampening"])
         return buffer
@@ -482,7 +490,7 @@ def _sizes(group: dict[str, Any], length: int) -> Sizes:
 
 
 def _advance(group: dict[str, Any]) -> None:
-    """alpha_t and lambda_t from those of the step before."""
+    """alpha_t, lambda_t and the momentum from those of the step before."""
     alpha = group.get("current_aggressiveness", group["aggressiveness"])
     ratio = group.get("current_partition_ratio", group["partition_ratio"])
     group["current_aggressiveness"] = max(
@@ -490,6 +498,11 @@ def _advance(group: dict[str, Any]) -> None:
     )
     group["current_partition_ratio"] = min(
         group["partition_ratio_growth"] * ratio, group["partition_ratio_max"]
+    )
+    momentum = group.get("current_momentum", group["momentum"])
+    group["current_momentum"] = min(
+        momentum + (1 - group["momentum_approach"]) * (1 - momentum),
+        max(group["momentum"], group["momentum_max"]),
     )
 
 

@@ -56,13 +56,13 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "sgperm-study",
             "fc500-300 on MNIST and Fashion-MNIST, SGPerm's settings on a validation split (ours)",
-            "108 runs of 800 updates",
+            "132 runs of 800 updates",
             sgperm_study,
         ),
         Recipe(
             "sgperm-ahead",
             "fc500-300 on MNIST and Fashion-MNIST, SGPerm's chosen settings beside Adam (ours)",
-            "30 runs of 800 updates",
+            "40 runs of 800 updates",
             sgperm_ahead,
         ),
         Recipe(

@@ -24,6 +24,7 @@ ADAMS_RATES = (5e-4, 1e-3, 2e-3, 3e-3, 5e-3)
 
 # By `sgperm_study`: SGPerm's defaults, and what is best for Adam.
 CHOSEN = SGPermSettings()
+GROWING_MOMENTUM = SGPermSettings(momentum_approach=0.99763)  # to .97 in 800 steps; see studies/
 CHOSEN_RATE = {"mnist": 1e-3, "fashion_mnist": 1e-3}
 CHOSEN_COSINE_RATE = {"mnist": 2e-3, "fashion_mnist": 2e-3}
 
@@ -124,7 +125,10 @@ def sgperm_ahead(budget: Budget) -> list[Arm]:
         )
         sgperm = replace(adam, permutation=PermutationSettings(method="sgperm"))
         rates = sorted({1e-3, CHOSEN_RATE[data]})
-        groups = {"SGPerm, chosen": sgperm}
+        groups = {
+            "SGPerm, chosen": sgperm,
+            "SGPerm, momentum grows": replace(sgperm, sgperm=GROWING_MOMENTUM),
+        }
         groups |= {f"Adam, lr {rate:g}": _with_rate(adam, rate) for rate in rates}
         cosine_rate = CHOSEN_COSINE_RATE[data]
         groups[f"Adam, cosine from {cosine_rate:g}"] = _with_rate(adam, cosine_rate, cosine=True)

@@ -188,6 +188,10 @@ class SGPermSettings:
     """Lambda is multiplied by this at every step."""
     momentum: float = 0.8
     """Of the gradients, whose running sum recommends moves."""
+    momentum_max: float = 0.97
+    """Momentum's cap where it grows."""
+    momentum_approach: float = 1.0
+    """The distance of momentum to 1 is multiplied by this at every step; at 1 momentum stays."""
     dampening: float = 0.0
     """1 minus this is what a new gradient counts in that sum."""
     permuted_biases: Literal["apart", "row"] = "apart"
