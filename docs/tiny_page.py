@@ -87,7 +87,7 @@ def _goals_section(groups: list[GroupSummary]) -> str:
         found = [f"{group.last_epoch:.2f}%, {group.num_seeds} seeds", f"{group.file_bytes:,.0f}"]
         cells.append([*goal, *found, "met" if is_met else "missed"])
     head = ["data and net", "goal", "arm", "last epoch, test", "bytes, mean", ""]
-    return f"## Goals\n\n{markdown_table(head, cells)}\n{_supermasks_table(by_name)}\n"
+    return f"## Goals\n\n{markdown_table(head, cells)}{_supermasks_table(by_name)}\n"
 
 
 def _supermasks_table(by_name: dict[str, GroupSummary]) -> str:
@@ -100,7 +100,7 @@ def _supermasks_table(by_name: dict[str, GroupSummary]) -> str:
             sizes = [f"{each.file_bytes:,.0f}" for each in pair]
             cells.append([arm, found[0], sizes[0], rival, found[1], sizes[1]])
     head = ["arm", "last epoch, test", "bytes", "supermask", "last epoch, test", "bytes"]
-    return markdown_table(head, cells)
+    return f"\n{markdown_table(head, cells)}" if cells else ""
 
 
 def _trials_table() -> str:
