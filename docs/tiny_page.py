@@ -36,6 +36,12 @@ GOALS = (
     ("MNIST, convolutions", "conv3-32: 3 levels, 50% zeros", 99.3, 40_000),
 )
 
+# An arm, and the supermask whose bytes come next to it from above.
+AGAINST_SUPERMASKS = (
+    ("fc500-300: 3 levels, 90% zeros", "fc500-300: supermask, 3% used"),
+    ("conv3-16: 3 levels, 50% zeros", "conv3-32: supermask, 10% used"),
+)
+
 TRIALS = """## How the settings were chosen
 
 On 10,000 training images set aside, one seed, never on test images. Accuracy is that on these
@@ -81,7 +87,20 @@ def _goals_section(groups: list[GroupSummary]) -> str:
         found = [f"{group.last_epoch:.2f}%, {group.num_seeds} seeds", f"{group.file_bytes:,.0f}"]
         cells.append([*goal, *found, "met" if is_met else "missed"])
     head = ["data and net", "goal", "arm", "last epoch, test", "bytes, mean", ""]
-    return f"## Goals\n\n{markdown_table(head, cells)}\n"
+    return f"## Goals\n\n{markdown_table(head, cells)}{_supermasks_table(by_name)}\n"
+
+
+def _supermasks_table(by_name: dict[str, GroupSummary]) -> str:
+    """Each arm beside a supermask of as many bytes or more, where both have been run."""
+    cells = []
+    for arm, rival in AGAINST_SUPERMASKS:
+        if {arm, rival} <= set(by_name):
+            pair = (by_name[arm], by_name[rival])
+            found = [f"{each.last_epoch:.2f}%, {each.num_seeds} seeds" for each in pair]
+            sizes = [f"{each.file_bytes:,.0f}" for each in pair]
+            cells.append([arm, found[0], sizes[0], rival, found[1], sizes[1]])
+    head = ["arm", "last epoch, test", "bytes", "supermask", "last epoch, test", "bytes"]
+    return f"\n{markdown_table(head, cells)}" if cells else ""
 
 
 def _trials_table() -> str:

@@ -31,9 +31,10 @@ def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
         tensor([ 0., -1.,  1.])
     """
     num_used = max(1, round(keep * fixed.numel()))
-    order = scores.detach().abs().flatten().sort(descending=True, stable=True).indices
-    used = torch.zeros(fixed.numel(), dtype=torch.bool, device=fixed.device)
-    used[order[:num_used]] = True
+    sizes = scores.detach().abs().flatten()
+    smallest = sizes.kthvalue(fixed.numel() - num_used + 1).values  # a selection, not a sort
+    larger, equal = sizes > smallest, sizes == smallest
+    used = larger | (equal & (equal.cumsum(0) <= num_used - larger.sum()))
     return torch.where(used.view_as(fixed), fixed, 0.0)
 
 
