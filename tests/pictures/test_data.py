@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+import reference
 from permtrain.errors import PictureError, ProfileError
 from permtrain.pictures.arrays import as_grid, block_means, drawable, evenly, row_of
 from permtrain.pictures.curves import SizedScore, band_of, sized_arms

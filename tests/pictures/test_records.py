@@ -72,7 +72,7 @@ def test_sources_of_curves_that_are_none(tmp_path: Path) -> None:
         curves_of([tmp_path])
     with pytest.raises(PictureError, match="sources are both run folders and tables"):
         curves_of([tmp_path, table(tmp_path, "arm\na\n")])
-    with pytest.raises(CheckpointError, match="no run folder, settings.json is missing"):
+    with pytest.raises(CheckpointError, match=r"no run folder, settings\.json is missing"):
         curves_of([tmp_path / "nowhere"])
 
 
