@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+import reference
 from permtrain.errors import PictureError, ProfileError
 from permtrain.pictures.arrays import as_grid, block_means, drawable, evenly, row_of
 from permtrain.pictures.curves import SizedScore, band_of, sized_arms
@@ -19,7 +19,7 @@ from permtrain.pictures.permutations import on_circle, rank_cycles
 from permtrain.pictures.profiles import profile_similarity, sorted_vectors
 from permtrain.pictures.ranking_distance import ranking_distances, value_percentiles
 
-FINITE = st.floats(-100, 100, width=32)
+FINITE = st.floats(-100, 100, width=32).map(lambda x: x + 0.0)  # -0.0 is another value than 0.0
 MATRICES = st.tuples(st.integers(2, 5), st.integers(1, 6)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=FINITE)
 )

@@ -33,7 +33,10 @@ def test_curves_of_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
         start_run(settings, place_in(tmp_path))
     groups, unit = curves_of([tmp_path])
     assert unit == "epoch"
-    assert {label: len(curves) for label, curves in groups.items()} == {"laperm": 2, "plain": 1}
+    assert {label: len(curves) for label, curves in groups.items()} == {
+        "laperm, sync_period=4": 2,
+        "plain": 1,
+    }
     (folder,) = tmp_path.glob("*-plain-*")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert groups["plain"] == [[(line["epoch"], 100 * line["test_accuracy"]) for line in lines]]
@@ -72,7 +75,7 @@ def test_sources_of_curves_that_are_none(tmp_path: Path) -> None:
         curves_of([tmp_path])
     with pytest.raises(PictureError, match="sources are both run folders and tables"):
         curves_of([tmp_path, table(tmp_path, "arm\na\n")])
-    with pytest.raises(CheckpointError, match="no run folder, settings.json is missing"):
+    with pytest.raises(CheckpointError, match=r"no run folder, settings\.json is missing"):
         curves_of([tmp_path / "nowhere"])
 
 
@@ -110,7 +113,8 @@ def test_history_of_a_watched_run(tmp_path: Path) -> None:
         assert history.highest[place] == w_VL.max()
     steps = np.arange(1, 3 * STEPS_PER_EPOCH + 1)
     assert history.distance_epochs.tolist() == (steps / STEPS_PER_EPOCH).tolist()
-    assert (history.mean > 0).all()
+    assert len(history.mean) == len(steps)
+    assert history.mean.any()
     assert history.loss_name == "test loss"
     assert [epoch for epoch, _ in history.losses] == [1, 2, 3]
 

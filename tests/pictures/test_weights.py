@@ -121,7 +121,7 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="b: holds no weights of two or more dimensions to draw"):
         read_layers(tmp_path / "b")
     torch.save([torch.zeros(2, 2)], tmp_path / "list.pt")
-    with pytest.raises(PictureError, match="list.pt: holds no tensors by name"):
+    with pytest.raises(PictureError, match=r"list\.pt: holds no tensors by name"):
         read_layers(tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match="nowhere: no such file"):
         read_layers(tmp_path / "nowhere")
@@ -143,7 +143,7 @@ def test_run_folder_before_and_after(settings, tmp_path: Path) -> None:
 def test_checkpoints_of_runs_are_read(tmp_path: Path) -> None:
     folder = interrupted_run(tiny(), place_in(tmp_path), step=7)
     with pytest.raises(
-        PictureError, match="the run is not complete, weights.safetensors is missing"
+        PictureError, match=r"the run is not complete, weights\.safetensors is missing"
     ):
         read_layers(folder)
     (checkpoint,) = (folder / "checkpoints").glob("step-*7.pt")
@@ -155,5 +155,5 @@ def test_checkpoints_of_runs_are_read(tmp_path: Path) -> None:
 def test_before_is_known_of_runs_only(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="only the folder of a run tells the weights before"):
         initial_layers(tmp_path / "net.pt")
-    with pytest.raises(PermtrainError, match="no run folder, settings.json is missing"):
+    with pytest.raises(PermtrainError, match=r"no run folder, settings\.json is missing"):
         initial_layers(tmp_path)

@@ -85,6 +85,9 @@ def draw_histograms(
     if not after:
         raise PictureError("there are no layers to draw")
     sides = {"before": before, "after": after} if before is not None else {"weights": after}
+    for layers in sides.values():  # so that an error names the layer
+        for name, values in layers.items():
+            drawable(np.ravel(values), name, ndim=1)
     panels: dict[str, dict[str, ArrayLike]] = {}
     if len(after) > 1:
         panels["whole network"] = {

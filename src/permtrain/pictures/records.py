@@ -95,9 +95,9 @@ def labels_of(settings: Sequence[Settings]) -> list[str]:
     """Each run's method, and what else sets it apart from the others; seeds make no difference.
 
     Example:
-        >>> runs = [Settings(), Settings(seed=1), Settings(batch_size=32)]
+        >>> runs = [Settings(), Settings(seed=1), Settings(epochs=3)]
         >>> labels_of(runs)
-        ['laperm', 'laperm', 'laperm, batch_size=32']
+        ['laperm', 'laperm', 'laperm, epochs=3']
     """
     flat = [changed_from_default(replace(each, seed=0)) for each in settings]
     names = list(dict.fromkeys(name for each in flat for name in each))

@@ -123,7 +123,7 @@ def _vectors(weights: Floats) -> Floats:
 def _safetensors(file: Path) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt") as opened:
-            if (opened.metadata() or {}).get("format") != PACKED:
+            if PACKED not in (opened.metadata() or {}):
                 return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except Exception as error:  # a damaged file can raise nearly anything
         raise CheckpointError(f"{file}: not readable as safetensors ({_line(error)})") from error
