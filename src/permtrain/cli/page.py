@@ -37,7 +37,8 @@ def report(
 
     if not 1 <= every < math.inf:
         raise SettingError(f"every is {every}; allowed: 1 second or more")
-    title = f"permtrain: {', '.join(Path(name).name or name for name in runs)}"
+    names = [Path(name).resolve().name for name in runs]
+    title = f"permtrain: {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}"
     found = find_runs(runs, place.runs_folder, budget, begun=watch)
     address = output.resolve().as_uri()
     if watch:

@@ -15,6 +15,7 @@ Figure = dict[str, Any]
 
 # Okabe and Ito's colours that stand out on white and on black; told apart without colour by dashes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+NEGATIVE_TO_POSITIVE = [[0, "#2166ac"], [0.5, "#f7f7f7"], [1, "#b2182b"]]
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -57,7 +58,10 @@ def curve_figure(curves: Sequence[Curve], measure: str) -> Figure:
     return {
         "data": data,
         "layout": layout
-        | {"hovermode": "x unified", "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"}},
+        | {
+            "hovermode": "x unified",
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        },
     }
 
 
@@ -81,10 +85,10 @@ def _band(curve: Curve, colour: str) -> Figure:
 
 
 def size_figure(sizes: Sequence[Size]) -> Figure:
-    """A bar for each way to store the model; bytes on a logarithmic axis."""
+    """A bar for each way to store the model; bytes on an axis from zero."""
     upwards = list(reversed(sizes))
     layout = _layout("bytes", "")
-    layout["xaxis"] |= {"type": "log", "dtick": 1}
+    layout["xaxis"] |= {"rangemode": "tozero", "nticks": 6}
     layout["yaxis"] |= {"automargin": True}
     return {
         "data": [
@@ -115,8 +119,7 @@ def heat_figure(layer: LayerMovement) -> Figure:
                 "y": [str(row) for row in layer.rows],
                 "zmin": -largest,
                 "zmax": largest,
-                "colorscale": "RdBu",
-                "reversescale": True,
+                "colorscale": NEGATIVE_TO_POSITIVE,
                 "colorbar": {"thickness": 12, "title": {"text": "weight"}},
                 "hovertemplate": "row %{y}, place %{x}: %{z}<extra></extra>",
             }

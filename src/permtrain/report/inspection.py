@@ -1,4 +1,4 @@
-"""A run's checkpoints looked at: the invariant checked anew, the weights of each layer on the way."""
+"""A run's checkpoints looked at: the invariant checked anew, and each layer on its way."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

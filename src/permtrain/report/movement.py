@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from permtrain.core.permutation import ranking_distance
@@ -61,6 +60,7 @@ def sheet(weights: Tensor) -> Tensor:
     """A layer as a matrix: a row for each place of its first axis; a single one for a vector.
 
     Example:
+        >>> import torch
         >>> sheet(torch.zeros(6, 3, 5, 5)).shape, sheet(torch.zeros(4)).shape
         (torch.Size([6, 75]), torch.Size([1, 4]))
     """
@@ -73,6 +73,7 @@ def layer_state(initial: Tensor, now: Tensor, view: VectorView, step: int) -> La
     Shapes: both the view's, with at least one weight.
 
     Example:
+        >>> import torch
         >>> first, now = torch.tensor([[0.3, 0.1, 0.2]]), torch.tensor([[0.1, 0.3, 0.2]])
         >>> state = layer_state(first, now, VectorView((1, 3), "neuron"), step=5)
         >>> state.heat, state.dots, round(state.moved_fraction, 3)

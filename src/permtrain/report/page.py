@@ -21,7 +21,7 @@ from typing import Any
 from permtrain.errors import SettingError
 from permtrain.files import written_whole
 from permtrain.report.contents import RunContents, group_results
-from permtrain.report.curves import MEASURES, Curve, curves, measures_of
+from permtrain.report.curves import MEASURES, MOST_POINTS, Curve, curves, measures_of
 from permtrain.report.figures import curve_figure, dots_figure, heat_figure, size_figure
 from permtrain.report.movement import MOST_COLUMNS, MOST_DOTS, MOST_LAYERS, MOST_ROWS
 from permtrain.report.thinning import evenly
@@ -91,6 +91,7 @@ def page_html(contents: Sequence[RunContents], title: str, refresh_s: float | No
             each for each in contents if each.inspection is not None and each.inspection.layers
         ],
         limits={
+            "points": MOST_POINTS,
             "rows": MOST_ROWS,
             "columns": MOST_COLUMNS,
             "dots": MOST_DOTS,
@@ -152,14 +153,14 @@ def percent(fraction: float | None) -> str:
 
     Example:
         >>> percent(0.98765), percent(None)
-        ('98.77%', '–')
+        ('98.77%', '-')
     """
-    return "–" if fraction is None else f"{fraction:.2%}"
+    return "-" if fraction is None else f"{fraction:.2%}"
 
 
 def number(value: float | None) -> str:
     """Four digits, a dash for none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
 
 
 def count(value: float) -> str:

@@ -73,11 +73,15 @@
     const percent = (fraction) => `${(100 * fraction).toFixed(1)}%`;
     const chosen = () => data.runs[run.value].layers[layer.value];
 
+    function mostMoved() {
+      const moved = data.runs[run.value].layers.map((each) => each.states.at(-1).moved_fraction);
+      return moved.indexOf(Math.max(...moved));
+    }
     function listLayers() {
       const before = layer.value;
       const names = data.runs[run.value].layers.map((each) => each.name);
       layer.replaceChildren(...names.map((name, number) => new Option(name, number)));
-      if (Number(before) < names.length) layer.value = before || 0;
+      layer.value = before !== "" && before < names.length ? before : mostMoved();
       const last = chosen().states.length - 1;
       checkpoint.max = last;
       return last;
