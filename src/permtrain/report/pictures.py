@@ -6,7 +6,12 @@
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from permtrain.errors import PermtrainError
+from permtrain.pictures.registry import KINDS, Request
 from permtrain.training.record import RunFolder
 
 
@@ -37,7 +42,41 @@ class Picture:
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode()}"
 
 
-MAKERS: list[Callable[[RunFolder], list[Picture]]] = []
+DRAWN = {
+    "profiles": "Weight profiles: the sorted weight vectors of every layer",
+    "histogram": "Weights before and after training",
+    "heat-map": "The largest layer before and after training",
+    "cycles": "One weight vector's permutation as cycles",
+}
+"""Which figures of `permtrain plot` the page shows, with their captions."""
+
+
+def figures_of_run(folder: RunFolder) -> list[Picture]:
+    """The papers' figures of a complete run, where matplotlib is installed.
+
+    A figure that a run gives no ground for, as cycles where nothing is permuted, is left out.
+    """
+    if not folder.is_complete or find_spec("matplotlib") is None:
+        return []
+    from permtrain.pictures import drawings
+    from permtrain.pictures.style import save_figure
+
+    made = []
+    with TemporaryDirectory() as temporary:
+        path = Path(temporary) / "figure.png"
+        for kind, title in DRAWN.items():
+            draw = getattr(drawings, KINDS[kind].function)
+            try:
+                figure, notes = draw(Request((folder.path,)))
+            except PermtrainError:
+                continue
+            save_figure(figure, path)
+            description = ". ".join([title, *notes])
+            made.append(Picture(title, description, "image/png", path.read_bytes()))
+    return made
+
+
+MAKERS: list[Callable[[RunFolder], list[Picture]]] = [figures_of_run]
 
 
 def pictures_of(folder: RunFolder) -> list[Picture]:
