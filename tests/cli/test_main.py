@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from permtrain.cli.main import COMMANDS, main
+from permtrain.cli.train import _baseline_of
 from permtrain.data.registry import DATASETS
 from permtrain.initial.rules import RULES
 from permtrain.models.registry import NETWORKS
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.record import RunFolder
 from permtrain.training.run import start_run
-from permtrain.training.settings import METHODS
+from permtrain.training.settings import METHODS, PermutationSettings, Settings, SGPermSettings
 from run_problem import interrupted_run, outcome, place_in, plain, tiny
 
 PLACE = ["--threads", "1", "--device", "cpu"]
@@ -92,6 +93,13 @@ def test_the_baseline_is_the_same_net_without_permuting(
     settings = [RunFolder(path).settings() for path in sorted(runs.iterdir())]
     assert [each.permutation.method for each in settings] == rows
     assert settings[0].initial == settings[1].initial
+
+
+def test_the_baseline_of_sgperm_with_settings_of_its_own() -> None:
+    settings = Settings(
+        permutation=PermutationSettings(method="sgperm"), sgperm=SGPermSettings(search="any")
+    )
+    assert _baseline_of(settings) == Settings(permutation=PermutationSettings(method="plain"))
 
 
 def test_the_baseline_of_the_plain_method_is_itself(runs: Path) -> None:

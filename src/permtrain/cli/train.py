@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from permtrain.training.settings import PermutationSettings, Place, Settings
+from permtrain.training.settings import (
+    PermutationSettings,
+    Place,
+    Settings,
+    SGPermSettings,
+)
 
 if TYPE_CHECKING:
     from permtrain.training.run import RunResult
@@ -67,4 +72,5 @@ def resume(
 def _baseline_of(settings: Settings) -> Settings:
     """The same run by the inner optimizer alone; zeros of a sparse net stay zero."""
     method = "plain-frozen-zeros" if settings.initial.is_sparse else "plain"
-    return replace(settings, permutation=PermutationSettings(method=method))  # type: ignore[arg-type]
+    alone = PermutationSettings(method=method)  # type: ignore[arg-type]
+    return replace(settings, permutation=alone, sgperm=SGPermSettings())
