@@ -42,6 +42,7 @@ def train(
     if baseline and plain != settings:
         with Progress(plain, plain.permutation.method) as progress:
             results[plain.permutation.method] = start_run(plain, place, [progress])
+    _log_figures(place, *results.values())
     show_result(settings, results)
 
 
@@ -66,6 +67,7 @@ def resume(
     settings = RunFolder(run).settings()
     with Progress(settings, settings.permutation.method) as progress:
         result = resume_run(run, place, [progress], checkpoint)
+    _log_figures(place, result)
     show_result(settings, {settings.permutation.method: result})
 
 
@@ -74,3 +76,12 @@ def _baseline_of(settings: Settings) -> Settings:
     method = "plain-frozen-zeros" if settings.initial.is_sparse else "plain"
     alone = PermutationSettings(method=method)  # type: ignore[arg-type]
     return replace(settings, permutation=alone, sgperm=SGPermSettings())
+
+
+def _log_figures(place: Place, *results: "RunResult") -> None:
+    if place.tensorboard:
+        from permtrain.report.pictures import log_figures
+        from permtrain.training.record import RunFolder
+
+        for result in results:
+            log_figures(RunFolder(result.folder))

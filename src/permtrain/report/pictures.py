@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from permtrain.errors import PermtrainError
 from permtrain.pictures.registry import KINDS, Request
 from permtrain.training.record import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -51,32 +55,53 @@ DRAWN = {
 """Which figures of `permtrain plot` the page shows, with their captions."""
 
 
-def figures_of_run(folder: RunFolder) -> list[Picture]:
+def figures_of(folder: RunFolder) -> "list[tuple[str, str, Figure]]":
     """The papers' figures of a complete run, where matplotlib is installed.
 
     A figure that a run gives no ground for, as cycles where nothing is permuted, is left out.
+
+    Returns:
+        Of each its caption, a description and the figure.
     """
     if not folder.is_complete or find_spec("matplotlib") is None:
         return []
     from permtrain.pictures import drawings
-    from permtrain.pictures.style import save_figure
 
     made = []
-    with TemporaryDirectory() as temporary:
-        path = Path(temporary) / "figure.png"
-        for kind, title in DRAWN.items():
-            draw = getattr(drawings, KINDS[kind].function)
-            try:
-                figure, notes = draw(Request((folder.path,)))
-            except PermtrainError:
-                continue
-            save_figure(figure, path)
-            description = ". ".join([title, *notes])
-            made.append(Picture(title, description, "image/png", path.read_bytes()))
+    for kind, title in DRAWN.items():
+        try:
+            figure, notes = getattr(drawings, KINDS[kind].function)(Request((folder.path,)))
+        except PermtrainError:
+            continue
+        made.append((title, ". ".join([title, *notes]), figure))
     return made
 
 
-MAKERS: list[Callable[[RunFolder], list[Picture]]] = [figures_of_run]
+def figures_as_png(folder: RunFolder) -> list[Picture]:
+    """`figures_of` as files."""
+    if not (figures := figures_of(folder)):
+        return []
+    from permtrain.pictures.style import save_figure
+
+    pictures = []
+    with TemporaryDirectory() as temporary:
+        path = Path(temporary) / "figure.png"
+        for title, description, figure in figures:
+            save_figure(figure, path)
+            pictures.append(Picture(title, description, "image/png", path.read_bytes()))
+    return pictures
+
+
+def log_figures(folder: RunFolder) -> None:
+    """Adds the figures of a complete run to its TensorBoard files."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder.tensorboard_folder)) as writer:
+        for title, _, figure in figures_of(folder):
+            writer.add_figure(title, figure)
+
+
+MAKERS: list[Callable[[RunFolder], list[Picture]]] = [figures_as_png]
 
 
 def pictures_of(folder: RunFolder) -> list[Picture]:

@@ -72,6 +72,10 @@ class RunFolder:
         return self.path / "packed.safetensors"
 
     @property
+    def tensorboard_folder(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -33,6 +33,7 @@ from permtrain.training.record import (
 )
 from permtrain.training.rows import with_biases_in_rows
 from permtrain.training.settings import Place, Settings, run_name, settings_hash
+from permtrain.training.tensorboard import TensorBoardLog
 from permtrain.training.trainer import Callback, Metrics, Trainer
 from permtrain.training.travel import Travel, travel_between
 from permtrain.verification import Verification, verify_weights
@@ -191,7 +192,11 @@ def _run(
     trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
 ) -> RunResult:
     checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
-    watches = [RankingWatch(folder.ranking_file, trainer)] if place.watch_ranking_distance else []
+    watches: list[Callback] = []
+    if place.watch_ranking_distance:
+        watches.append(RankingWatch(folder.ranking_file, trainer))
+    if place.tensorboard:
+        watches.append(TensorBoardLog(folder.tensorboard_folder, trainer))
     with _stop_on_interrupt() as stop_requested:
         finished = trainer.run(
             [Recorder(folder), *watches, checkpointer, *callbacks], stop_requested

@@ -326,6 +326,9 @@ class Place:
     watch_ranking_distance: bool = False
     """Record the ranking distance of every step in the first weight matrix, for permtrain plot; it
     costs a sort of that matrix a step."""
+    tensorboard: bool = False
+    """Also write TensorBoard's event files into the run's folder: the numbers of each epoch, and
+    the figures at the end."""
 
     def __post_init__(self) -> None:
         _check("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "1 or more")
