@@ -66,8 +66,8 @@ SUMMARY = (
     ("sgperm-fc-mnist", "SGPerm, authors' code", "Adam"),
     ("tiny-mnist", "fc500-300: 3 levels, 90% zeros", "fc500-300: Adam, float32"),
     ("tiny-mnist", "conv3-16: 3 levels, 50% zeros", "conv3-16: Adam, float32"),
-    ("sgperm-ahead", "MNIST: SGPerm, chosen", "MNIST: Adam, tuned"),
-    ("sgperm-ahead", "Fashion-MNIST: SGPerm, chosen", "Fashion-MNIST: Adam, tuned"),
+    ("sgperm-ahead", "MNIST: SGPerm, chosen", "MNIST: Adam, cosine from 0.002"),
+    ("sgperm-ahead", "Fashion-MNIST: SGPerm, chosen", "Fashion-MNIST: Adam, cosine from 0.002"),
 )
 
 
