@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import itertools
 import shutil
 import subprocess
 import sys
@@ -58,8 +59,8 @@ def test_a_layer_by_hand(tmp_path: Path) -> None:
     assert (circuit.benes_switches, circuit.waksman_switches) == (2 * 3, 2 * 3)
     weight = model.weight.double()
     assert circuit.fixed_UI[0].tolist() == weight[0, [1, 2, 0]].tolist()
-    assert circuit.probe_I.tolist() == [-8, 6, 3]
-    by_hand = -8 * weight[:, 0] + 6 * weight[:, 1] + 3 * weight[:, 2]
+    first, second, third = circuit.probe_I.tolist()
+    by_hand = first * weight[:, 0] + second * weight[:, 1] + third * weight[:, 2]
     assert circuit.output_U == pytest.approx(by_hand.tolist(), rel=1e-15)
 
 
@@ -229,5 +230,22 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "packed.safetensors" in capsys.readouterr().err
 
 
-def test_probes_are_small_integers() -> None:
-    assert set(probe(17).tolist()) == set(range(-8, 9))
+def test_probes_are_odd_integers_that_differ() -> None:
+    """Odd, so that none is 0; of 25 bits, so that products with float32 numbers are exact."""
+    found = probe(5_000)
+    assert (found % 2 == 1).all()
+    assert np.abs(found).max() < 2**24
+    assert len(np.unique(found)) > 4_990
+
+
+def test_every_exchange_of_two_connections_is_found_out(tmp_path: Path) -> None:
+    model = nn.Linear(40, 1, bias=False)
+    initialize_(model, seed=0, granularity="layer", levels=4)
+    pack(model, tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path)
+    weights = model.weight.detach().numpy()
+    for i, j in itertools.combinations(range(40), 2):
+        routing = np.arange(40)[None]
+        routing[0, [i, j]] = j, i
+        with_array(tmp_path, "weight:routing", routing)
+        assert check(tmp_path / "circuit.npz")[1] == (weights[0, i] != weights[0, j])

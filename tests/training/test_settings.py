@@ -238,7 +238,7 @@ NAN, INF = float("nan"), float("inf")
         ),
         (
             lambda: Settings(sgperm=SGPermSettings(search="any")),
-            "method is 'laperm'; allowed with settings of SGPerm: sgperm",
+            "search is set, and method is 'laperm'; allowed with settings of SGPerm: sgperm",
         ),
         (
             lambda: Settings(

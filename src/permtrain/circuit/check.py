@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     path = Path(arguments[0]) if arguments else Path(__file__).parent / "circuit.npz"
     try:
         lines, num_wrong = check(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
         print(f"{path}: not readable ({error})", file=sys.stderr)
         return 1
     print("\n".join(lines))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from permtrain.circuit.benes import benes_switches, waksman_switches
 from permtrain.circuit.check import layer_output
+from permtrain.initial.philox import random_words
 from permtrain.initial.rows import Rows
 from permtrain.packed.entries import TensorEntry
 from permtrain.packed.keys import Bits, sort_keys, values_of_bits
@@ -121,10 +122,14 @@ def unit_rows(entry: TensorEntry) -> Rows:
 
 
 def probe(num_inputs: int) -> NDArray[np.float64]:
-    """An input for a layer: small integers, so that products with its weights are exact.
+    """An input for a layer: odd integers of 25 bits, so that products with its weights are exact.
+
+    They are drawn at random, the same for all layers, so that hardly any wrong routing gives the
+    right sums: none that exchanges two different values, for two equal integers are unlikely.
 
     Example:
-        >>> probe(6)
-        array([-8.,  6.,  3.,  0., -3., -6.])
+        >>> probe(3)
+        array([  2886479.,  -9117935., -10936213.])
     """
-    return (np.arange(num_inputs) * 14 % 17 - 8.0).astype(np.float64)
+    words = random_words(0, "probe", "values", num_inputs)
+    return ((words >> np.uint64(40)).astype(np.int64) * 2 + 1 - (1 << 24)).astype(np.float64)

@@ -22,7 +22,8 @@ def pack(
     Args:
         run: The run's folder.
         checkpoint: last, best, or a checkpoint file.
-        output: The file to write; left out, packed.safetensors in the run's folder.
+        output: The file to write; left out, packed.safetensors in the run's folder, of another
+            checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors.
     """
     from permtrain.packed.model import pack as pack_model
     from permtrain.training.record import RunFolder
@@ -30,6 +31,8 @@ def pack(
 
     trainer = load_run(run, place, checkpoint)
     path = output or RunFolder(run).packed_file
+    if output is None and checkpoint != "last":  # results speak of the last one's file
+        path = path.with_name(f"packed-{Path(checkpoint).stem}.safetensors")
     pack_model(trainer.model, path, weights=trainer.shown_weights())
     inspect(path)
 

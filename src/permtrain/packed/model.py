@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -112,6 +113,11 @@ def tensors_of(
     for name, tensor in state.items():
         first = first_names.get(name, name)
         if first in stored:
+            if not np.array_equal(_bits_of(tensor), _bits_of(state[stored[first]])):
+                raise PackedFileError(
+                    f"{name} is tied to {stored[first]} in the model, and differs from it in the "
+                    "weights given; allowed: the same values"
+                )
             found.append(Alias(name, stored[first]))
             continue
         stored[first] = name

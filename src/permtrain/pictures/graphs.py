@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch
 from numpy.typing import ArrayLike, NDArray
 
 from permtrain.core.permutation import Permutation
-from permtrain.errors import PictureError
+from permtrain.errors import PictureError, SettingError
 from permtrain.graph.partition import equal_subsets, random_subset_ids
 from permtrain.graph.search import permute_ranks_
 from permtrain.pictures.arrays import Floats, as_grid, drawable
@@ -136,6 +136,8 @@ def subset_graph(
         >>> made.moves.tolist(), made.cycles
         ([[2, 3], [3, 2]], [(2, 3)])
     """
+    if search not in ("start", "any", "bracket"):  # others permit other moves
+        raise SettingError(f"search is {search!r}; allowed: start, any, bracket")
     vector = drawable(vector_L, "vector", ndim=1).astype(np.float64)
     wishes = drawable(recommendations_L, "recommendations", ndim=1).astype(np.float64)
     if vector.shape != wishes.shape:

@@ -48,7 +48,7 @@ def _curves_of_tables(files: Sequence[Path]) -> dict[str, list[Curve]]:
         for number, row in enumerate(read_rows(file), 2):
             text = row.get("test_percent_at") or ""
             if text:
-                label = row.get("arm") or row.get("recipe") or file.stem
+                label = _label(row, file, len(files))
                 groups.setdefault(label, []).append(_curve_in(text, f"{file}, line {number}"))
     if not groups:
         raise PictureError(
@@ -147,13 +147,13 @@ def sized_scores(files: Sequence[Path]) -> list[SizedScore]:
     Raises:
         PictureError: a table without such columns, a cell that is no number, or no point at all.
     """
-    scores = [score for file in files for score in _scores_in(file)]
+    scores = [score for file in files for score in _scores_in(file, len(files))]
     if not scores:
         raise PictureError("no row tells both an accuracy and bytes")
     return scores
 
 
-def _scores_in(file: Path) -> Iterator[SizedScore]:
+def _scores_in(file: Path, num_files: int) -> Iterator[SizedScore]:
     rows = read_rows(file)
     percent_column = _column(rows[0], _PERCENTS, file)
     bytes_column = _column(rows[0], _BYTES, file)
@@ -164,7 +164,7 @@ def _scores_in(file: Path) -> Iterator[SizedScore]:
             continue
         try:
             score = SizedScore(
-                row.get("arm") or row.get("recipe") or file.stem,
+                _label(row, file, num_files),
                 float(size),
                 scale * float(percent),
             )
@@ -174,6 +174,14 @@ def _scores_in(file: Path) -> Iterator[SizedScore]:
                 f"{size!r}; allowed: numbers"
             ) from None
         yield score
+
+
+def _label(row: Mapping[str, str], file: Path, num_files: int) -> str:
+    """The arm; beside other tables with its own, whose arms may have the same names."""
+    arm, recipe = row.get("arm"), row.get("recipe") or file.stem
+    if arm and num_files > 1:
+        return f"{recipe}: {arm}"
+    return arm or recipe
 
 
 def _column(row: Mapping[str, str], names: Sequence[str], file: Path) -> str:

@@ -52,6 +52,13 @@ def find_runs(
     return list(runs.values())
 
 
+def num_runs(names: Sequence[str], budget: Budget) -> int:
+    """How many runs there are to be, those that are not begun among them."""
+    folders = {Path(name).resolve() for name in names if Path(name).is_dir()}
+    recipes = {name for name in names if name in RECIPES and not Path(name).is_dir()}
+    return len(folders) + sum(len(RECIPES[recipe].arms(budget)) for recipe in recipes)
+
+
 def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[ReportedRun]:
     path = Path(name)
     if path.is_dir():

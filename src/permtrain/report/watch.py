@@ -7,7 +7,7 @@ from pathlib import Path
 from permtrain.recipes.recipe import Budget
 from permtrain.report.contents import Collector
 from permtrain.report.page import write_page
-from permtrain.report.sources import find_runs
+from permtrain.report.sources import find_runs, num_runs
 from permtrain.training.settings import Place
 
 
@@ -41,7 +41,8 @@ def watch(
         while True:
             runs = find_runs(names, place.runs_folder, budget, begun=True)
             contents = collector.collect(runs)
-            if all(each.result is not None for each in contents):
+            are_done = all(each.result is not None for each in contents)
+            if are_done and len(runs) == num_runs(names, budget):
                 break
             write_page(path, contents, title, refresh_s=every_s)
             wait(every_s)

@@ -11,6 +11,8 @@ from permtrain.core.plan import named_tensors
 from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.files import written_whole
+from permtrain.optim.permuter import Permuter
+from permtrain.optim.supermask import Supermask
 from permtrain.training.trainer import Metrics, Trainer
 
 PERCENTILES = (0.15, 0.5, 0.85)
@@ -45,8 +47,9 @@ class RankingWatch:
         weights = [tensor for tensor in named_tensors(trainer.model) if tensor.is_weight]
         if not weights:
             raise SettingError("the network has no weight matrix whose ranking could be watched")
-        self.layer, self._weight = weights[0].name, weights[0].parameter
-        self._ranks = ranking(self._weight.detach())
+        self.layer, self._parameter = weights[0].name, weights[0].parameter
+        self._trainer = trainer
+        self._ranks = ranking(self._weight)
         self._steps: list[int] = []
         self._distances: list[tuple[Tensor, Tensor]] = []
         epoch = trainer.position.epoch
@@ -55,8 +58,22 @@ class RankingWatch:
         if not self._lines:
             self._add_line(epoch)
 
+    @property
+    def _weight(self) -> Tensor:
+        """What the inner optimizer trains: the latent weights or the scores, where it has some."""
+        attached = self._trainer.attached
+        if isinstance(attached, Permuter):
+            for tensor in attached.tensors:
+                if tensor.parameter is self._parameter:
+                    return tensor.scores.detach()
+        if isinstance(attached, Supermask):
+            for weight, scores in zip(attached.weights, attached.scores, strict=True):
+                if weight is self._parameter:
+                    return scores
+        return self._parameter.detach()
+
     def after_step(self, trainer: Trainer) -> None:
-        ranks = ranking(self._weight.detach())
+        ranks = ranking(self._weight)
         length = ranks[0].numel()
         distance = (ranks - self._ranks).abs().double() / length
         self._distances.append((distance.mean(), distance.std(correction=0)))
@@ -67,7 +84,7 @@ class RankingWatch:
         self._add_line(metrics["epoch"])
 
     def _add_line(self, epoch: int) -> None:
-        values_VL = self._weight.detach().flatten(1).double()
+        values_VL = self._weight.flatten(1).double()
         marks = torch.tensor(PERCENTILES, dtype=torch.float64, device=values_VL.device)
         self._lines.append(
             {

@@ -1,6 +1,7 @@
 """A run from start to result, in its folder; interrupted and resumed at will."""
 
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
-from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.errors import CheckpointError, PackedFileError, PermtrainError
 from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
@@ -208,7 +209,10 @@ def _run(
     weights = trainer.shown_weights()
     with written_whole(folder.weights_file) as file:
         file.write(safetensors_bytes(weights))
-    pack(trainer.model, folder.packed_file, weights=weights)
+    try:
+        pack(trainer.model, folder.packed_file, weights=weights)
+    except PackedFileError as error:  # a state that no packed file holds, as complex numbers
+        warnings.warn(f"{folder.path} gets no packed file: {error}", stacklevel=2)
     write_json(folder.result_file, result.to_dict())
     return result
 

@@ -280,7 +280,14 @@ class Settings:
         _check("watched_steps", self.watched_steps, whole, "0 or more")
         method = self.permutation.method
         if method != "sgperm" and self.sgperm != SGPermSettings():
-            raise SettingError(f"method is {method!r}; allowed with settings of SGPerm: sgperm")
+            default = SGPermSettings()
+            names = [
+                name for name, value in vars(self.sgperm).items() if value != getattr(default, name)
+            ]
+            raise SettingError(
+                f"{', '.join(names)} is set, and method is {method!r}; allowed with settings of "
+                "SGPerm: sgperm (of the inner optimizer: --inner-options)"
+            )
         if self.sgperm.permuted_biases == "row" and not self.permutation.permute_biases:
             raise SettingError("permuted_biases is 'row'; allowed without permute_biases: apart")
         if method == "sgperm" and self.optimizer.l2:
