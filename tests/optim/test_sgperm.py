@@ -10,6 +10,7 @@ from torch import nn
 from permtrain import SGPerm, verify
 from permtrain.core.threads import ranges
 from permtrain.errors import (
+    ChangedWeightsError,
     CheckpointError,
     GranularityError,
     NonFiniteError,
@@ -274,18 +275,84 @@ def test_equal_layers_do_not_draw_equal_partitions():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_moves(bad):
-    model, optimizer = started({"search": "bracket"})
+@pytest.mark.parametrize("name", ["6.weight", "4.bias", "1.weight"])
+@pytest.mark.parametrize("biases", ["row", "apart", "inner"])
+def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_moves(bad, name, biases):
+    model, optimizer = started({"search": "bracket", "biases": biases})
     train(model, optimizer, range(2))
-    before = weights_of(model)
     optimizer.zero_grad()
     loss_of(model, 2).backward()
-    model[6].weight.grad[0, 0] = bad
-    with pytest.raises(NonFiniteError, match=r"6\.weight: the gradient holds NaN or infinity"):
+    before = weights_of(model)
+    model.get_parameter(name).grad.view(-1)[0] = bad
+    with pytest.raises(NonFiniteError, match=f"^{name}: the gradient holds NaN or infinity"):
         optimizer.step()
-    after = weights_of(model)
-    assert all(torch.equal(before[n], after[n]) for n in before if not n.startswith("1."))
+    assert_same(before, weights_of(model))
     assert optimizer.num_steps == 2
+
+
+# --- weights written by others --------------------------------------------------------------------
+
+
+def set_to_zero(model):
+    nn.init.zeros_(model[4].weight)
+
+
+def load_initial(model):
+    model.load_state_dict(small_net(3).state_dict())
+
+
+@pytest.mark.parametrize("write", [set_to_zero, load_initial])
+def test_weights_written_by_others_are_refused_by_name_and_kept(settings, write):
+    model, optimizer = started(settings)
+    train(model, optimizer, range(2))
+    write(model)
+    written = weights_of(model)
+    first = "4.weight" if write is set_to_zero else "0.weight"
+    for look in (optimizer.step, optimizer.state_dict):
+        with pytest.raises(ChangedWeightsError, match=f"^{first}: weights were changed since"):
+            look()
+    assert_same(written, weights_of(model))
+
+
+def test_a_bias_in_a_row_that_was_written_is_refused():
+    model, optimizer = started(SETTINGS["biases in the row"])
+    train(model, optimizer, range(2))
+    nn.init.zeros_(model[4].bias)
+    with pytest.raises(ChangedWeightsError, match=r"^4\.weight: weights were changed since"):
+        optimizer.step()
+
+
+def test_a_new_profile_makes_them_the_initial_weights(settings):
+    model, optimizer = started(settings)
+    train(model, optimizer, range(2))
+    load_initial(model)
+    optimizer.reset_profile()
+    initial = weights_of(model)
+    train(model, optimizer, range(2, 5))
+    for rows in optimizer._rows:
+        at = rows.gathered(*(initial[name] for name in _names(model, rows)), *_no_bias(rows))
+        now = rows.gathered(*rows.parameters, *_no_bias(rows))
+        assert torch.equal(at.sort(dim=1).values, now.sort(dim=1).values)
+
+
+def _names(model, rows):
+    return [n for p in rows.parameters for n, own in model.named_parameters() if own is p]
+
+
+def _no_bias(rows):
+    return [] if rows.bias is not None else [None]
+
+
+def test_a_state_without_its_weights_is_refused_at_the_next_step():
+    model, optimizer = started({"search": "bracket"})
+    train(model, optimizer, range(2))
+    state, weights = copy.deepcopy([optimizer.state_dict(), model.state_dict()])
+    other, other_optimizer = started({"search": "bracket"}, seed=5)
+    other_optimizer.load_state_dict(state)
+    with pytest.raises(CheckpointError, match=r"^0\.weight: weights are not those this state"):
+        train(other, other_optimizer, range(1))
+    other.load_state_dict(weights)
+    train(other, other_optimizer, range(1))
 
 
 @pytest.mark.parametrize(
@@ -329,6 +396,51 @@ def test_a_state_of_another_optimizer_or_model_is_refused():
     del state["permutation"]["rows"]["4.weight"]
     with pytest.raises(CheckpointError, match="optimizer state holds rows of"):
         optimizer.load_state_dict(state)
+
+
+def without_rows(state):
+    state["permutation"]["rows"]["4.weight"]["rank_to_slot"] = torch.zeros(1, 2)
+
+
+def without_an_inner_optimizer(state):
+    state["permutation"]["inner"] = None
+
+
+def of_fewer_parameters(state):
+    state["param_groups"][0]["params"].pop()
+
+
+def of_fewer_inner_parameters(state):
+    state["permutation"]["inner"]["param_groups"][0]["params"].pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_rows, r"4\.weight: optimizer state has rows \(1, 2\); allowed: \("),
+        (without_an_inner_optimizer, "holds no inner optimizer; allowed: one"),
+        (of_fewer_parameters, r"state of the optimizer has groups of \[7\] parameters; allowed: "),
+        (of_fewer_inner_parameters, r"state of the inner optimizer has groups of \[4\] param"),
+    ],
+)
+def test_a_refused_state_changes_nothing(change, message):
+    model, optimizer = started({"search": "bracket"})
+    train(model, optimizer, range(2))
+    state = copy.deepcopy(optimizer.state_dict())
+    train(model, optimizer, range(2, 4))
+    before = copy.deepcopy(optimizer.state_dict())
+    change(state)
+    with pytest.raises(CheckpointError, match=message):
+        optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert str(after) == str(before)
+    train(model, optimizer, range(4, 6))
+
+
+def test_a_state_with_an_inner_optimizer_is_refused_by_one_without():
+    model, optimizer = started({"search": "bracket"})
+    with pytest.raises(CheckpointError, match="holds an inner optimizer; allowed: none"):
+        SGPerm(model.parameters(), model=model).load_state_dict(optimizer.state_dict())
 
 
 # --- what recommends ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.supermask import Supermask, signed_constants, used_weights
 
 
@@ -52,6 +52,35 @@ def test_a_step_moves_scores_by_the_gradient_times_the_weight() -> None:
     # s - .5 x w, w before the mask: .4 - .1, .3 - .05, .2, .1 + .45
     assert supermask.scores[0][0].tolist() == pytest.approx([0.3, 0.25, 0.2, 0.55])
     assert layer.weight.tolist() == [[1.0, 0.0, 0.0, -1.0]]
+
+
+def test_gradients_are_the_users_after_a_step() -> None:
+    layer, optimizer, _ = one_layer()
+    layer(torch.tensor([[0.2, -0.1, 0.0, 0.9]])).sum().backward()
+    gradient = layer.weight.grad
+    assert gradient is not None
+    before = gradient.clone()
+    optimizer.step()
+    assert layer.weight.grad is gradient
+    assert torch.equal(gradient, before)
+
+
+def test_scores_that_are_not_finite_are_refused_by_name_and_the_old_ones_kept() -> None:
+    layer, optimizer, supermask = one_layer()
+    weights, scores = layer.weight.detach().clone(), supermask.scores[0].clone()
+    layer(torch.tensor([[0.2, float("nan"), 0.0, 0.9]])).sum().backward()
+    with pytest.raises(NonFiniteError, match=r"^weight: scores hold NaN or infinity"):
+        optimizer.step()
+    assert torch.equal(layer.weight, weights)
+    assert torch.equal(supermask.scores[0], scores)
+
+
+def test_a_closure_is_refused() -> None:
+    layer, optimizer, _ = one_layer()
+    weights = layer.weight.detach().clone()
+    with pytest.raises(SettingError, match=r"step\(\) got a closure"):
+        optimizer.step(lambda: 0.0)
+    assert torch.equal(layer.weight, weights)
 
 
 def test_a_negative_scores_size_moves_as_a_positive_ones_would() -> None:

@@ -21,9 +21,16 @@ from permtrain.core.plan import (
 )
 from permtrain.core.ranking import sorting_order
 from permtrain.core.vectors import VectorView
-from permtrain.errors import CheckpointError, GranularityError, NonFiniteError, SettingError
+from permtrain.errors import (
+    ChangedWeightsError,
+    CheckpointError,
+    GranularityError,
+    NonFiniteError,
+    SettingError,
+)
 from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
 from permtrain.graph.search import ORDERS, SEARCHES, lay_out_, permute_ranks_
+from permtrain.optim.permuted_tensor import checksum
 
 Biases: TypeAlias = Literal["row", "apart", "inner"]
 Recommendation: TypeAlias = Literal["momentum", "difference"]
@@ -75,6 +82,9 @@ class _Rows:
         group: index of its parameter group.
         first_row: its first row's number among all rows, for random words.
         values: (V, L) sorted; rank_to_slot: (V, L) int32. None until the first step.
+        seen: version and address of each parameter when we last wrote it; None until the first
+            step.
+        expected_checksums: of weights that still have to be loaded.
     """
 
     weight: NamedTensor
@@ -84,6 +94,8 @@ class _Rows:
     first_row: int
     values: Tensor | None = None
     rank_to_slot: Tensor | None = None
+    seen: list[tuple[int, int]] | None = None
+    expected_checksums: list[int] | None = None
 
     @property
     def length(self) -> int:
@@ -114,6 +126,42 @@ class _Rows:
             raise NonFiniteError(f"{self.weight.name}: {error}") from None
         self.values = rows_VL.gather(1, order_VL)
         self.rank_to_slot = order_VL.to(torch.int32)
+
+    def checksums(self) -> list[int]:
+        return [checksum(parameter) for parameter in self.parameters]
+
+    def note_seen(self) -> None:
+        self.seen = [(each._version, each.data_ptr()) for each in self.parameters]
+
+    def check_unchanged(self) -> None:
+        """Refuses weights that somebody else wrote since the last step, as a permuter does."""
+        if self.values is None:
+            return
+        if self.expected_checksums is not None:
+            if self.checksums() != self.expected_checksums:
+                raise CheckpointError(
+                    f"{self.weight.name}: weights are not those this state was saved with; load "
+                    "the model's weights from the same checkpoint too"
+                )
+            self.expected_checksums = None
+        elif self._follow_to_another_device():
+            pass
+        elif self.seen != [(each._version, each.data_ptr()) for each in self.parameters]:
+            raise ChangedWeightsError(
+                f"{self.weight.name}: weights were changed since the last step; if that was meant, "
+                "call reset_profile() to make them the initial weights, or load_state_dict() to "
+                "go on from a saved state"
+            )
+
+    def _follow_to_another_device(self) -> bool:
+        assert self.values is not None
+        assert self.rank_to_slot is not None
+        weight = self.weight.parameter
+        if self.values.device == weight.device or self.values.dtype != weight.dtype:
+            return False
+        self.values = self.values.to(weight.device)
+        self.rank_to_slot = self.rank_to_slot.to(weight.device)
+        return True
 
     def write_back(self) -> None:
         """Lays the values out into the parameter."""
@@ -183,6 +231,7 @@ class SGPerm(Optimizer):
             without vectors.
         NonFiniteError: at a step, a gradient with NaN or infinity, naming the parameter; nothing
             has moved then.
+        ChangedWeightsError: at a step, weights that somebody else wrote since the last one.
 
     Example:
         >>> import permtrain
@@ -304,8 +353,9 @@ class SGPerm(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         moving = [rows for rows in self._rows if rows.weight.parameter.grad is not None]
-        for rows in moving:  # before anything moves
-            self._check_gradient(rows)
+        self._check_gradients()  # before anything moves
+        for rows in self._rows:
+            rows.check_unchanged()
         self.num_steps += 1
         for group in self.param_groups:
             _advance(group)
@@ -314,7 +364,14 @@ class SGPerm(Optimizer):
         recommended = self._recommendations(moving)
         for rows in moving:
             self._permute(rows, recommended)
+        for rows in self._rows:
+            rows.note_seen()
         return loss
+
+    def reset_profile(self) -> None:
+        """Makes the weights as they are at the next step the initial weights; momentum stays."""
+        for rows in self._rows:
+            rows.values = rows.rank_to_slot = rows.expected_checksums = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clears the gradients of all parameters, the inner optimizer's too."""
@@ -323,14 +380,24 @@ class SGPerm(Optimizer):
             self.inner.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """As torch's, with what has to keep its dtype beside it."""
+        """As torch's, with what has to keep its dtype beside it.
+
+        Raises:
+            ChangedWeightsError: weights were changed since the last step.
+        """
+        for rows in self._rows:
+            rows.check_unchanged()
         return super().state_dict() | {
             "permutation": {
                 "version": 1,
                 "num_steps": self.num_steps,
                 "seed": self.seed,
                 "rows": {
-                    rows.weight.name: {"values": rows.values, "rank_to_slot": rows.rank_to_slot}
+                    rows.weight.name: {
+                        "values": rows.values,
+                        "rank_to_slot": rows.rank_to_slot,
+                        "checksums": rows.checksums(),
+                    }
                     for rows in self._rows
                 },
                 "inner": None if self.inner is None else self.inner.state_dict(),
@@ -338,12 +405,32 @@ class SGPerm(Optimizer):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Goes on from a saved state; load the model's weights too.
+        """Goes on from a saved state; everything is checked before anything is changed.
+
+        Load the model's weights too; the next step compares them with a checksum.
 
         Raises:
-            CheckpointError: it is not of an SGPerm over the same tensors.
+            CheckpointError: it is not of an SGPerm over the same tensors, with the same inner
+                optimizer or none.
         """
-        saved = state_dict.get("permutation")
+        saved = self._checked_state(state_dict)
+        super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
+        for rows in self._rows:
+            own = saved["rows"][rows.weight.name]
+            device = rows.weight.parameter.device
+            rows.values, rows.rank_to_slot = (
+                None if own[key] is None else own[key].detach().to(device, copy=True)
+                for key in ("values", "rank_to_slot")
+            )
+            rows.expected_checksums = own["checksums"]
+        self.num_steps = saved["num_steps"]
+        self.seed = saved["seed"]
+        if self.inner is not None:
+            self.inner.load_state_dict(saved["inner"])
+
+    def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """What a saved state holds beside torch's part, if all of it fits."""
+        saved: dict[str, Any] | None = state_dict.get("permutation")
         if saved is None or saved.get("version") != 1:
             raise CheckpointError("optimizer state holds no permutation, version 1, of an SGPerm")
         names = {rows.weight.name for rows in self._rows}
@@ -359,23 +446,26 @@ class SGPerm(Optimizer):
                     f"{rows.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
                     f"allowed: {shape}"
                 )
-        super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
-        for rows in self._rows:
-            own = saved["rows"][rows.weight.name]
-            device = rows.weight.parameter.device
-            rows.values, rows.rank_to_slot = (
-                None if own[key] is None else own[key].detach().to(device, copy=True)
-                for key in ("values", "rank_to_slot")
+        _check_same_groups("optimizer", self, state_dict)
+        if (saved["inner"] is None) != (self.inner is None):
+            there, allowed = ("no", "one") if saved["inner"] is None else ("an", "none")
+            raise CheckpointError(
+                f"optimizer state holds {there} inner optimizer; allowed: {allowed}"
             )
-        self.num_steps = saved["num_steps"]
-        self.seed = saved["seed"]
         if self.inner is not None:
-            self.inner.load_state_dict(saved["inner"])
+            _check_same_groups("inner optimizer", self.inner, saved["inner"])
+        return saved
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("biases", "recommendation", "seed", "num_steps", "inner")
         private = ("_known", "_rows", "_inner_parameters", "_make_inner")
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for rows in self._rows:  # a copy's parameters are other tensors
+            if rows.seen is not None:
+                rows.note_seen()
 
     def _adopt(self, group: dict[str, Any], index: int) -> list[Tensor]:
         """Makes rows of a group's weights; returns the parameters that are not permuted."""
@@ -417,17 +507,24 @@ class SGPerm(Optimizer):
                 return tensor.parameter
         return None
 
-    def _check_gradient(self, rows: _Rows) -> None:
-        gradients = [rows.weight.parameter.grad]
-        if rows.bias is not None:
-            gradients.append(rows.bias.grad)
-        for gradient in gradients:
+    def _check_gradients(self) -> None:
+        """Refuses NaN and infinity in a gradient that a step would use, by name."""
+        used = [parameter for rows in self._rows for parameter in rows.parameters]
+        for parameter in used if self.inner is None else [*used, *self._inner_parameters]:
+            gradient = parameter.grad
             if gradient is None or torch.isfinite(gradient.sum()):
                 continue  # a sum is finite unless an addend is not, or it overflows
             if not torch.isfinite(gradient).all():
                 raise NonFiniteError(
-                    f"{rows.weight.name}: the gradient holds NaN or infinity; allowed: finite"
+                    f"{self._name_of(parameter)}: the gradient holds NaN or infinity; allowed: "
+                    "finite"
                 )
+
+    def _name_of(self, parameter: Tensor) -> str:
+        for tensor in (*self._known, *(rows.weight for rows in self._rows)):
+            if tensor.parameter is parameter:
+                return tensor.name
+        return "a parameter that is not permuted"
 
     def _recommendations(self, moving: list[_Rows]) -> dict[Tensor, Tensor]:
         """r of each permuted parameter; the inner optimizer has stepped then."""
@@ -482,6 +579,15 @@ class SGPerm(Optimizer):
         if parameter.grad is not None:
             buffer.add_(parameter.grad, alpha=1 - group["dampening"])
         return buffer
+
+
+def _check_same_groups(what: str, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    saved = [len(group["params"]) for group in state["param_groups"]]
+    own = [len(group["params"]) for group in optimizer.param_groups]
+    if saved != own:
+        raise CheckpointError(
+            f"state of the {what} has groups of {saved} parameters; allowed: {own}"
+        )
 
 
 def _sizes(group: dict[str, Any], length: int) -> Sizes:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from permtrain.core.plan import named_tensors
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import CheckpointError, NonFiniteError, SettingError
 
 
 def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
@@ -65,6 +65,9 @@ class Supermask:
 
     Raises:
         SettingError: keep is out of range, or no weight is among the optimizer's parameters.
+        SettingError: at a step, a closure.
+        NonFiniteError: at a step, scores that became NaN or infinite, naming the weight; all keep
+            the scores of before then.
 
     Example:
         >>> layer = nn.Linear(4, 2, bias=False)
@@ -87,10 +90,12 @@ class Supermask:
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
         self.optimizer = optimizer
         self.keep = keep
+        self.names = [tensor.name for tensor in masked]
         self.weights = [tensor.parameter for tensor in masked]
         self.fixed = [signed_constants(w, _fan_in(w), keep) for w in self.weights]
         generator = torch.Generator().manual_seed(seed)
         self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
+        self._gradients: list[Tensor | None] = []
         self._show()
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -136,17 +141,38 @@ class Supermask:
             weight.copy_(used_weights(fixed, scores, self.keep))
 
     @torch.no_grad()
-    def _before_step(self, *_: Any) -> None:
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Puts scores and their gradients in the place of the weights and theirs."""
+        # A method's hooks get the optimizer itself as the first of its arguments.
+        if any(each is not optimizer and each is not None for each in (*args, *kwargs.values())):
+            raise SettingError(
+                "step() got a closure, which would be evaluated on scores; allowed with a "
+                "supermask: none"
+            )
+        self._gradients = [weight.grad for weight in self.weights]
         for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
             weight.copy_(scores)
             if weight.grad is not None:
-                weight.grad.mul_(fixed * scores.sign())
+                weight.grad = weight.grad * fixed * scores.sign()
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
-        for weight, scores in zip(self.weights, self.scores, strict=True):
-            scores.copy_(weight)
+        for weight, gradient in zip(self.weights, self._gradients, strict=True):
+            weight.grad = gradient
+        self._gradients = []
+        bad = [
+            name
+            for name, weight in zip(self.names, self.weights, strict=True)
+            if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all()
+        ]
+        if not bad:
+            for weight, scores in zip(self.weights, self.scores, strict=True):
+                scores.copy_(weight)
         self._show()
+        if bad:
+            raise NonFiniteError(f"{bad[0]}: scores hold NaN or infinity; allowed: finite")
 
 
 def _fan_in(weight: Tensor) -> int:
