@@ -191,6 +191,7 @@ def hard_inputs(inputs: Inputs) -> dict[str, tuple[Tensor, Tensor]]:
         "half zeros": weights.relu(),
         "outlier": torch.cat([weights[:, :1] * 1e6, weights[:, 1:]], 1),
         "heavy tails": weights**9,
+        "two clusters": weights.sign() + 1e-4 * weights,
     }
     two_levels = torch.where(torch.arange(L) < L // 2, -1.0, 1.0)[None]
     return {name: (profile, w) for name, w in hard.items()} | {TWO_LEVELS: (two_levels, weights)}

@@ -188,7 +188,7 @@ def by_our_coders(problems: list[Problem], num_weights: int) -> list[Measured]:
 
 
 def by_general_compressors(problems: list[Problem], num_weights: int) -> list[Measured]:
-    """zstd on all tensors, xz on the first million weights or so: it is slow."""
+    """On the first million weights or so: at these levels they are slow."""
     measured = []
     zstd = zstandard.ZstdCompressor(level=19)
     few: list[Problem] = []

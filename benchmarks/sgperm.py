@@ -12,16 +12,18 @@ means that it takes twice as long*.
 
 **Searches**, on the rows of `fc500-300`'s three layers, 784, 500 and 300 weights long, dense and
 with 90% of the weights zero. Values are uniform, recommendations standard normal and drawn anew in
-each round, so that none is searched twice. Three settings of alpha and lambda: the first update of
-the published experiment (.07, .05), the same alpha with lambda at its cap (.07, .1), and the floor
-that most updates run at (.005, .1).
+each round, so that none is searched twice. Five settings of alpha and lambda: the first update of
+the published experiment (.07, .05), the same alpha with lambda at its cap (.07, .1), the floor that
+most of its updates run at (.005, .1); the first and the last update of the defaults, which cut no
+subsets (.05, 1) and (.003, 1).
 
 **Length**: rows of 1e2 to 1e5 weights, 4e5 in all, at (.07, .05), dense and 90% zeros; and 90%
 zeros without a partition, so that the run of ties is as long as it can be. *Nanoseconds per weight
 that stay the same mean linear time.*
 
-**Whole updates**: `optimizer.step()` in a training with the published settings, by search: the
-momentum, the search, the weights laid out, Adam for the biases; and Adam's for all of the net.
+**Whole updates**: `optimizer.step()` in a training, by search, with the published settings and
+with the defaults: the momentum, the search, the weights laid out, Adam for the biases; and Adam's
+for all of the net.
 
 **Agreement**: the part of the slots in which `bracket` gives what `any` does, on recommendations
 recorded in a training of `fc500-300` on MNIST, where its data is found (`PERMTRAIN_DATA`).
@@ -58,12 +60,13 @@ from permtrain.errors import DataError, PermtrainError, SettingError
 from permtrain.graph.partition import equal_subsets, whole_vector
 from permtrain.graph.search import SEARCHES, permute_ranks_
 from permtrain.models.registry import build_network
+from permtrain.optim.sgperm import PUBLISHED
 from permtrain.training.memory import keep_freed_memory
 from permtrain.training.record import environment, write_json
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"
 FC_SHAPES = ((500, 784), (300, 500), (10, 300))
-SETTINGS = ((0.07, 0.05), (0.07, 0.1), (0.005, 0.1))
+SETTINGS = ((0.07, 0.05), (0.07, 0.1), (0.005, 0.1), (0.05, 1.0), (0.003, 1.0))
 SPARSITIES = (0.0, 0.9)
 LENGTHS = (100, 1_000, 10_000, 100_000)
 WEIGHTS_PER_LENGTH = 400_000
@@ -173,6 +176,7 @@ class UpdateRow:
     """A whole update by one optimizer."""
 
     optimizer: str
+    settings: str
     threads: int
     milliseconds: Spread
     ratio_to_forward_backward: Spread
@@ -191,50 +195,49 @@ class Training:
         self.model.zero_grad()
         F.cross_entropy(self.model(self.images), self.labels).backward()
 
-    def sgperm(self, search: str) -> SGPerm:
-        return SGPerm(
-            self.model.parameters(), model=self.model, search=search, inner=torch.optim.Adam
-        )
+    def sgperm(self, settings: dict[str, Any]) -> SGPerm:
+        return SGPerm(self.model.parameters(), model=self.model, inner=torch.optim.Adam, **settings)
 
 
 def measure_updates(rounds: int) -> list[UpdateRow]:
     """Times updates of one net in training, each after its own forward and backward."""
-    ways: dict[str, tuple[Training, Callable[[], object]]] = {}
-    for search in SEARCHES:
-        training = Training()
-        ways[search] = training, training.sgperm(search).step
+    ways: dict[tuple[str, str], tuple[Training, Callable[[], object]]] = {}
+    for name, settings in (("published", PUBLISHED), ("defaults", {})):
+        for search in SEARCHES:
+            training = Training()
+            ways[search, name] = training, training.sgperm(settings | {"search": search}).step
     training = Training()
-    ways[ADAM] = training, torch.optim.Adam(training.model.parameters()).step
-    seconds: dict[str, list[float]] = {name: [] for name in [*ways, BASELINE]}
+    ways[ADAM, ""] = training, torch.optim.Adam(training.model.parameters()).step
+    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in [*ways, (BASELINE, "")]}
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for number in range(rounds + 2):
         taken = []
-        for name, (training, update) in ways.items():
+        for way, (training, update) in ways.items():
             begun = clock()
             training.forward_backward()
             between = clock()
             update()
             if number >= 2:  # the first compile, and make state
-                seconds[name].append(clock() - between)
+                seconds[way].append(clock() - between)
                 taken.append(between - begun)
         if taken:
-            seconds[BASELINE].append(sorted(taken)[len(taken) // 2])
+            seconds[BASELINE, ""].append(sorted(taken)[len(taken) // 2])
     return [
         UpdateRow(
-            name,
+            *way,
             torch.get_num_threads(),
-            spread_of(1e3 * second for second in seconds[name]),
-            ratio_spread(seconds[name], seconds[BASELINE]),
-            ratio_spread(seconds[name], seconds[ADAM]),
+            spread_of(1e3 * second for second in seconds[way]),
+            ratio_spread(seconds[way], seconds[BASELINE, ""]),
+            ratio_spread(seconds[way], seconds[ADAM, ""]),
         )
-        for name in ways
+        for way in ways
     ]
 
 
 def agreement_in_training(updates: tuple[int, ...] = RECORDED_UPDATES) -> dict[int, float] | None:
     """By update of a training on MNIST: the part of the slots on which `bracket` and `any` agree.
 
-    The training goes on by `any`. None where there is no data.
+    The training goes on by `any`, with the published settings. None where there is no data.
     """
     try:
         data = load_images("mnist")
@@ -242,7 +245,7 @@ def agreement_in_training(updates: tuple[int, ...] = RECORDED_UPDATES) -> dict[i
         return None
     images, labels = data.train.images.float().div(255), data.train.labels
     training = Training()
-    optimizer = training.sgperm("any")
+    optimizer = training.sgperm(PUBLISHED | {"search": "any"})
     agreement = {}
     for update in range(1, max(updates) + 1):
         picked = torch.randint(len(labels), (64,))
@@ -261,7 +264,8 @@ def _agreement_at_next_step(training: Training, optimizer: SGPerm) -> float:
         model = copy.deepcopy(training.model)
         for own, trained in zip(model.parameters(), training.model.parameters(), strict=True):
             own.grad = None if trained.grad is None else trained.grad.clone()
-        other = SGPerm(model.parameters(), model=model, search=search, inner=torch.optim.Adam)
+        settings = PUBLISHED | {"search": search}
+        other = SGPerm(model.parameters(), model=model, inner=torch.optim.Adam, **settings)
         other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         for group in other.param_groups:
             group["search"] = search
@@ -367,11 +371,11 @@ def table_of(rows: list[SearchRow]) -> Table:
 
 def table_of_updates(rows: list[UpdateRow]) -> Table:
     table = Table(title="Whole updates of fc500-300")
-    for heading in ("optimizer", "threads", "ms", "by forward+backward", "by Adam"):
+    for heading in ("optimizer", "settings", "threads", "ms", "by forward+backward", "by Adam"):
         table.add_column(heading, justify="right")
     for row in rows:
         ratios = (row.milliseconds, row.ratio_to_forward_backward, row.ratio_to_adam)
-        table.add_row(row.optimizer, str(row.threads), *map(str, ratios))
+        table.add_row(row.optimizer, row.settings, str(row.threads), *map(str, ratios))
     return table
 
 

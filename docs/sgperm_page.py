@@ -28,7 +28,7 @@ choice.
   for the sake of time. A subset has wide gaps, so that a weight cannot move by little; late in
   training that is what it should do. This is the largest gain.
 - **Alpha falls slowly to a small floor** (.05, by .9965 a step, to .003), over all 800 updates
-  in place of the first 175. Both ends can be moved by a factor of 2 for .1 to .4 points.
+  in place of the first 175. Both ends can be moved by a factor of 2 for .1 to .6 points.
 - **Momentum .8** in place of .9.
 - **`bracket`** in place of START. Where nothing is partitioned START and ANY are level with it
   within the spread of seeds, at two to four times the cost ([speed.md](speed.md)).

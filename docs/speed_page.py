@@ -77,7 +77,8 @@ def _arrange_kernel(result: dict[str, Any]) -> str:
     return f"""## The compiled kernel, by length of the vectors
 
 `from the last order` is a warm start, which we measured and did not take. The worst hard input
-(reversed, constant, ties, sawtooth, outliers) is by its time to that of ordinary weights.
+(reversed, constant, ties, sawtooth, outliers, heavy tails, clusters) is by its time to that of
+ordinary weights.
 
 {_table(("length", "threads", "M weights/s", *others, "worst hard input"), rows)}"""
 
@@ -186,11 +187,69 @@ def _born(initial: dict[str, Any]) -> str:
     return f"{levels}, {initial['sparsity']:.0%} zeros" if initial["sparsity"] else levels
 
 
+def _sgperm(result: dict[str, Any]) -> str:
+    searches = [
+        (
+            row["search"],
+            f"{row['aggressiveness']}, {row['partition_ratio']:g}",
+            row["threads"],
+            _spread(row["nanoseconds_per_weight"]),
+            _spread(row["ratio_to_forward_backward"]),
+            goal if (goal := SGPERM_GOALS.get(row["search"])) else "",
+        )
+        for row in result["searches"]
+        if row["rows"] == "fc500-300" and row["sparsity"] == 0 and row["aggressiveness"] != 0.07
+    ]
+    updates = [
+        (
+            row["optimizer"],
+            row["settings"],
+            row["threads"],
+            _spread(row["milliseconds"]),
+            _spread(row["ratio_to_forward_backward"]),
+        )
+        for row in result["updates"]
+    ]
+    by_length: dict[tuple[str, str], list[str]] = {}
+    lengths = []
+    for row in result["searches"]:
+        if row["rows"] == "fc500-300" or row["threads"] != 1:
+            continue
+        cut = "no partition" if row["partition_ratio"] is None else f"{row['partition_ratio']:g}"
+        way = f"{cut}, {row['sparsity']:.0%} zeros"
+        median = row["nanoseconds_per_weight"]["median"]
+        by_length.setdefault((row["search"], way), []).append(f"{median:.3g}")
+        if row["rows"] not in lengths:
+            lengths.append(row["rows"])
+    agreement = result["agreement_of_bracket_with_any"]
+    seconds = result["first_call_seconds"]
+    return f"""## SGPerm
+
+Finding the permutation of `fc500-300`'s rows, by the time of forward and backward on 64 images:
+2 means that it takes twice as long. `goal` is what we set out to reach on one thread.
+
+{_table(("search", "alpha, lambda", "threads", "ns per weight", "by fwd+bwd", "goal"), searches)}
+Whole updates in training: momentum, search, the weights laid out, Adam for the biases.
+
+{_table(("optimizer", "settings", "threads", "ms", "by fwd+bwd"), updates)}
+Nanoseconds per weight by length of the rows, one thread: they do not grow.
+
+{_table(("search", "lambda", *lengths), [(*way, *cells) for way, cells in by_length.items()])}
+`bracket` puts the same weight as `any` in at least {min(agreement.values()):.2%} of the slots, on
+recommendations recorded in {len(agreement)} updates of a training. The first call compiles:
+{", ".join(f"{name} {each['cold']:.1f} s" for name, each in seconds.items())}; later processes load
+what was compiled in {min(each["from_disk"] for each in seconds.values()):.2f} to
+{max(each["from_disk"] for each in seconds.values()):.2f} s."""
+
+
+SGPERM_GOALS = {"start": "5", "any": "4", "bracket": "1.5", "pair": ".7"}
+
 SECTIONS = {
     "synchronize": _synchronize,
     "arrange_kernel": _arrange_kernel,
     "training_loop": _training_loop,
     "keras_comparison": _keras_comparison,
+    "sgperm": _sgperm,
     "codec": _codec,
 }
 
@@ -213,8 +272,11 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _machine(name: str, machine: dict[str, Any]) -> str:
+    commit = machine["commit"]
+    changed = " with uncommitted changes" if commit.endswith("+") else ""
     return (
-        f"`benchmarks/{name}.py`, {machine['begun'][:10]}, commit {machine['commit'][:7]}, "
-        f"{machine.get('cpu_model', machine['device'])}, {machine['cores']} cores, "
+        f"`benchmarks/{name}.py`, {machine['begun'][:10]}, commit {commit[:7]}{changed}, "
+        f"{machine.get('cpu_model', machine['device'])}, {machine['cores']} cores, load "
+        f"{machine['load_average']:.1f} at the beginning, "
         f"{machine['threads']} threads, torch {machine['packages']['torch']}.\n"
     )

@@ -283,14 +283,14 @@ def batch_of(shapes: list[tuple[int, int]], latent: bool) -> list[DeviceRows]:
 @runs_programs
 @pytest.mark.parametrize("latent", [False, True])
 def test_all_tensors_of_a_step_are_arranged_together(latent: bool) -> None:
-    from permtrain.core.gpu_kernel import arrange_on_gpu, in_starts
+    from permtrain.core.gpu_kernel import arrange_on_gpu, in_launches
 
     shapes = [(70, 9), (1, 16), (0, 9), (3, 13), (40, 100), (5, 101), (200, 10)]
     batch = batch_of(shapes, latent)
     expected = [arrange_vectors_by_sorting(rows.profile_VL, rows.like_VL) for rows in batch]
     moved = [rows.like_VL.clone() for rows in batch]
-    starts = in_starts(batch)
-    assert [len(alike) for alike in starts.values()] == [4, 2]  # 16 and 128 words
+    launches = in_launches(batch)
+    assert [len(alike) for alike in launches.values()] == [4, 2]  # 16 and 128 words
     arrange_on_gpu(batch)
     for rows, arranged_VL, moved_VL in zip(batch, expected, moved, strict=True):
         assert torch.equal(rows.out_VL, arranged_VL)
@@ -300,7 +300,7 @@ def test_all_tensors_of_a_step_are_arranged_together(latent: bool) -> None:
 
 @needs_triton
 def test_what_a_program_is_compiled_for_is_not_shared(device: torch.device) -> None:
-    from permtrain.core.gpu_kernel import in_starts
+    from permtrain.core.gpu_kernel import in_launches
 
     profile, weights = torch.arange(8.0).view(1, 8).to(device), torch.randn(2, 8, device=device)
     flag = torch.zeros((), dtype=torch.int32, device=device)
@@ -314,7 +314,7 @@ def test_what_a_program_is_compiled_for_is_not_shared(device: torch.device) -> N
         DeviceRows(profile[:, :4], weights[:, :4], weights[:, :4], flag),
         DeviceRows(profile[:, :7], weights[:, :7], weights[:, :7], flag),
     ]
-    assert sorted(len(alike) for alike in in_starts(batch).values()) == [1, 1, 1, 1, 1, 1, 2]
+    assert sorted(len(alike) for alike in in_launches(batch).values()) == [1, 1, 1, 1, 1, 1, 2]
 
 
 @runs_programs
@@ -442,3 +442,14 @@ def test_a_program_can_be_captured_in_a_cuda_graph() -> None:
     like.copy_(torch.randn(8, 1152))
     graph.replay()
     assert torch.equal(out, arrange_vectors_by_sorting(profile, like))
+
+
+@needs_triton
+def test_level_starts_of_inference_tensors_are_looked_at_each_time() -> None:
+    from permtrain.core.gpu_kernel import level_starts
+
+    with torch.inference_mode():
+        profile = torch.tensor([[-1.0, -1.0, 1.0]])
+        assert level_starts(profile).tolist() == [[2]]
+        profile[0, 1] = 1.0
+        assert level_starts(profile).tolist() == [[1]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from permtrain.core import threads
-from permtrain.core.threads import in_threads
+from permtrain.core.threads import in_threads, ranges
 
 PIECES = [(begin, begin + 10) for begin in range(0, 200, 10)]
 
@@ -52,3 +52,8 @@ def test_an_error_of_the_work_reaches_the_caller() -> None:
 def test_a_single_piece_stays_on_the_callers_thread() -> None:
     caller = threading.get_ident()
     assert in_threads(lambda begin, end: threading.get_ident(), [(0, 1)]) == [caller]
+
+
+def test_no_items_are_no_pieces_and_no_work() -> None:
+    assert ranges(0, 4) == ranges(0, 0, multiple=8) == []
+    assert in_threads(lambda begin, end: 1, []) == []

@@ -1,11 +1,11 @@
 """Synchronisation on CUDA: what `arrange_vectors` gives, for all tensors of a step at once.
 
 Tensors whose rows have the same padded length, and that are alike in what a program is compiled
-for, share one start of it. The programs themselves are in `gpu_programs`.
+for, share one launch of it. The programs themselves are in `gpu_programs`.
 
 Importing this module imports triton. It compiles a program for each padded length when that is
-first used, which takes 2 to 25 seconds and a C compiler, and keeps it on disk. Everything a start
-needs is on the device after the first one of its kind, so that starts can be captured in a CUDA
+first used, which takes 2 to 25 seconds and a C compiler, and keeps it on disk. Everything a launch
+needs is on the device after the first one of its kind, so that launches can be captured in a CUDA
 graph.
 
 Shape suffixes: V vectors, L weights in a vector.
@@ -76,12 +76,12 @@ def arrange_on_gpu(batch: Iterable[DeviceRows]) -> None:
 
     A profile that is met for the first time is looked at, for its levels, which waits.
     """
-    for kind, alike in in_starts(batch).items():
-        _start(kind, alike)
+    for kind, alike in in_launches(batch).items():
+        _launch(kind, alike)
 
 
 class Kind(NamedTuple):
-    """What tensors that share a start of a program are alike in; the program is compiled for it."""
+    """What tensors that share a launch are alike in; the program is compiled for it."""
 
     device: torch.device
     weights: torch.dtype
@@ -92,13 +92,13 @@ class Kind(NamedTuple):
     num_starts: int
 
 
-def in_starts(batch: Iterable[DeviceRows]) -> dict[Kind, list[DeviceRows]]:
-    """Which tensors share a start of a program."""
-    starts: dict[Kind, list[DeviceRows]] = {}
+def in_launches(batch: Iterable[DeviceRows]) -> dict[Kind, list[DeviceRows]]:
+    """Which tensors share a launch of a program."""
+    launches: dict[Kind, list[DeviceRows]] = {}
     for rows in batch:
         if rows.like_VL.numel():
-            starts.setdefault(_kind_of(rows), []).append(rows)
-    return starts
+            launches.setdefault(_kind_of(rows), []).append(rows)
+    return launches
 
 
 def _kind_of(rows: DeviceRows) -> Kind:
@@ -137,6 +137,8 @@ def level_starts(profile_VL: Tensor) -> Tensor | None:
         >>> level_starts(torch.arange(4.0)[None]) is None
         True
     """
+    if profile_VL.is_inference():  # has no version that would tell of writes
+        return _find_level_starts(bits_of(profile_VL))
     known = _level_starts.get(profile_VL)
     if known is None or known[0] != profile_VL._version:
         known = (profile_VL._version, _find_level_starts(bits_of(profile_VL)))
@@ -156,13 +158,15 @@ def _find_level_starts(bits_VL: Tensor) -> Tensor | None:
     return starts_VL.sort(dim=1).values[:, :num_starts].contiguous()
 
 
-def _start(kind: Kind, alike: Sequence[DeviceRows]) -> None:
+def _launch(kind: Kind, alike: Sequence[DeviceRows]) -> None:
     words = kind.padded_length
     rows_of_program = max(_MIN_WORDS // words, 1)
     table, num_programs = _table(
         kind.device, rows_of_program, tuple(_line(rows, kind.num_starts) for rows in alike)
     )
-    with torch.cuda.device_of(table):  # Triton starts programs on the current device
+    if table.is_cuda and torch.cuda.is_current_stream_capturing():
+        _captured_tables[table.data_ptr()] = table
+    with torch.cuda.device_of(table):  # Triton launches on the current device
         arrange_rows[(num_programs,)](
             table,
             len(alike),
@@ -196,6 +200,10 @@ def _line(rows: DeviceRows, num_starts: int) -> tuple[int, ...]:
 def _stride_V(tensor_VL: Tensor) -> int:
     """From row to row; 0 where one row is that of all."""
     return 0 if tensor_VL.shape[0] == 1 else tensor_VL.stride(0)
+
+
+# A CUDA graph holds a table's address and not the table: these are kept for good.
+_captured_tables: dict[int, Tensor] = {}
 
 
 @lru_cache(maxsize=256)

@@ -37,8 +37,8 @@ def in_threads(work: Callable[[int, int], R], pieces: list[tuple[int, int]]) -> 
         >>> in_threads(lambda begin, end: end - begin, [(0, 3), (3, 5)])
         [3, 2]
     """
-    if len(pieces) == 1:
-        return [work(*pieces[0])]
+    if len(pieces) <= 1:
+        return [work(*piece) for piece in pieces]
     results: list[Any] = [None] * len(pieces)
     errors: list[BaseException] = []
     todo = itertools.count()
@@ -69,7 +69,7 @@ def ranges(num_items: int, num_pieces: int, multiple: int = 1) -> list[tuple[int
         ([(0, 4), (4, 8), (8, 10)], [(0, 8), (8, 10)])
     """
     size = -(-num_items // max(num_pieces, 1))
-    size = -(-size // multiple) * multiple
+    size = max(-(-size // multiple) * multiple, 1)
     return [(begin, min(begin + size, num_items)) for begin in range(0, num_items, size)]
 
 

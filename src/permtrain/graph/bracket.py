@@ -34,7 +34,7 @@ def match_rows(
     begin: int,
     end: int,
 ) -> None:
-    """Matches and swaps in rows `begin` to `end`; see `permtrain.graph.search.permute_ranks`."""
+    """Matches and swaps in rows `begin` to `end`; see `permtrain.graph.search.permute_ranks_`."""
     L = rank_to_slot_VL.shape[1]
     P = sizes_P.shape[0]
     ids_L = np.empty(L, dtype=np.int32)

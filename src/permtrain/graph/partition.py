@@ -87,7 +87,7 @@ def random_subset_ids(
     Args:
         num_rows: V.
         sizes: of the subsets; they add up to the vector's length L.
-        seed, step, first_row: as in `permtrain.graph.search.permute_ranks`.
+        seed, step, first_row: as in `permtrain.graph.search.permute_ranks_`.
 
     Shapes: (V, L) int32.
     Randomness: `permtrain.graph.words`, from (seed, step, row).
