@@ -27,7 +27,9 @@ NUM_ARMS = {
     "sgperm-ahead": 8,
     "tiny-mnist": 10,
     "tiny-fashion": 10,
+    "laperm-agnostic-mnist": 8,
 }
+NUM_SEEDS = {"laperm-agnostic-mnist": 30}
 
 
 def seeds_of(recipe_id: str, budget: str) -> list[int]:
@@ -35,6 +37,8 @@ def seeds_of(recipe_id: str, budget: str) -> list[int]:
         return [0]
     if recipe_id == "sgperm-study":
         return [0, 1]
+    if recipe_id in NUM_SEEDS:
+        return list(range(NUM_SEEDS[recipe_id]))
     return list(range(5 if recipe_id.startswith("sgperm") else 3))
 
 

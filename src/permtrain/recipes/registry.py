@@ -1,6 +1,7 @@
 """Every recipe by its id."""
 
 from permtrain.errors import SettingError
+from permtrain.recipes.agnostic import laperm_agnostic_mnist
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
@@ -78,6 +79,12 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        Recipe(
+            "laperm-agnostic-mnist",
+            "f1 and f2 on MNIST, one value shared by all weights (Train by Reconnect, 5.5)",
+            "120 runs of 10 epochs, 120 of 25",
+            laperm_agnostic_mnist,
         ),
     )
 }
