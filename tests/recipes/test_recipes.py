@@ -199,8 +199,9 @@ def test_every_first_arm_trains_two_steps(
     before = trainer.shown_weights()
     assert not trainer.run(stop_requested=lambda: trainer.position.step == 2)
     assert trainer.position.step == 2
-    if trainer.settings.initial.levels:  # two steps cross no gap between levels
-        after = {tensor.name: tensor.latent for tensor in trainer.attached.tensors}
+    initial = trainer.settings.initial
+    if initial.levels or initial.rule == "constant":  # two steps cross no gap between values
+        after = {tensor.name: tensor.scores.detach() for tensor in trainer.attached.tensors}
     else:
         after = trainer.shown_weights()
     assert any(not torch.equal(after[name], before[name]) for name in after)
