@@ -1,6 +1,12 @@
 """LaPerm's experiments on MNIST: the settings are the published ones."""
 
+from dataclasses import replace
+
+import pytest
+
 from permtrain.recipes.registry import RECIPES
+from permtrain.training.learning_rate import learning_rate
+from permtrain.training.settings import PermutationSettings
 
 # shared/experiments.md, laperm-agnostic-mnist: what is left of each layer, the value, the accuracy.
 AGNOSTIC = {
@@ -42,3 +48,26 @@ def test_weight_agnostic_nets() -> None:
         found.setdefault(net, set()).add(settings.seed)
     assert found == {net: set(range(30)) for net in AGNOSTIC}
     assert [arm.settings.model for arm in arms] == ["f1"] * 120 + ["f2"] * 120
+
+
+def test_rewiring() -> None:
+    arms = RECIPES["laperm-rewire-mnist"].arms("paper")
+    rewired, fixed = arms[:3], arms[3:]
+    for one, other in zip(rewired, fixed, strict=True):
+        settings = one.settings
+        assert settings.permutation == PermutationSettings(
+            method="laperm", sync_period=30, permuted_steps=1500
+        )
+        alone = PermutationSettings(method="plain-frozen-zeros")
+        assert other.settings == replace(settings, permutation=alone)
+        assert (settings.data.data, settings.model) == ("mnist", "fc500-300")
+        initial = settings.initial
+        assert (initial.rule, initial.sparsity, initial.sparsity_by) == (
+            "kaiming_normal", 0.9, "exact",
+        )  # fmt: skip
+        assert (settings.batch_size, settings.epochs) == (64, 48)
+        rates = [learning_rate(settings.optimizer, epoch) for epoch in (0, 27, 28, 37, 38, 47)]
+        assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rel=1e-14)
+        assert settings.optimizer.inner == "Adam"
+        assert settings.augmentation.is_identity
+        assert (one.published, other.published) == (None, None)

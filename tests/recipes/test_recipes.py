@@ -28,6 +28,7 @@ NUM_ARMS = {
     "tiny-mnist": 10,
     "tiny-fashion": 10,
     "laperm-agnostic-mnist": 8,
+    "laperm-rewire-mnist": 2,
 }
 NUM_SEEDS = {"laperm-agnostic-mnist": 30}
 
