@@ -260,6 +260,40 @@ NAN, INF = float("nan"), float("inf")
         ),
         (lambda: Settings(watched_steps=-1), "watched_steps is -1; allowed: 0 or more"),
         (
+            lambda: PermutationSettings(permuted_steps=0),
+            "permuted_steps is 0; allowed: 1 or more",
+        ),
+        (
+            lambda: PermutationSettings(method="sgperm", permuted_steps=5),
+            "permuted_steps is 5; allowed: nothing with method sgperm",
+        ),
+        (
+            lambda: PermutationSettings(method="plain", sync_milestones=(5,), sync_periods=(3,)),
+            "sync_milestones is (5,); allowed: nothing with method plain",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones=(5, 5), sync_periods=(3, 4)),
+            "sync_milestones is (5, 5); allowed: ascending epochs from 1",
+        ),
+        (
+            lambda: PermutationSettings(
+                sync_milestones=(0,), sync_periods=(3,), sync_milestones_in="steps"
+            ),
+            "sync_milestones is (0,); allowed: ascending steps from 1",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones=(5,)),
+            "sync_periods is (); allowed: a whole number of steps from 1 for each of the 1 miles",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones=(5,), sync_periods=(0,)),
+            "sync_periods is (0,); allowed: a whole number of steps from 1",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones_in="batches"),
+            "sync_milestones_in is 'batches'; allowed: epochs, steps",
+        ),
+        (
             lambda: PermutationSettings(method="plain", sync_period=5),
             "sync_period is 5; allowed: nothing with method plain",
         ),

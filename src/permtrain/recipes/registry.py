@@ -1,9 +1,11 @@
 """Every recipe by its id."""
 
 from permtrain.errors import SettingError
+from permtrain.recipes.agnostic import laperm_agnostic_mnist
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
+from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
 from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
@@ -78,6 +80,18 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        Recipe(
+            "laperm-agnostic-mnist",
+            "f1 and f2 on MNIST, one value shared by all weights (Train by Reconnect, 5.5)",
+            "120 runs of 10 epochs, 120 of 25",
+            laperm_agnostic_mnist,
+        ),
+        Recipe(
+            "laperm-rewire-mnist",
+            "fc500-300 with 90% zeros on MNIST, rewired and trained (Permute to Train, 5.2.3)",
+            "6 runs of 48 epochs",
+            laperm_rewire_mnist,
         ),
     )
 }

@@ -12,6 +12,7 @@ from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.files import written_whole
 from permtrain.optim.permuter import Permuter
+from permtrain.optim.rewiring import Rewiring
 from permtrain.optim.supermask import Supermask
 from permtrain.training.trainer import Metrics, Trainer
 
@@ -62,6 +63,8 @@ class RankingWatch:
     def _weight(self) -> Tensor:
         """What the inner optimizer trains: the latent weights or the scores, where it has some."""
         attached = self._trainer.attached
+        if isinstance(attached, Rewiring):
+            attached = attached.phase
         if isinstance(attached, Permuter):
             for tensor in attached.tensors:
                 if tensor.parameter is self._parameter:

@@ -18,7 +18,7 @@ from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
-from permtrain.training.optimizers import biases_in_rows, permuted_views
+from permtrain.training.optimizers import biases_in_rows, permuted_views, rewired_weights
 from permtrain.training.ranking_watch import RankingWatch
 from permtrain.training.record import (
     Checkpointer,
@@ -58,7 +58,8 @@ class RunResult:
         best_test_accuracy, best_epoch: of the epoch with the highest accuracy on `selected_on`.
         selected_on: "validation", or "test" where no validation images were set aside.
         verification: whether every permuted vector holds its initial values, in words; None where
-            the method permutes nothing.
+            the method permutes nothing. Where permutation ended before training did, what held
+            then.
         intact: the same as a truth value.
         travel: how far the permuted weights travelled; None likewise, or if they are not intact.
         wall_s: seconds of training and evaluation, over all sessions.
@@ -151,14 +152,16 @@ def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
 
 
 def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
-    """The invariant of a weights file, against the initial values of its run; None as below.
+    """The invariant of a weights file, against the initial values of its run.
+
+    None if the method permutes nothing, or no longer did when the file was written.
 
     Raises:
         CheckpointError: the file is missing or damaged.
         ProfileError: it holds other tensors.
     """
     views = permuted_views(trainer.optimizer, trainer.attached)
-    if views is None:
+    if views is None or rewired_weights(trainer.attached) is not None:
         return None
     biases = biases_in_rows(trainer.optimizer)
     try:
@@ -176,17 +179,29 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     """The invariant and the travel of a run's arranged weights, against its initial values.
 
     The initial values are drawn anew from the record of how the model was born, so that this shows
-    more than that the permuter agrees with itself. None if the method permutes nothing; no travel
-    where the weights are not those of the beginning.
+    more than that the permuter agrees with itself. Where permutation has ended before training
+    does, the weights are those of that moment. None if the method permutes nothing; no travel where
+    the weights are not those of the beginning.
     """
     views = permuted_views(trainer.optimizer, trainer.attached)
     if views is None:
         return None
     biases = biases_in_rows(trainer.optimizer)
     initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
-    weights, views = with_biases_in_rows(trainer.shown_weights(), views, biases)
+    weights = trainer.shown_weights()
+    if (rewired := rewired_weights(trainer.attached)) is not None:
+        weights |= {name: weight.cpu() for name, weight in rewired.items()}
+    weights, views = with_biases_in_rows(weights, views, biases)
     verification = verify_weights(weights, initial, views)
     return verification, travel_between(initial, weights, views) if verification else None
+
+
+def verification_text(trainer: Trainer, verification: Verification) -> str:
+    """What was verified, in words."""
+    if rewired_weights(trainer.attached) is None:
+        return str(verification)
+    steps = trainer.settings.permutation.permuted_steps
+    return f"at step {steps}, where permutation ended, {verification}"
 
 
 def _run(
@@ -231,7 +246,7 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
         best_test_accuracy=best["test_accuracy"],
         best_epoch=best["epoch"],
         selected_on=key.removesuffix("_accuracy"),
-        verification=str(verified[0]) if verified else None,
+        verification=verification_text(trainer, verified[0]) if verified else None,
         intact=bool(verified[0]) if verified else None,
         travel=verified[1] if verified else None,
         wall_s=round(sum(metrics["wall_s"] for metrics in history), 1),

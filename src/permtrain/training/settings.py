@@ -124,6 +124,15 @@ class PermutationSettings:
     """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
     sync_period: int | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
+    sync_milestones: tuple[int, ...] = ()
+    """Epochs after which the sync period changes ..."""
+    sync_periods: tuple[int, ...] = ()
+    """... to these, one for each milestone."""
+    sync_milestones_in: Literal["epochs", "steps"] = "epochs"
+    """What the milestones count: epochs, or optimizer steps."""
+    permuted_steps: int | None = None
+    """Permute for so many first steps only; then the inner optimizer goes on, its state carried
+    over, and weights that are zero by then stay zero."""
     granularity: Literal["kernel", "neuron", "layer"] | None = None
     """Which weights may exchange values. Left out: neuron for laperm and sgperm, layer for
     index."""
@@ -142,6 +151,11 @@ class PermutationSettings:
             self.sync_period is None or (_is_whole(self.sync_period) and self.sync_period >= 1),
             "a whole number of steps from 1",
         )
+        self._check_sync_milestones()
+        steps = self.permuted_steps
+        _check(
+            "permuted_steps", steps, steps is None or (_is_whole(steps) and steps >= 1), "1 or more"
+        )
         if not self.permutes:
             for name in ("sync_period", "granularity", "fallback", "permute_biases"):
                 value = getattr(self, name)
@@ -149,9 +163,34 @@ class PermutationSettings:
         _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
         if self.method != "supermask":
             _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
-        if self.method == "sgperm":
-            period = self.sync_period
-            _check("sync_period", period, period is None, "nothing with method sgperm")
+        if self.method not in ("laperm", "index"):
+            for name in ("sync_period", "sync_milestones", "permuted_steps"):
+                value = getattr(self, name)
+                _check(name, value, value in (None, ()), f"nothing with method {self.method}")
+
+    def _check_sync_milestones(self) -> None:
+        milestones, periods = self.sync_milestones, self.sync_periods
+        ascending = list(milestones) == sorted(set(milestones))
+        _check(
+            "sync_milestones",
+            milestones,
+            ascending and all(_is_whole(each) and each >= 1 for each in milestones),
+            f"ascending {self.sync_milestones_in} from 1",
+        )
+        _check(
+            "sync_periods",
+            periods,
+            len(periods) == len(milestones)
+            and all(_is_whole(each) and each >= 1 for each in periods),
+            f"a whole number of steps from 1 for each of the {len(milestones)} milestones",
+        )
+        units = ("epochs", "steps")
+        _check(
+            "sync_milestones_in",
+            self.sync_milestones_in,
+            self.sync_milestones_in in units,
+            ", ".join(units),
+        )
 
     @property
     def permutes(self) -> bool:

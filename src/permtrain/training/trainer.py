@@ -98,7 +98,13 @@ class Trainer:
         self._check_logits(data.num_classes)
         self._check_last_batch()
         self.optimizer = make_optimizer(settings, self.model)
-        self.attached = attach(settings.permutation, self.optimizer, self.model, settings.seed)
+        self.attached = attach(
+            settings.permutation,
+            self.optimizer,
+            self.model,
+            settings.seed,
+            self.batches_per_epoch,
+        )
         self.position = Position()
         self.evaluations: list[Metrics] = []
         self.changes: list[Change] = []
