@@ -12,7 +12,7 @@ from permtrain.pictures.curves import draw_bytes, draw_curves
 from permtrain.pictures.graphs import draw_graph, draw_partition, subset_graph, subset_of
 from permtrain.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
 from permtrain.pictures.histograms import draw_histograms
-from permtrain.pictures.images import draw_images
+from permtrain.pictures.images import draw_image_rows, draw_images
 from permtrain.pictures.permutations import draw_arrows, draw_cycles, rank_cycles
 from permtrain.pictures.profiles import (
     draw_profile_3d,
@@ -21,7 +21,13 @@ from permtrain.pictures.profiles import (
     profile_similarity,
 )
 from permtrain.pictures.ranking_distance import draw_ranking_distance
-from permtrain.pictures.records import curves_of, labels_of, ranking_history, sized_scores
+from permtrain.pictures.records import (
+    curves_of,
+    labels_of,
+    ranking_history,
+    recovered_images,
+    sized_scores,
+)
 from permtrain.pictures.registry import Drawing, Request
 from permtrain.pictures.weights import Layers, initial_layers, read_layers
 from permtrain.training.record import RunFolder
@@ -143,6 +149,11 @@ def images(request: Request) -> Drawing:
     name = str(request.source)
     data = load_images(name if name in DATASETS else request.source)
     return draw_images(data.test.images[:_NUM_IMAGES].numpy(), f"{name}: test images"), []
+
+
+def image_rows(request: Request) -> Drawing:
+    rows = {name.replace("_", " "): each for name, each in recovered_images(request.source).items()}
+    return draw_image_rows(rows), []
 
 
 def _chosen(request: Request) -> tuple[str, Floats]:

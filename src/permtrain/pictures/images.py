@@ -1,6 +1,7 @@
 """Grids of images: samples of a data set, generated or recovered pictures."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,6 +50,48 @@ def image_grid(images: ArrayLike, num_columns: int | None = None) -> NDArray[np.
         top, left = (i // columns) * (H + _GAP), (i % columns) * (W + _GAP)
         grid[top : top + H, left : left + W] = image
     return grid
+
+
+def rows_of_images(rows: Mapping[str, ArrayLike], num_columns: int = 10) -> NDArray[np.float64]:
+    """Several sets of the same pictures, one above the other: each picture stands below itself.
+
+    Args:
+        rows: by name; each as in `image_grid`, all of one shape. The first `num_columns` are shown,
+            then, after a wider gap, the next ones.
+        num_columns: pictures side by side.
+
+    Shapes: (rows, columns, 3) float64.
+
+    Example:
+        >>> black = np.zeros((3, 4, 4), dtype=np.uint8)
+        >>> rows_of_images({"before": black, "after": black}, num_columns=2).shape
+        (24, 10, 3)
+    """
+    sets = [np.asarray(images) for images in rows.values()]
+    if not sets or len({images.shape for images in sets}) > 1:
+        shapes = {name: np.shape(images) for name, images in rows.items()}
+        raise PictureError(f"images have shapes {shapes}; allowed: one shape for all")
+    blocks = []
+    for first in range(0, len(sets[0]), num_columns):
+        chosen = np.concatenate([images[first : first + num_columns] for images in sets])
+        block = image_grid(chosen, len(chosen) // len(sets))
+        if blocks:
+            blocks.append(np.ones((2 * _GAP, blocks[0].shape[1], 3)))
+            missing = blocks[0].shape[1] - block.shape[1]
+            block = np.pad(block, ((0, 0), (0, missing), (0, 0)), constant_values=1.0)
+        blocks.append(block)
+    return np.concatenate(blocks)
+
+
+def draw_image_rows(rows: Mapping[str, ArrayLike], num_columns: int = 10) -> Figure:
+    """The same with the names of the rows in the title, top to bottom."""
+    grid = rows_of_images(rows, num_columns)
+    figure = new_figure(7.0, 7.0 * grid.shape[0] / grid.shape[1] + 0.4)
+    axes = figure.add_subplot()
+    axes.imshow(grid, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title("rows: " + ", ".join(rows), fontsize=9, loc="left")
+    return figure
 
 
 def draw_images(images: ArrayLike, title: str = "", num_columns: int | None = None) -> Figure:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from permtrain.errors import PictureError
 from permtrain.pictures.curves import Curve, SizedScore
@@ -225,3 +227,26 @@ def ranking_history(folder: Path) -> RankingHistory:
         losses=[(each["epoch"], each[key]) for each in metrics],
         loss_name=key.replace("_", " "),
     )
+
+
+IMAGE_ROWS = ("originals", "shuffled", "recovered", "class_means")
+"""What a run that permutes pixels shows, from top to bottom."""
+
+
+def recovered_images(folder: Path) -> dict[str, NDArray[np.uint8]]:
+    """The images that a run which permutes pixels has left, in `IMAGE_ROWS`' order.
+
+    Shapes: (N, C, H, W) each.
+    Raises:
+        PictureError: the folder holds none, or they are damaged.
+    """
+    path = folder / "images.safetensors"
+    if not path.is_file():
+        raise PictureError(
+            f"{folder}: holds no images.safetensors; allowed: a complete run that permutes pixels"
+        )
+    try:
+        images = load_file(path)
+        return {name: images[name] for name in IMAGE_ROWS}
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise PictureError(f"{path}: not readable as images ({error})") from error

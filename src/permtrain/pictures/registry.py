@@ -95,5 +95,10 @@ KINDS: dict[str, Kind] = {
     "bytes": Kind(
         "bytes_", "CSV results", "test accuracy against bytes of the file", takes_many=True
     ),
+    "image-grid": Kind(
+        "image_rows",
+        "a complete run that permutes pixels",
+        "original, shuffled, recovered images and the order of the label's mean image",
+    ),
     "images": Kind("images", "a data set's name or folder", "a grid of test images"),
 }

@@ -1,0 +1,51 @@
+"""The classifier that says whether a recovered image still shows what it should."""
+
+from dataclasses import replace
+
+from filelock import FileLock
+
+from permtrain.training.record import RunFolder
+from permtrain.training.run import load_run, resume_run, start_run
+from permtrain.training.settings import (
+    DataSettings,
+    OptimizerSettings,
+    PermutationSettings,
+    Place,
+    Settings,
+    run_name,
+)
+from permtrain.training.trainer import Trainer
+
+
+def judge_settings(data: str, model: str, epochs: int, train_images: int | None) -> Settings:
+    """Plain Adam on real images; one judge for all arms and seeds."""
+    return Settings(
+        data=DataSettings(data=data, train_images=train_images),
+        model=model,
+        permutation=PermutationSettings(method="plain"),
+        optimizer=OptimizerSettings(inner="Adam", lr=1e-3, lr_decay=0.7),
+        epochs=epochs,
+        batch_size=128,
+        seed=0,
+    )
+
+
+def trained(settings: Settings, place: Place) -> Trainer:
+    """A network trained by our own trainer in the folder of runs; at once if it is there.
+
+    Processes that want the same one wait for the first.
+
+    Raises:
+        as `start_run` and `resume_run`.
+    """
+    name = run_name(settings)
+    folder = RunFolder(place.runs_folder / name)
+    plain = replace(place, tensorboard=False, watch_ranking_distance=False, checkpoint_steps=None)
+    place.runs_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.runs_folder / f".{name}.lock"):
+        if not folder.is_complete:
+            if folder.path.exists():
+                resume_run(folder.path, plain)
+            else:
+                start_run(settings, plain)
+    return load_run(folder.path, plain)

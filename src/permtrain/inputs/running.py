@@ -1,0 +1,185 @@
+"""A run that permutes inputs, from start to result, in its folder; interrupted and resumed at will.
+
+settings.json, place.json, environment.json, metrics.jsonl, checkpoints/   as of any run
+images.safetensors      originals, shuffled, recovered and class-mean images, when complete
+images.png              the same as a grid, where matplotlib is installed
+result.json             the last file, when the run is complete
+"""
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from permtrain.errors import CheckpointError
+from permtrain.files import written_whole
+from permtrain.inputs.quality import check_measures_can_be_taken
+from permtrain.inputs.settings import (
+    InputSettings,
+    SortGANSettings,
+    plain,
+    run_name,
+    settings_hash,
+)
+from permtrain.inputs.sortgan import SortGAN
+from permtrain.inputs.unshuffle import Unshuffle
+from permtrain.inputs.work import Metrics, Work
+from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.training.record import (
+    RunFolder,
+    environment,
+    note_resumed,
+    read_json,
+    write_json,
+)
+from permtrain.training.run import Interrupted, alone_in, stop_on_interrupt
+from permtrain.training.settings import Place
+from permtrain.training.trainer import choose_device
+
+
+class PartCallback(Protocol):
+    """What watches a run: progress, mainly."""
+
+    def after_part(self, work: Work, metrics: Metrics) -> None: ...
+
+
+def run_inputs(
+    settings: InputSettings, place: Place, callbacks: Sequence[PartCallback] = ()
+) -> RunFolder:
+    """Begins a run in a folder of its own under `place.runs_folder`, or goes on with it.
+
+    Raises:
+        SettingError, DataError: the settings cannot be run.
+        CheckpointError: its last checkpoint is damaged, or of another run.
+        RunIsBusy: another process trains it.
+        Interrupted: the user stopped it; all but the running step is kept.
+    """
+    check_measures_can_be_taken()
+    folder = RunFolder(place.runs_folder / run_name(settings))
+    if folder.is_complete:
+        return folder
+    device = choose_device(place.device)
+    is_new = not folder.settings_file.is_file()
+    if not is_new:
+        place = folder.place(place)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        if place.threads is not None:
+            torch.set_num_threads(place.threads)
+        if is_new:
+            write_json(folder.place_file, place.to_dict())
+            write_json(folder.environment_file, environment(device))
+            write_json(folder.settings_file, plain(settings))
+        else:
+            note_resumed(folder, device)
+        _finish(_work(settings, place), folder, settings, place, callbacks)
+    return folder
+
+
+def _work(settings: InputSettings, place: Place) -> Work:
+    if isinstance(settings, SortGANSettings):
+        return SortGAN(settings, place)
+    return Unshuffle(settings, place)
+
+
+def _finish(
+    work: Work,
+    folder: RunFolder,
+    settings: InputSettings,
+    place: Place,
+    callbacks: Sequence[PartCallback],
+) -> None:
+    """From where the run stands to its result."""
+    history = _loaded(work, folder)
+    with stop_on_interrupt() as stop_requested:
+        while work.part < work.num_parts:
+            metrics = work.advance(stop_requested)
+            if metrics is None:
+                _save(work, folder, history, place.keep_checkpoints)
+                raise Interrupted(f"stopped; {folder.path} goes on where it is, run again")
+            history.append(metrics)
+            _save(work, folder, history, place.keep_checkpoints)
+            for callback in callbacks:
+                callback.after_part(work, metrics)
+    outcome = work.outcome(place)
+    _write_images(folder, outcome.images)
+    write_json(
+        folder.result_file,
+        {
+            "folder": folder.path.name,
+            "settings_hash": settings_hash(settings),
+            "parts": work.num_parts,
+            "wall_s": round(sum(each["wall_s"] for each in history), 1),
+            **outcome.result,
+        },
+    )
+
+
+def _save(work: Work, folder: RunFolder, history: list[Metrics], keep: int) -> None:
+    """The state with the record in one file, so that neither is ahead of the other."""
+    saved = folder.numbered_checkpoints()
+    number = int(saved[-1].stem.removeprefix("step-")) + 1 if saved else 1
+    state = {"format": 1, "work": work.state_dict(), "history": history}
+    save_checkpoint(folder.checkpoints / f"step-{number:09d}.pt", state)
+    for old in folder.numbered_checkpoints()[:-keep]:
+        old.unlink()
+    with written_whole(folder.metrics_file) as file:
+        file.write("".join(json.dumps(metrics) + "\n" for metrics in history).encode())
+
+
+def _loaded(work: Work, folder: RunFolder) -> list[Metrics]:
+    """Puts the work where the last checkpoint is; the record until then."""
+    saved = folder.numbered_checkpoints()
+    if not saved:
+        return []
+    state = load_checkpoint(saved[-1])
+    if set(state) != {"format", "work", "history"} or state["format"] != 1:
+        raise CheckpointError(f"{saved[-1]}: no checkpoint of a run that permutes inputs, format 1")
+    work.load_state_dict(state["work"])
+    history: list[Metrics] = state["history"]
+    return history
+
+
+def _write_images(folder: RunFolder, images: dict[str, Tensor]) -> None:
+    with written_whole(folder.path / "images.safetensors") as file:
+        file.write(safetensors_bytes({n: each.cpu().contiguous() for n, each in images.items()}))
+    if find_spec("matplotlib") is None:  # then: permtrain plot image-grid, elsewhere
+        return
+    from PIL import Image
+
+    from permtrain.pictures.images import rows_of_images
+    from permtrain.pictures.records import recovered_images
+
+    grid = rows_of_images(recovered_images(folder.path))
+    with written_whole(folder.path / "images.png") as file:
+        Image.fromarray((grid * 255).round().astype(np.uint8)).save(file, format="png")
+
+
+def row_of_inputs(folder: RunFolder) -> dict[str, Any]:
+    """The columns of a complete run: recovered images, and the lower bounds beside them.
+
+    PSNR in dB, of the squared error averaged over all measured images; SSIM in [-1, 1]; classified:
+    percent that the judge, a classifier trained on real images, gives the right label.
+    """
+    result = read_json(folder.result_file)
+    row: dict[str, Any] = {"validation_psnr": round(result["validation_psnr"], 4)}
+    for name, prefix in (
+        ("recovered", ""), ("shuffled", "shuffled_"), ("class_means", "class_mean_")
+    ):  # fmt: skip
+        quality = result[name]
+        row[f"{prefix}psnr"] = round(quality["psnr"], 4)
+        row[f"{prefix}ssim"] = round(quality["ssim"], 4)
+        row[f"{prefix}classified_percent"] = round(100 * quality["classified"], 2)
+    judge = result["judge"]
+    return row | {
+        "measured_images": result["measured_images"],
+        "judge": judge["model"],
+        "judge_percent": round(100 * judge["accuracy"], 2),
+        "wall_s": result["wall_s"],
+        "settings_hash": result["settings_hash"],
+    }

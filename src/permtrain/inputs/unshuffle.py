@@ -1,0 +1,244 @@
+"""Un-shuffling: pixels are the parameter, and the index optimizer moves them to their places.
+
+Source: "Index optimizer and sortGAN", semester thesis, ETH Zurich, 2021, appendix B.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from permtrain.data.images import ImageData
+from permtrain.data.load import load_images
+from permtrain.errors import CheckpointError
+from permtrain.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
+from permtrain.inputs.losses import border_penalty, roughness
+from permtrain.inputs.quality import class_means, laid_out, psnr
+from permtrain.inputs.settings import UnshuffleSettings
+from permtrain.inputs.work import Metrics, Outcome, cosine, measured, shuffled_split, splits_of
+from permtrain.optim.index import IndexOptimizer
+from permtrain.training.settings import Place
+from permtrain.training.trainer import choose_device
+
+
+class Unshuffle:
+    """One run in memory: images in groups, each image a weight vector of the index optimizer.
+
+    Validation images come first, then test images; every image for itself, so that the groups
+    matter for speed alone.
+
+    Args:
+        settings: what to compute.
+        place: where.
+        data: images already in memory; None loads them.
+
+    Raises:
+        DataError, SettingError: before anything is trained.
+    """
+
+    def __init__(
+        self, settings: UnshuffleSettings, place: Place, data: ImageData | None = None
+    ) -> None:
+        self.settings = settings
+        self.device = choose_device(place.device)
+        if place.threads is not None:
+            torch.set_num_threads(place.threads)
+        data = data or load_images(settings.data.data, data_folder=place.data_folder)
+        self.splits = splits_of(data, settings.data, settings.seed, settings.images, self.device)
+        self.guides: Guides | None = None
+        if settings.classifier_weight or settings.discriminator_weight:
+            self.guides = trained_guides(
+                data,
+                settings.num_classifiers,
+                settings.guide_epochs,
+                settings.data.train_images,
+                replace(place, tensorboard=False, watch_ranking_distance=False),
+            )
+        self.means_KCP = class_means(self.splits.train, data.num_classes).to(self.device)
+        self.prior: NormalPrior | None = None
+        if settings.prior_weight:
+            self.prior = normal_prior(self.splits.train, data.num_classes, settings.prior_variance)
+        self.shuffled = {
+            name: shuffled_split(split, settings.seed, name)
+            for name, split in (("validation", self.splits.validation), ("test", self.splits.test))
+        }
+        self.recovered: dict[str, list[Tensor]] = {"validation": [], "test": []}
+        self.part = 0
+        self.seconds = 0.0
+        self._started: _Group | None = None
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Split and first image of every group."""
+        return [
+            (name, first)
+            for name, pixels in self.shuffled.items()
+            for first in range(0, len(pixels), self.settings.batch_size)
+        ]
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.groups)
+
+    def advance(self, stop_requested: Callable[[], bool]) -> Metrics | None:
+        """All steps of one group of images."""
+        group = self._started or self._new_group()
+        self._started = group
+        while group.step < self.settings.steps:
+            if stop_requested():
+                return None
+            begun = time.perf_counter()
+            group.move(self.energy, self._rate(group.step))
+            self.seconds += time.perf_counter() - begun
+        name, first = self.groups[self.part]
+        chosen = slice(first, first + self.settings.batch_size)
+        recovered_NCP = laid_out(self.shuffled[name][chosen], group.latent())
+        self.recovered[name].append(recovered_NCP)
+        split = self.splits.validation if name == "validation" else self.splits.test
+        energy = float(self.energy(recovered_NCP.float() / 255, split.labels[chosen]).mean())
+        self.part += 1
+        self._started = None
+        seconds, self.seconds = self.seconds, 0.0
+        return {
+            "part": self.part,
+            "split": name,
+            "energy": energy,
+            "psnr": psnr(recovered_NCP, split.images[chosen].flatten(2)),
+            "wall_s": round(seconds, 3),
+        }
+
+    def energy(self, pixels_NCP: Tensor, labels_N: Tensor) -> Tensor:
+        """What each image's pixels are to make small; one number an image.
+
+        Shapes: (N, C, P) in [0, 1], (N,) -> (N,).
+        """
+        settings = self.settings
+        images = pixels_NCP.unflatten(2, self.splits.side_shape)
+        total = images.new_zeros(len(images))
+        if self.guides is not None:
+            total = total + self._guided(images, labels_N, self.guides)
+        if settings.border_weight:
+            total = total + settings.border_weight * border_penalty(images)
+        if settings.roughness_weight:
+            total = total + settings.roughness_weight * roughness(images)
+        if self.prior is not None:
+            total = total + settings.prior_weight * self.prior.energy(pixels_NCP, labels_N)
+        return total
+
+    def _guided(self, images: Tensor, labels_N: Tensor, guides: Guides) -> Tensor:
+        total = images.new_zeros(len(images))
+        if self.settings.classifier_weight:
+            normal = _normalised(images, guides.scale)
+            for classifier in guides.classifiers:
+                loss = F.cross_entropy(classifier(normal), labels_N, reduction="none")
+                total = total + self.settings.classifier_weight * loss
+        if self.settings.discriminator_weight:
+            logits = guides.discriminator(_normalised(images, guides.discriminator_scale))
+            is_real = torch.ones_like(labels_N)
+            loss = F.cross_entropy(logits, is_real, reduction="none")
+            total = total + self.settings.discriminator_weight * loss
+        return total
+
+    def outcome(self, place: Place) -> Outcome:
+        """Measures on the test images; the error on the validation images beside it."""
+        recovered = {name: torch.cat(parts) for name, parts in self.recovered.items()}
+        found = measured(
+            self.splits,
+            self.shuffled["test"],
+            recovered["test"],
+            self.settings.judge,
+            "order",
+            place,
+        )
+        validation_psnr = psnr(recovered["validation"], self.splits.validation.images.flatten(2))
+        return Outcome(found.result | {"validation_psnr": validation_psnr}, found.images)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on bit for bit."""
+        return {
+            "part": self.part,
+            "seconds": self.seconds,
+            "recovered": {name: list(parts) for name, parts in self.recovered.items()},
+            "group": None if self._started is None else self._started.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            CheckpointError: it is of another run.
+        """
+        try:
+            self.part, self.seconds = state["part"], state["seconds"]
+            self.recovered = {name: list(parts) for name, parts in state["recovered"].items()}
+            self._started = None
+            if state["group"] is not None:
+                self._started = self._new_group()
+                self._started.load_state_dict(state["group"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"checkpoint is of another run: {reason}") from error
+
+    def _new_group(self) -> "_Group":
+        name, first = self.groups[self.part]
+        chosen = slice(first, first + self.settings.batch_size)
+        split = self.splits.validation if name == "validation" else self.splits.test
+        pixels_NCP, labels_N = self.shuffled[name][chosen], split.labels[chosen]
+        if self.settings.start == "class-mean":
+            pixels_NCP = laid_out(pixels_NCP, self.means_KCP[labels_N])
+        return _Group(pixels_NCP.float() / 255, labels_N, self.settings.lr)
+
+    def _rate(self, step: int) -> float:
+        settings = self.settings
+        return cosine(settings.lr, step / settings.steps) if settings.lr_cosine else settings.lr
+
+
+class _Group:
+    """Images that are moved together, each a weight vector, by Adam and the index optimizer."""
+
+    def __init__(self, pixels_NCP: Tensor, labels_N: Tensor, lr: float) -> None:
+        self.labels = labels_N
+        self.shape = pixels_NCP.shape
+        self.parameter = torch.nn.Parameter(pixels_NCP.flatten(1).clone())
+        self.adam = torch.optim.Adam([self.parameter], lr=lr)
+        self.index = IndexOptimizer(self.adam, "neuron")
+        self.step = 0
+
+    def move(self, energy: Callable[[Tensor, Tensor], Tensor], rate: float) -> None:
+        self.adam.param_groups[0]["lr"] = rate
+        self.adam.zero_grad()
+        energy(self.parameter.view(self.shape), self.labels).sum().backward()
+        self.adam.step()
+        self.step += 1
+
+    def latent(self) -> Tensor:
+        """What the pixels' order is."""
+        (tensor,) = self.index.tensors
+        return tensor.scores.detach().view(self.shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "parameter": self.parameter.detach(),
+            "adam": self.adam.state_dict(),
+            "index": self.index.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        with torch.no_grad():
+            self.parameter.copy_(state["parameter"])
+        self.adam.load_state_dict(state["adam"])
+        self.index.load_state_dict(state["index"])
+
+
+def _normalised(images: Tensor, scale: Any) -> Tensor:
+    """`Scale` for pixels that a gradient passes through."""
+    mean = images.new_tensor(scale.mean).reshape(-1, 1, 1)
+    std = images.new_tensor([value or 1.0 for value in scale.std]).reshape(-1, 1, 1)
+    normal: Tensor = (images - mean) / std
+    return normal.contiguous(memory_format=scale.memory_format)

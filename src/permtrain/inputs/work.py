@@ -1,0 +1,147 @@
+"""What every run that permutes inputs has in common: splits, shuffles, and measures in the end."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from permtrain.data.images import ImageData, Split
+from permtrain.data.splits import carve_validation, limit
+from permtrain.inputs.judge import judge_settings, trained
+from permtrain.inputs.pixels import Matching, shuffle_generator, shuffled
+from permtrain.inputs.quality import accuracy_on_real_images, class_means, laid_out, quality_of
+from permtrain.inputs.settings import JudgeSettings
+from permtrain.training.settings import DataSettings, Place
+
+Metrics = dict[str, Any]
+
+NUM_SHOWN = 20
+"""Images of the grid that a run leaves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a complete run has found.
+
+    Attributes:
+        result: numbers and words.
+        images: what is shown, (N, C, H, W) uint8 each: originals, shuffled, recovered, class_means.
+    """
+
+    result: dict[str, Any]
+    images: dict[str, Tensor]
+
+
+class Work(Protocol):
+    """A run in memory, one part after the other."""
+
+    @property
+    def num_parts(self) -> int: ...
+
+    @property
+    def part(self) -> int:
+        """Parts done."""
+
+    def advance(self, stop_requested: Callable[[], bool]) -> Metrics | None:
+        """Does the next part; None if it was asked to stop within it."""
+
+    def outcome(self, place: Place) -> Outcome:
+        """Measures, after the last part."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The images of a run; validation and test images are those that are measured."""
+
+    data: ImageData
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def side_shape(self) -> tuple[int, int]:
+        return self.data.image_shape[1:]
+
+
+def splits_of(
+    data: ImageData, settings: DataSettings, seed: int, measured: int | None, device: torch.device
+) -> Splits:
+    """Training, validation and test images.
+
+    Without a validation fraction the first training images stand for validation.
+    """
+    train, validation = carve_validation(data.train, settings.validation_fraction, seed)
+    if settings.train_images is not None:
+        train = limit(train, settings.train_images)
+    validation, test = validation or train, data.test
+    if measured is not None:
+        validation, test = limit(validation, measured), limit(test, measured)
+    return Splits(data, train.to(device), validation.to(device), test.to(device))
+
+
+def shuffled_split(split: Split, seed: int, name: str, *, one_for_all: bool = False) -> Tensor:
+    """The pixels of a split that is measured, shuffled; the same for all arms of a seed.
+
+    Shapes: (N, C, P) uint8.
+    """
+    stream = ("one",) if one_for_all else (name,)
+    generator = shuffle_generator(seed, *stream)
+    return shuffled(split.images.flatten(2), generator, one_for_all=one_for_all)
+
+
+def measured(
+    splits: Splits,
+    shuffled_NCP: Tensor,
+    recovered_NCP: Tensor,
+    judge: JudgeSettings,
+    matching: Matching,
+    place: Place,
+) -> Outcome:
+    """Recovered test images and the two lower bounds, beside the originals.
+
+    The bounds: the shuffled image as it came, and its pixels in the order of the label's mean image,
+    both of training images.
+    """
+    data = splits.data
+    trainer = trained(
+        judge_settings(data.name, judge.model, judge.epochs, judge.train_images), place
+    )
+    means_KCP = class_means(splits.train, data.num_classes)
+    by_mean_NCP = laid_out(shuffled_NCP, means_KCP[splits.test.labels], matching)
+    images = {
+        name: pixels.unflatten(2, splits.side_shape)
+        for name, pixels in (
+            ("shuffled", shuffled_NCP), ("recovered", recovered_NCP), ("class_means", by_mean_NCP)
+        )
+    }  # fmt: skip
+    result: dict[str, Any] = {
+        name: asdict(quality_of(each, splits.test, trainer)) for name, each in images.items()
+    }
+    result["measured_images"] = len(splits.test)
+    result["judge"] = {
+        "model": judge.model,
+        "accuracy": accuracy_on_real_images(trainer),
+        "accuracy_on_measured": trainer.evaluate(splits.test).accuracy,
+    }
+    shown = torch.arange(min(NUM_SHOWN, len(splits.test)))
+    return Outcome(
+        result,
+        {"originals": splits.test.images[shown]} | {n: each[shown] for n, each in images.items()},
+    )
+
+
+def cosine(rate: float, part_done: float) -> float:
+    """A rate that falls to 0 along half a cosine wave.
+
+    Example:
+        >>> cosine(2.0, 0.5)
+        1.0
+    """
+    return rate * (1 + math.cos(math.pi * part_done)) / 2
