@@ -55,7 +55,7 @@ _INDEX_LAYER = PermutationSettings(method="index", sync_period=1, granularity="l
 
 def open_k1(budget: Budget) -> list[Arm]:
     """LaPerm with k = 1 without latent weights: what closes the gap to k = 20 and to Adam?"""
-    groups = {}
+    groups: dict[str, Settings] = {}
     for net in NETS:
         base = _on_mnist(net, budget)
         variants = {
@@ -82,7 +82,7 @@ def open_k1(budget: Budget) -> list[Arm]:
 
 def open_sparse(budget: Budget) -> list[Arm]:
     """90% and 95% zeros: what of the published fall is the zeros' own?"""
-    groups = {}
+    groups: dict[str, Settings] = {}
     for net in NETS:
         base = _on_mnist(net, budget)
         variants = {
@@ -118,7 +118,7 @@ def open_sparse(budget: Budget) -> list[Arm]:
 
 def open_agnostic(budget: Budget) -> list[Arm]:
     """`f1` and `f2` with one shared value: beyond 85.46 and 78.14?"""
-    groups = {}
+    groups: dict[str, Settings] = {}
     remaining = {
         "f1": {"published": {"*": 1 - 4 / 7}, "half": {"*": 0.5}, "three quarters": {"*": 0.25}},
         "f2": {
