@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.results import summarize
+from permtrain.recipes.results import summarize, table_of
 
 RESULTS = Path(__file__).parent.parent / "results"
 NUMBERS = {
@@ -98,46 +98,28 @@ def reproduction_page() -> str:
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """The rows of a result file, with its numbers as numbers."""
+    recipe = RECIPES[path.stem.removesuffix("-quick")]
+    numbers = {*NUMBERS, *(m.column for m in (recipe.task.measures if recipe.task else ()))}
     with path.open(newline="") as file:
         return [
-            {k: (float(v) if v else None) if k in NUMBERS else v for k, v in row.items()}
+            {k: (float(v) if v else None) if k in numbers else v for k, v in row.items()}
             for row in csv.DictReader(file)
         ]
 
 
 def tables_of(recipe_id: str, rows: list[dict[str, Any]]) -> str:
     """Everything shown of one recipe."""
-    epochs = "/".join(sorted({row["epochs"] for row in rows}))
+    recipe = RECIPES[recipe_id]
+    epochs = "/".join(sorted({row["epochs"] for row in rows if "epochs" in row}))
+    length = f" {epochs} epochs;" if epochs else ""
     head = (
-        f"## {recipe_id}\n\n{RECIPES[recipe_id].description}. {epochs} epochs; "
+        f"## {recipe_id}\n\n{recipe.description}.{length} "
         f"`permtrain run {recipe_id} --budget paper`.\n\n"
     )
     if rows[0].get("validation_percent") is not None:
         return head + validation_table_of(rows)
-    tables = head + table_of(rows)
+    tables = head + markdown_table(*table_of(recipe, rows))
     return f"{tables}\n{updates_table_of(rows)}" if rows[0].get("test_percent_at") else tables
-
-
-def table_of(rows: list[dict[str, Any]]) -> str:
-    """Means over seeds."""
-    has_sizes = rows[0].get("file_bytes") is not None
-    head = ["arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run"]
-    cells = []
-    for group in summarize(rows):
-        sizes = [f"{group.file_bytes:,.0f}"] if group.file_bytes is not None else []
-        cells.append(
-            [
-                group.group,
-                str(group.num_seeds),
-                _percent(group.published),
-                _percent(group.last_epoch),
-                _percent(group.spread),
-                _percent(group.best_epoch),
-                f"{group.wall_s:.0f}",
-                *sizes,
-            ]
-        )
-    return markdown_table(head + ["bytes"] * has_sizes, cells)
 
 
 def validation_table_of(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from permtrain.cli import recipes as cli
 from permtrain.cli.main import main
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.registry import RECIPES
@@ -158,4 +157,4 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
         f"stopped; saved {saved}; go on with: permtrain resume {folder}\n"
     )
     assert not (tmp_path / "out").exists()
-    assert cli.run_name(arms("quick")[0].settings) == folder.name
+    assert run_name(arms("quick")[0].settings) == folder.name

@@ -12,7 +12,6 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from permtrain.training.settings import Settings
 from permtrain.training.trainer import Metrics, Trainer
 
 # The first time, images are decoded for good, and the kernels compiled (15 s of two cores).
@@ -20,11 +19,10 @@ STARTING = "starting (the first time here: up to half a minute)"
 
 
 class Progress:
-    """A callback that shows how far the run is and the accuracy of the last epoch."""
+    """Shows how far a run is and how good; a callback of training, and a task's display."""
 
-    def __init__(self, settings: Settings, label: str, console: Console | None = None) -> None:
+    def __init__(self, label: str, console: Console | None = None) -> None:
         self.console = console or Console(markup=False)
-        self.settings = settings
         self.label = label
         self._begun = False
         self._bar = Bar(
@@ -52,22 +50,26 @@ class Progress:
         self._bar.stop()
 
     def after_step(self, trainer: Trainer) -> None:
-        total = trainer.batches_per_epoch * self.settings.epochs
-        if not self._begun:
-            self._begun = True
-            self._bar.update(self._task, description=self.label)
-        self._bar.update(self._task, completed=trainer.position.step, total=total)
+        self.show(trainer.position.step, trainer.batches_per_epoch * trainer.settings.epochs)
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
         text = (
-            f"{self.label}  epoch {metrics['epoch']}/{self.settings.epochs}  "
+            f"epoch {metrics['epoch']}/{trainer.settings.epochs}  "
             f"test {metrics['test_accuracy']:.2%}"
         )
+        if not self.console.is_terminal:
+            text += f"  loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s"
+        self.say(text)
+
+    def show(self, done: int, total: int) -> None:
+        if not self._begun:
+            self._begun = True
+            self._bar.update(self._task, description=self.label)
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        line = f"{self.label}  {text}"
         if self.console.is_terminal:
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=line)
         else:
-            self.console.print(
-                f"{text}  loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s",
-                highlight=False,
-                soft_wrap=True,
-            )
+            self.console.print(line, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from permtrain.errors import NonFiniteError, SettingError
-from permtrain.training.settings import Place, run_name
+from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
     from permtrain.recipes.recipe import Arm
@@ -48,7 +48,7 @@ def run(
 
     from permtrain.cli.progress import Progress
     from permtrain.recipes.registry import find_recipe
-    from permtrain.recipes.results import rows_of, summarize, write_csv
+    from permtrain.recipes.results import rows_of, table_of, write_csv
     from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder, RunIsBegun
     from permtrain.training.run import RunIsBusy, resume_run, start_run
@@ -64,7 +64,7 @@ def run(
         )
 
     def folder_of(arm: "Arm") -> RunFolder:
-        return RunFolder(place.runs_folder / run_name(arm.settings))
+        return RunFolder(place.runs_folder / chosen.run_name(arm))
 
     keep_freed_memory()
     console = Console(markup=False)
@@ -73,9 +73,11 @@ def run(
         if folder.is_complete:
             continue
         label = f"[{number}/{len(matching)}] {arm.name}"
-        with Progress(arm.settings, label, console) as progress:
+        with Progress(label, console) as progress:
             try:
-                if folder.path.exists():
+                if chosen.task is not None:
+                    chosen.task.run(arm.settings, place, progress)
+                elif folder.path.exists():
                     resume_run(folder.path, place, [progress])
                 else:
                     start_run(arm.settings, place, [progress])
@@ -89,28 +91,21 @@ def run(
         return
     path = results_folder / f"{recipe}{'' if budget == 'paper' else '-quick'}.csv"
     write_csv(path, rows)
-    table = Table(title=f"{recipe}, budget {budget}: test accuracy in percent")
-    columns = ("arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run")
-    sizes = ("bytes",) if chosen.alternatives else ()
-    for column in (*columns, *sizes):
-        table.add_column(column, justify="left" if column == "arm" else "right")
-    for summary in summarize(rows):
-        table.add_row(
-            summary.group,
-            str(summary.num_seeds),
-            "" if summary.published is None else f"{summary.published:.2f}",
-            f"{summary.last_epoch:.2f}",
-            "" if summary.spread is None else f"{summary.spread:.2f}",
-            "" if summary.best_epoch is None else f"{summary.best_epoch:.2f}",
-            f"{summary.wall_s:.0f}",
-            *([] if summary.file_bytes is None else [f"{summary.file_bytes:,.0f}"]),
-        )
+    measured = "means over seeds" if chosen.task else "test accuracy in percent"
+    table = Table(title=f"{recipe}, budget {budget}: {measured}")
+    heads, cells = table_of(chosen, rows)
+    for head in heads:
+        table.add_column(head, justify="left" if head == "arm" else "right")
+    for line in cells:
+        table.add_row(*line)
     console.print(table)
     console.print(
         f"{len(complete)} of {len(arms)} arms complete, written to {path}", soft_wrap=True
     )
-    console.print(
-        f"report: permtrain report {recipe} --budget {budget} --runs-folder {place.runs_folder}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    if chosen.task is None:
+        console.print(
+            f"report: permtrain report {recipe} --budget {budget} "
+            f"--runs-folder {place.runs_folder}",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -36,11 +36,11 @@ def train(
 
     keep_freed_memory()
     results: dict[str, RunResult] = {}
-    with Progress(settings, settings.permutation.method) as progress:
+    with Progress(settings.permutation.method) as progress:
         results[settings.permutation.method] = start_run(settings, place, [progress])
     plain = _baseline_of(settings)
     if baseline and plain != settings:
-        with Progress(plain, plain.permutation.method) as progress:
+        with Progress(plain.permutation.method) as progress:
             results[plain.permutation.method] = start_run(plain, place, [progress])
     _log_figures(place, *results.values())
     show_result(settings, results)
@@ -65,7 +65,7 @@ def resume(
 
     keep_freed_memory()
     settings = RunFolder(run).settings()
-    with Progress(settings, settings.permutation.method) as progress:
+    with Progress(settings.permutation.method) as progress:
         result = resume_run(run, place, [progress], checkpoint)
     _log_figures(place, result)
     show_result(settings, {settings.permutation.method: result})

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from permtrain.training.settings import Settings
+from permtrain.recipes.task import Task
+from permtrain.training.settings import run_name
 
 if TYPE_CHECKING:
     from permtrain.training.trainer import Trainer
@@ -18,12 +19,12 @@ class Arm:
 
     Attributes:
         group: what it shares with its other seeds; results are averaged over a group.
-        settings: complete; the seed is among them.
+        settings: complete; the seed is among them. Where the recipe has a task, they are its own.
         published: top-1 test accuracy in percent that the paper gives for the group, if any.
     """
 
     group: str
-    settings: Settings
+    settings: Any
     published: float | None = None
 
     @property
@@ -59,6 +60,7 @@ class Recipe:
         arms: from the budget to all arms; "quick" keeps every arm and trains less.
         alternatives: what comes out of a trained arm that does not permute; it takes the arm's
             own place in the results. Recipes that have it tell sizes of files.
+        task: what arms compute, where it is not the training of a classifier by `Settings`.
     """
 
     id: str
@@ -66,3 +68,8 @@ class Recipe:
     cost: str
     arms: Callable[[Budget], list[Arm]]
     alternatives: "Callable[[Arm, Trainer], list[Outcome]] | None" = None
+    task: Task | None = None
+
+    def run_name(self, arm: Arm) -> str:
+        """The name of an arm's folder."""
+        return run_name(arm.settings) if self.task is None else self.task.run_name(arm.settings)

@@ -12,6 +12,7 @@ from permtrain.files import written_whole
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.task import Measure
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.run import RunResult, load_run
 from permtrain.training.settings import Place
@@ -19,14 +20,28 @@ from permtrain.training.settings import Place
 
 def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[str, Any]:
     """One row of the results: settings, outcome, and what it was computed with."""
-    result = RunResult.read(folder)
-    environment = read_json(folder.path / "environment.json")
-    travel, changes = result.travel, result.changes
+    outcome = _training_columns(arm, folder) if recipe.task is None else recipe.task.row(folder)
+    result = read_json(folder.result_file)
+    environment = read_json(folder.environment_file)
     return {
         "recipe": recipe.id,
         "budget": budget,
         "arm": arm.group,
         "seed": arm.settings.seed,
+        **outcome,
+        "wall_s": result["wall_s"],
+        "settings_hash": result["settings_hash"],
+        "commit": environment["commit"],
+        "device": environment["device"],
+        "threads": environment["threads"],
+        "torch": environment["packages"]["torch"],
+    }
+
+
+def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
+    result = RunResult.read(folder)
+    travel, changes = result.travel, result.changes
+    return {
         "epochs": result.epochs,
         "published_percent": arm.published,
         "validation_percent": (
@@ -49,12 +64,6 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
         "changed_fraction": None if changes is None else float(f"{changes.changed_fraction:.6g}"),
         "mean_change": None if changes is None else float(f"{changes.mean_change:.6g}"),
         "change_norm": None if changes is None else float(f"{changes.norm:.6g}"),
-        "wall_s": result.wall_s,
-        "settings_hash": result.settings_hash,
-        "commit": environment["commit"],
-        "device": environment["device"],
-        "threads": environment["threads"],
-        "torch": environment["packages"]["torch"],
     }
 
 
@@ -163,3 +172,82 @@ def _mean_of_known(rows: Sequence[dict[str, Any]], key: str) -> float | None:
     values = [row.get(key) for row in rows]
     known = [value for value in values if value is not None]
     return statistics.mean(known) if len(known) == len(rows) else None
+
+
+@dataclass(frozen=True)
+class MeasuredGroup:
+    """Seeds of one group together, of a recipe with a task.
+
+    Attributes:
+        values: for each measure of the task its mean, and standard deviation over the seeds, None
+            for a single one; None in place of both where a row lacks it.
+    """
+
+    group: str
+    num_seeds: int
+    values: tuple[tuple[float, float | None] | None, ...]
+    wall_s: float
+
+
+def summarize_measures(
+    rows: Sequence[dict[str, Any]], measures: Sequence[Measure]
+) -> list[MeasuredGroup]:
+    """Means over seeds, in the order of the arms.
+
+    Example:
+        >>> rows = [{"arm": "a", "psnr": psnr, "wall_s": 1.0} for psnr in (10.0, 12.0)]
+        >>> summarize_measures(rows, [Measure("psnr", "PSNR, dB")])[0].values
+        ((11.0, 1.4142135623730951),)
+    """
+    summaries = []
+    for group in dict.fromkeys(row["arm"] for row in rows):
+        mine = [row for row in rows if row["arm"] == group]
+        values: list[tuple[float, float | None] | None] = []
+        for measure in measures:
+            known = [row[measure.column] for row in mine if row.get(measure.column) is not None]
+            spread = statistics.stdev(known) if len(known) > 1 else None
+            is_whole = len(known) == len(mine)
+            values.append((statistics.mean(known), spread) if is_whole else None)
+        wall_s = statistics.mean(row["wall_s"] for row in mine)
+        summaries.append(MeasuredGroup(group, len(mine), tuple(values), wall_s))
+    return summaries
+
+
+def table_of(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of a table of means over seeds; its first column is text, others numbers."""
+    if recipe.task is not None:
+        measures = recipe.task.measures
+        lines = [
+            [
+                each.group,
+                str(each.num_seeds),
+                *(_cell(value, m.decimals) for value, m in zip(each.values, measures, strict=True)),
+                f"{each.wall_s:.0f}",
+            ]
+            for each in summarize_measures(rows, measures)
+        ]
+        return ["arm", "seeds", *(measure.title for measure in measures), "s a run"], lines
+    has_sizes = any(row.get("file_bytes") is not None for row in rows)
+    heads = ["arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run"]
+    cells = [
+        [
+            each.group,
+            str(each.num_seeds),
+            *(_percent(p) for p in (each.published, each.last_epoch, each.spread, each.best_epoch)),
+            f"{each.wall_s:.0f}",
+            *([] if each.file_bytes is None else [f"{each.file_bytes:,.0f}"]),
+        ]
+        for each in summarize(rows)
+    ]
+    return heads + ["bytes"] * has_sizes, cells
+
+
+def _cell(value: tuple[float, float | None] | None, decimals: int) -> str:
+    if value is None:
+        return ""
+    mean, spread = value
+    return f"{mean:.{decimals}f}" + ("" if spread is None else f" ± {spread:.{decimals}f}")
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

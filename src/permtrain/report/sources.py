@@ -74,6 +74,8 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
         raise SettingError(
             f"{name!r} is no folder and no recipe; allowed: a run's folder, {', '.join(RECIPES)}"
         )
+    if RECIPES[name].task is not None:
+        raise SettingError(f"{name} trains no classifier; allowed in a report: recipes that do")
     found = []
     for arm in RECIPES[name].arms(budget):
         folder = RunFolder(runs_folder / run_name(arm.settings))

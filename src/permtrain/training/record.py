@@ -134,9 +134,12 @@ class RunIsBegun(SettingError):
 
 
 def new_run_folder(
-    runs_folder: Path, name: str, settings: Settings, place: Place, device: torch.device
+    runs_folder: Path, name: str, settings: Any, place: Place, device: torch.device
 ) -> RunFolder:
     """Makes the folder of a new run, whole or not at all; a copy of a complete one gets a number.
+
+    Args:
+        settings: `Settings`, or the dataclass of a recipe's own task.
 
     Raises:
         RunIsBegun: the same run was begun and is not complete.

@@ -113,7 +113,7 @@ def start_run(
     """
     trainer = Trainer(settings, place)
     folder = new_run_folder(place.runs_folder, run_name(settings), settings, place, trainer.device)
-    with _alone_in(folder):
+    with alone_in(folder):
         return _run(trainer, folder, place, callbacks)
 
 
@@ -130,7 +130,7 @@ def resume_run(
     folder = RunFolder(path)
     place = folder.place(place)
     trainer = Trainer(folder.settings(), place)
-    with _alone_in(folder):
+    with alone_in(folder):
         if checkpoint is not None or folder.numbered_checkpoints():
             load_into(trainer, checkpoint or folder.last_checkpoint())
         forget_after(folder, trainer.position)
@@ -198,7 +198,7 @@ def _run(
         watches.append(RankingWatch(folder.ranking_file, trainer))
     if place.tensorboard:
         watches.append(TensorBoardLog(folder.tensorboard_folder, trainer))
-    with _stop_on_interrupt() as stop_requested:
+    with stop_on_interrupt() as stop_requested:
         finished = trainer.run(
             [Recorder(folder), *watches, checkpointer, *callbacks], stop_requested
         )
@@ -242,7 +242,7 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
 
 
 @contextmanager
-def _alone_in(folder: RunFolder) -> Iterator[None]:
+def alone_in(folder: RunFolder) -> Iterator[None]:
     """Keeps a second process out of a run that is being trained."""
     try:
         with FileLock(folder.path / ".lock", timeout=0):
@@ -252,7 +252,7 @@ def _alone_in(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks for a stop after the running step, the second one breaks in."""
     asked = False
 

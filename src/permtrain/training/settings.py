@@ -366,8 +366,8 @@ class Place:
         return dataclasses.replace(self, **filled)
 
 
-def to_dict(settings: Settings) -> dict[str, Any]:
-    """Plain data for JSON, nested as the dataclasses are."""
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Plain data for JSON, nested as the dataclasses are; of settings of any kind."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))  # type: ignore[no-any-return]
 
 

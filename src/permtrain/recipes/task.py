@@ -1,0 +1,104 @@
+"""What the arms of a recipe compute, where it is not the training of a classifier.
+
+A task has settings of its own, a frozen dataclass with a `seed`, and keeps to the files of a run's
+folder: `settings.json`, `environment.json`, checkpoints, and `result.json`, which is written last.
+A result holds `wall_s`, `settings_hash` and what `row` tells.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from permtrain.training.settings import Place, to_dict
+
+if TYPE_CHECKING:
+    import torch
+
+    from permtrain.training.record import RunFolder
+
+
+class Display(Protocol):
+    """Where a task shows how far it is."""
+
+    def show(self, done: int, total: int) -> None:
+        """So many of all steps are done."""
+
+    def say(self, text: str) -> None:
+        """How good it is by now, in a few words."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of results whose mean and spread over seeds tables show.
+
+    Attributes:
+        column: its name in the CSV.
+        title: what tables call it, with its unit.
+        decimals: how many of them tables show.
+    """
+
+    column: str
+    title: str
+    decimals: int = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """How an arm is computed.
+
+    Attributes:
+        run_name: from an arm's settings to the name of its folder; see `hash_of`.
+        run: begins an arm or goes on with it, from its settings; when it returns, the arm is
+            complete. It raises what training raises: RunIsBusy, Diverged, NonFiniteError.
+        row: from the folder of a complete arm to its columns in the results.
+        measures: the columns that tables show.
+    """
+
+    run_name: Callable[[Any], str]
+    run: Callable[[Any, Place, Display], None]
+    row: Callable[["RunFolder"], dict[str, Any]]
+    measures: tuple[Measure, ...]
+
+
+def hash_of(settings: Any) -> str:
+    """Eight hexadecimal digits that name a task's settings, defaults included.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Width:
+        ...     units: int = 8
+        >>> hash_of(Width()) == hash_of(Width(8)), hash_of(Width(9)) == hash_of(Width(8))
+        (True, False)
+    """
+    text = json.dumps(to_dict(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@contextmanager
+def run_folder(
+    name: str, settings: Any, place: Place, device: "torch.device"
+) -> Iterator["RunFolder"]:
+    """The folder of an arm, made if it is not there, and held against other processes.
+
+    Raises:
+        RunIsBusy: another process computes it.
+        CheckpointError: the folder is that of other settings.
+    """
+    from permtrain.errors import CheckpointError
+    from permtrain.training.record import RunFolder, new_run_folder, note_resumed, read_json
+    from permtrain.training.run import alone_in
+
+    folder = RunFolder(place.runs_folder / name)
+    is_new = not folder.path.exists()
+    if is_new:
+        folder = new_run_folder(place.runs_folder, name, settings, place, device)
+    with alone_in(folder):
+        found = read_json(folder.settings_file)
+        if found != to_dict(settings):
+            raise CheckpointError(f"{folder.path}: is a run of other settings; remove or rename it")
+        if not is_new:
+            note_resumed(folder, device)
+        yield folder
