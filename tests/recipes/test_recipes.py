@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from permtrain.data.images import ImageData, Split
+from permtrain.data.registry import DATASETS
 from permtrain.errors import SettingError
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES, find_recipe
@@ -29,6 +30,10 @@ NUM_ARMS = {
     "tiny-fashion": 10,
     "laperm-agnostic-mnist": 8,
     "laperm-rewire-mnist": 2,
+    "open-resnet20": 8,
+    "open-k1": 26,
+    "open-sparse": 42,
+    "open-agnostic": 24,
 }
 NUM_SEEDS = {"laperm-agnostic-mnist": 30}
 
@@ -36,7 +41,7 @@ NUM_SEEDS = {"laperm-agnostic-mnist": 30}
 def seeds_of(recipe_id: str, budget: str) -> list[int]:
     if budget == "quick":
         return [0]
-    if recipe_id == "sgperm-study":
+    if recipe_id in ("sgperm-study", "open-k1", "open-sparse", "open-agnostic"):
         return [0, 1]
     if recipe_id in NUM_SEEDS:
         return list(range(NUM_SEEDS[recipe_id]))
@@ -187,12 +192,15 @@ def test_every_first_arm_trains_two_steps(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
 
+    data = RECIPES[recipe_id].arms("paper")[0].settings.data.data
+
     def split(num: int) -> Split:
-        images = torch.randint(0, 256, (num, 1, 28, 28), generator=generator)
+        shape = (num, *DATASETS[data].image_shape)
+        images = torch.randint(0, 256, shape, generator=generator)
         return Split(images.to(torch.uint8), torch.arange(num) % 10)
 
     def random_images(name: str, **_: object) -> ImageData:
-        assert name == RECIPES[recipe_id].arms("paper")[0].settings.data.data
+        assert name == data
         return ImageData(name, split(200), split(20), tuple("0123456789"), "random")
 
     monkeypatch.setattr(trainer_module, "load_images", random_images)

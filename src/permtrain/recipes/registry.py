@@ -4,6 +4,12 @@ from permtrain.errors import SettingError
 from permtrain.recipes.agnostic import laperm_agnostic_mnist
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
+from permtrain.recipes.open_questions import (
+    open_agnostic,
+    open_k1,
+    open_resnet20,
+    open_sparse,
+)
 from permtrain.recipes.recipe import Recipe
 from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
@@ -92,6 +98,31 @@ RECIPES: dict[str, Recipe] = {
             "fc500-300 with 90% zeros on MNIST, rewired and trained (Permute to Train, 5.2.3)",
             "6 runs of 48 epochs",
             laperm_rewire_mnist,
+        ),
+        # The open questions.
+        Recipe(
+            "open-resnet20",
+            "resnet20 on cifar10-jpeg, kept latents beside LaPerm and Adam (ours)",
+            "24 runs of 100 epochs",
+            open_resnet20,
+        ),
+        Recipe(
+            "open-k1",
+            "fc500-300 and lenet5 on MNIST, LaPerm with k = 1 without latent weights (ours)",
+            "52 runs of 4 epochs",
+            open_k1,
+        ),
+        Recipe(
+            "open-sparse",
+            "fc500-300 and lenet5 on MNIST with 90% and 95% zeros (ours)",
+            "84 runs of 4 epochs",
+            open_sparse,
+        ),
+        Recipe(
+            "open-agnostic",
+            "f1 and f2 on MNIST, one shared weight, beyond the published accuracy (ours)",
+            "48 runs of 10 and 25 epochs",
+            open_agnostic,
         ),
     )
 }
