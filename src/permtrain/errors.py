@@ -5,6 +5,23 @@ so that library users can catch either.
 """
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line and without the file's name, which stands before it.
+
+    Example:
+        >>> one_line(FileNotFoundError(2, "No such file or directory", "a.csv"))
+        'no such file'
+        >>> one_line(PermissionError(13, "Permission denied", "a.csv"))
+        'Permission denied'
+        >>> one_line(ValueError("a\\nb"))
+        'a b'
+    """
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split())[:200]
+
+
 class PermtrainError(Exception):
     """Base of every error that a user's input can cause."""
 

@@ -1,17 +1,19 @@
 """Layers come out of fixed values and routing alone."""
 
 import ast
+import copy
 import csv
 import itertools
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from packed.nets import NETS, shuffled_
 from permtrain import PackedFile, initialize_, pack, permutation_between
@@ -20,6 +22,8 @@ from permtrain.circuit.check import check, layer_output
 from permtrain.circuit.export import export_circuit
 from permtrain.circuit.routing import LayerCircuit, circuit_of, probe, unit_rows
 from permtrain.cli.main import main
+from permtrain.core.plan import Cut
+from permtrain.core.vectors import Granularity
 
 ROUTED = [
     "per neuron",
@@ -89,17 +93,97 @@ def test_the_routing_is_the_permutation_of_the_library(levels: int | None, tmp_p
     assert (circuit.routing_UI - 9 * np.arange(4)[:, None]).tolist() == perm.tolist()
 
 
-@pytest.mark.parametrize(
-    "layer", [nn.Linear(7, 5, bias=False), nn.Conv2d(3, 4, 3, bias=False)], ids=["linear", "conv"]
-)
-def test_the_output_is_that_of_the_layer(layer: nn.Module, tmp_path: Path) -> None:
-    initialize_(layer, seed=2)
-    pack(shuffled_(layer, "neuron"), tmp_path / "m")
-    (circuit,) = circuits_of(tmp_path / "m").values()
-    image = torch.from_numpy(circuit.probe_I).reshape(1, *circuit.shape[1:])
+def units_output(layer: nn.Module, probe_I: np.ndarray) -> Tensor:
+    """What the layer itself makes of a probe: of each unit its sum over all its inputs, float64.
+
+    A convolution's kernel meets the probe in one place; a transposed one writes to that place what
+    each input sends there, which the mirrored probe puts in the order of the kernel. Every group
+    gets the same probe. An embedding is fed all tokens, each weighted by its number in the probe.
+    """
+    weight = layer.get_parameter("weight")
+    probe = torch.from_numpy(probe_I)
+    layer = copy.deepcopy(layer).double()
     with torch.no_grad():
-        output = layer.double()(image)
-    assert output.flatten().numpy() == pytest.approx(circuit.output_U, rel=1e-12)
+        if isinstance(layer, nn.Embedding):
+            return probe @ layer(torch.arange(len(probe)))
+        if isinstance(layer, nn.Linear):
+            return layer(probe)
+        groups = layer.groups  # type: ignore[union-attr]
+        kernel = tuple(weight.shape[2:])
+        image = probe.reshape(-1, *kernel).repeat(groups, *(1 for _ in kernel))[None]
+        if isinstance(layer, nn.ConvTranspose2d):
+            middle = layer(image.flip(2, 3))[..., kernel[0] - 1, kernel[1] - 1]
+            return middle.flatten()
+        return layer(image).flatten()
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "linear": lambda: nn.Linear(7, 5, bias=False),
+    "conv": lambda: nn.Conv2d(3, 4, (3, 2), bias=False),
+    "conv, groups": lambda: nn.Conv2d(6, 4, 3, groups=2, bias=False),
+    "transposed": lambda: nn.ConvTranspose2d(4, 6, (2, 3), bias=False),
+    "transposed, groups": lambda: nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False),
+    "transposed, a group for each input": lambda: nn.ConvTranspose2d(3, 6, 3, groups=3, bias=False),
+    "embedding": lambda: nn.Embedding(12, 5),
+}
+
+
+@pytest.mark.parametrize("how", ["born", "stored", "born, another cut"])
+@pytest.mark.parametrize(
+    ("layer", "granularity"),
+    [
+        (layer, granularity)
+        for layer in LAYERS
+        for granularity in ("kernel", "neuron", "layer")
+        if granularity != "kernel" or "conv" in layer or "transposed" in layer
+    ],
+)
+def test_the_output_is_that_of_the_layer(
+    layer: str, granularity: Granularity, how: str, tmp_path: Path
+) -> None:
+    """Units are found at every granularity, also where no record of a birth tells their axis."""
+    model = LAYERS[layer]()
+    if how != "stored":
+        initialize_(model, seed=2, granularity="layer" if "another" in how else granularity)
+    shuffled_(model, granularity)
+    pack(model, tmp_path / "m", granularity=granularity)
+    (circuit,) = circuits_of(tmp_path / "m").values()
+    assert (PackedFile(tmp_path / "m").entry("weight").record is None) == (how == "stored")
+    assert circuit.rows.granularity == granularity
+    output = units_output(model, circuit.probe_I)
+    assert output.numpy() == pytest.approx(circuit.output_U, rel=1e-12)
+    fixed_by_routing = layer_output(circuit.fixed_UI, circuit.routing_UI, circuit.probe_I)
+    assert fixed_by_routing.tobytes() == circuit.output_U.tobytes()
+
+
+def test_units_of_a_tensor_of_no_known_layer(tmp_path: Path) -> None:
+    """On axis 0, unless the cut that was asked for names another one."""
+    model = nn.ParameterDict({"experts": nn.Parameter(torch.randn(3, 5))})
+    for rule, num_units in (("layer", 3), (Cut("layer", output_axis=1), 5)):
+        pack(model, tmp_path / "m", granularity=rule)
+        assert circuits_of(tmp_path / "m")["experts"].fixed_UI.shape == (num_units, 15 // num_units)
+
+
+def test_what_is_not_routed_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = nn.ModuleDict({"born": nn.Linear(40, 1), "own": nn.Linear(3, 2)})
+    initialize_(model, levels=2, granularity="layer")
+    with torch.no_grad():
+        model["own"].weight.copy_(torch.randn(2, 3))
+        model["own"].bias.fill_(0.5)
+    pack(model, tmp_path / "m")
+    assert main(["export-circuit", str(tmp_path / "m"), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-5:-1] == [
+        "born.weight: 40 fixed values, not routed: each is where it was born",
+        "born.bias: 1 fixed values, not routed: each is where it was born",
+        "own.weight: 6 fixed values, not routed: the file holds them as they are, and no order "
+        "from which they came (what pack's granularity cuts is always routed)",
+        "own.bias: 2 fixed values, not routed: they are all the same",
+    ]
+    assert main(["check-circuit", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == "no layer is routed, so that there is nothing to check\n"
+    pack(model, tmp_path / "m", granularity="neuron")
+    assert set(circuits_of(tmp_path / "m")) == {"own.weight"}  # the others are as before
 
 
 def test_weights_exchanged_across_units(tmp_path: Path) -> None:

@@ -63,6 +63,25 @@ def test_inspect_says_what_is_inside(run: Path, capsys: pytest.CaptureFixture[st
     assert "as a 1-bit mask" in said
 
 
+def test_a_run_stands_for_its_packed_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run / "packed.safetensors"
+    assert main(["inspect", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert main(["inspect", str(run)]) == 0
+    assert capsys.readouterr().out == said
+    assert main(["unpack", str(run), str(tmp_path / "out.safetensors")]) == 0
+    assert load_file(tmp_path / "out.safetensors").keys() == unpack(file).keys()
+    for command in ("inspect", "export-circuit"):
+        capsys.readouterr()
+        assert main([command, str(tmp_path)]) == 1
+        assert capsys.readouterr().err == (
+            f"error: {tmp_path}: holds no packed.safetensors; allowed: a packed file, or the folder "
+            f"of a run that has one (permtrain pack {tmp_path} writes it)\n"
+        )
+
+
 def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = (run / "packed.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(data[:-1])

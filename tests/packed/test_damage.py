@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from packed.mutants import mutants, repaired, resealed
 from packed.nets import NETS
@@ -65,6 +66,32 @@ def test_numbers_edited_under_a_new_seal_are_refused_or_are_the_same_model(net: 
         assert set(map(str, after.values())) <= set(map(str, before.values())), what
 
 
+@pytest.mark.parametrize("net", NAMES)
+def test_no_error_says_a_name_twice(net: str) -> None:
+    """As when a piece's error goes through those who asked for the tensor."""
+    data = packed_bytes(tensors_of(nn.ModuleDict({"a-layer": NETS[net]()}), None, None))
+    names = list(PackedFile(data))
+    for _, mutant in [*mutants(data, 300, seed=3), *resealed(data, 300, seed=4)]:
+        for each in (mutant, repaired(mutant)):
+            try:
+                read_all(each)
+            except PackedFileError as error:
+                said = str(error).split("; allowed:")[0]  # what follows may quote a whole line
+                assert all(said.count(name) <= 1 for name in names), said
+
+
+def test_damaged_codes_and_records_are_named_once() -> None:
+    data = file_of("three levels, sparse")
+    begin, _ = PackedFile(data).places_of("weight")["code"]
+    mutant = bytearray(data)
+    mutant[begin] ^= 1
+    with pytest.raises(PackedFileError, match=r"^weight: code: damaged, its crc32 is "):
+        read_all(bytes(mutant))
+    other_rule = data.replace(b"kaiming_uniform", b"kaiming_unifork")
+    with pytest.raises(PackedFileError, match=r"^weight: record: rule is 'kaiming_unifork'; "):
+        read_all(repaired(other_rule))
+
+
 def test_only_the_damaged_tensor_is_refused() -> None:
     data = file_of("mixed")
     place, _ = PackedFile(data).places_of("0.weight")["code"]
@@ -103,7 +130,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "birth too many": (BIRTH, f"{BIRTH}\n{BIRTH}", r"line 2 is '\* kaiming_.*'; allowed: 'u0 "),
     "conditional": ("u0", "cv", r"plan: line 2 holds 'cv'; allowed"),
     "dtype": ("20x30", "20x30 dtype=float8", r"line 2: dtype is 'float8'; allowed: float64"),
-    "no float": ("20x30", "20x30 dtype=int32", r"weight: record: weight: dtype is 'int32'"),
+    "no float": ("20x30", "20x30 dtype=int32", r"weight: record: dtype is 'int32'"),
     "shape": ("20x30", "20x-30", r"plan: line 2 holds '20x-30'; allowed: sizes"),
     "no shape": ("20x30", ".", r"weight: shape is \[\]; allowed for initial values"),
     "dims": ("20x30", "x".join("2" * 33), r"line 2: shape is 2x2x.*; allowed: 32 sizes"),

@@ -1,6 +1,7 @@
 """Models come back bit for bit, by the compiled and the plain reader; files are canonical."""
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,18 @@ def test_numbers_of_the_reader_without_torch(tmp_path: Path) -> None:
     assert found.dtype == np.float32
     assert np.array_equal(found, model.get_parameter("weight").detach().float().numpy())
     assert values_of_bits(np.array([0x3C00], dtype=np.uint16), "float16").tolist() == [1.0]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_threads_that_could_do_nothing(threads: int, tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    said = f"threads is {threads}; allowed: None, 1 or more"
+    with pytest.raises(SettingError, match=f"^{re.escape(said)}$"):
+        pack(model, tmp_path / "m", threads=threads)
+    assert not (tmp_path / "m").exists()
+    pack(model, tmp_path / "m", threads=1)
+    with pytest.raises(SettingError, match=f"^{re.escape(said)}$"):
+        unpack(tmp_path / "m", threads=threads)
 
 
 def test_refused_models(tmp_path: Path) -> None:

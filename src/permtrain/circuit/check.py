@@ -22,9 +22,10 @@ def main(arguments: list[str]) -> int:
     try:
         lines, num_wrong = check(path)
     except (OSError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        print(f"{path}: not readable ({error})", file=sys.stderr)
+        reason = getattr(error, "strerror", None) or error  # without the name a second time
+        print(f"{path}: not readable ({reason})", file=sys.stderr)
         return 1
-    print("\n".join(lines))
+    print("\n".join(lines) or "no layer is routed, so that there is nothing to check")
     return int(num_wrong > 0)
 
 

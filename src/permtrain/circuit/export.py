@@ -1,12 +1,11 @@
 """Writes a packed model's circuits: arrays, tables for people, and the program that checks them."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from permtrain.circuit import check
 from permtrain.circuit.routing import LayerCircuit, circuit_of
@@ -48,7 +47,7 @@ def export_circuit(file: PackedFile, folder: Path, *, connections: bool = True) 
         }
     packed = io.BytesIO()
     np.savez(packed, **arrays)  # type: ignore[arg-type]
-    lines = [*layer_table(circuits), "", *_not_routed(others)]
+    lines = [*layer_table(circuits), "", *(_not_routed(file, name) for name in others)]
     with written_whole(folder / ARRAYS) as written:
         written.write(packed.getbuffer())
     _write_lines(folder / LAYERS, lines)
@@ -88,8 +87,17 @@ def layer_table(circuits: Sequence[LayerCircuit]) -> list[str]:
     ]
 
 
-def _not_routed(others: Mapping[str, NDArray[Any]]) -> list[str]:
-    return [f"{name}: {values.size:,} fixed values, not routed" for name, values in others.items()]
+_WHY_NOT_ROUTED = {
+    "initial": "not routed: each is where it was born",
+    "constant": "not routed: they are all the same",
+    "raw": "not routed: the file holds them as they are, and no order from which they came (what "
+    "pack's granularity cuts is always routed)",
+}
+
+
+def _not_routed(file: PackedFile, name: str) -> str:
+    entry = file.entry(name)
+    return f"{name}: {entry.num_weights:,} fixed values, {_WHY_NOT_ROUTED[entry.coder]}"
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

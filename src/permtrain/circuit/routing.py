@@ -115,10 +115,10 @@ def sources_of(fixed_VL: Bits, keys_VL: Bits) -> NDArray[np.int64]:
 
 
 def unit_rows(entry: TensorEntry) -> Rows:
-    """How a tensor is cut into the inputs of its output units, whatever its weight vectors."""
-    layout = entry.record or entry.rows
-    assert layout is not None
-    return Rows(entry.shape, "neuron", layout.output_axis, 0, layout.groups)
+    """How an arranged tensor is cut into the inputs of its output units, whatever its vectors."""
+    rows = entry.rows
+    assert rows is not None
+    return Rows(entry.shape, "neuron", rows.output_axis, 0, rows.groups)
 
 
 def probe(num_inputs: int) -> NDArray[np.float64]:

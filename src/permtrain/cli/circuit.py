@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from permtrain.cli.packed import packed_file_in
+
 
 def export_circuit(
     source: Annotated[Path, tyro.conf.Positional],
@@ -22,9 +24,8 @@ def export_circuit(
     """
     from permtrain.circuit.export import export_circuit as export
     from permtrain.packed.reader import PackedFile
-    from permtrain.training.record import RunFolder
 
-    path = RunFolder(source).packed_file if source.is_dir() else source
+    path = packed_file_in(source)
     folder = output or path.parent / "circuit"
     lines = export(PackedFile(path, max_weights=max_weights), folder, connections=connections)
     print("\n".join(lines))
@@ -48,6 +49,6 @@ def check_circuit(folder: Annotated[Path, tyro.conf.Positional]) -> None:
         lines, num_wrong = check(path)
     except (ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise CircuitError(f"{path}: damaged, not readable ({error})") from None
-    print("\n".join(lines))
+    print("\n".join(lines) or "no layer is routed, so that there is nothing to check")
     if num_wrong:
         raise CircuitError(f"{path}: {num_wrong} of {len(lines)} layers are wrong; allowed: none")

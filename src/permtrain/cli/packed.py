@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from permtrain.errors import PackedFileError
 from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def unpack(
     """Write a packed model's weights as plain safetensors, every bit as it was.
 
     Args:
-        file: A packed file.
+        file: A packed file, or a run's folder that holds one.
         output: The safetensors file to write.
         max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
     """
     from permtrain.packed.plain_file import write_plain
     from permtrain.packed.reader import PackedFile
 
-    write_plain(PackedFile(file, max_weights=max_weights), output)
+    write_plain(PackedFile(packed_file_in(file), max_weights=max_weights), output)
     print(f"wrote {output}")
 
 
@@ -63,7 +64,7 @@ def inspect(
     """Show what is inside a packed file, and its size against the information limit.
 
     Args:
-        file: A packed file.
+        file: A packed file, or a run's folder that holds one.
         max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
     """
     from rich.console import Console
@@ -73,6 +74,7 @@ def inspect(
     from permtrain.packed.reader import PackedFile
     from permtrain.packed.report import report_of
 
+    file = packed_file_in(file)
     report = report_of(PackedFile(file, max_weights=max_weights))
     table = Table(box=None, title=str(file), title_justify="left")
     for column in ("tensor", "weights", "vectors", "stored as", "bytes", "bits a weight", "limit"):
@@ -97,6 +99,25 @@ def inspect(
     words |= {t.profile: PROFILES[t.profile] for t in report.tensors if t.profile is not None}
     for word, meaning in words.items():
         console.print(f"{word}: {meaning}", highlight=False, soft_wrap=True)
+
+
+def packed_file_in(source: Path) -> Path:
+    """The file itself, or that of a run's folder.
+
+    Raises:
+        PackedFileError: a folder that holds none.
+    """
+    from permtrain.training.record import RunFolder
+
+    if not source.is_dir():
+        return source
+    file = RunFolder(source).packed_file
+    if not file.is_file():
+        raise PackedFileError(
+            f"{source}: holds no {file.name}; allowed: a packed file, or the folder of a run that "
+            f"has one (permtrain pack {source} writes it)"
+        )
+    return file
 
 
 def _stored_as(tensor: "TensorReport") -> str:

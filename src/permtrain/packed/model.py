@@ -51,7 +51,7 @@ def pack(
 
     Raises:
         PackedFileError: a state that cannot be stored: no tensor, or of a dtype no file holds.
-        SettingError, GranularityError: a granularity that does not fit.
+        SettingError, GranularityError: a granularity that does not fit, or threads below 1.
         OSError: the file could not be written; an older one stays.
 
     Example:
@@ -85,6 +85,7 @@ def unpack(
 
     Raises:
         PackedFileError: it is damaged, saying where, or no packed file.
+        SettingError: threads below 1.
 
     Example: see `pack`. Without torch: `permtrain.packed.reader.PackedFile`.
     """
@@ -172,11 +173,9 @@ def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) ->
 
 def _rows_of(view: VectorView) -> Rows:
     layout = view.layout
-    if view.granularity == "layer":
-        return Rows(view.shape, "layer")
-    if view.granularity == "neuron":
-        return Rows(view.shape, "neuron", layout.output_axis, 0, layout.groups)
-    return Rows(view.shape, "kernel", layout.output_axis, layout.num_kernel_axes, layout.groups)
+    num_kernel_axes = layout.num_kernel_axes if view.granularity == "kernel" else 0
+    # A layer's one vector does not ask for the axis; whoever looks for its output units does.
+    return Rows(view.shape, view.granularity, layout.output_axis, num_kernel_axes, layout.groups)
 
 
 def _record_of(tensor: Tensor, dtype: str, record: TensorRecord | None) -> TensorRecord | None:

@@ -137,8 +137,6 @@ def _expected_rows(shape: tuple[int, ...], granularity: str, layout: Mapping[str
     """The cut of this granularity that goes with a tensor's layout."""
     plain = _expected(shape)
     axis, kernel_axes, groups = (layout.get(field, plain[field]) for field in _LAYOUT_FIELDS)
-    if granularity == "layer":
-        return Rows(shape, granularity)
     return Rows(shape, granularity, axis, kernel_axes if granularity == "kernel" else 0, groups)
 
 
@@ -292,7 +290,7 @@ def _record(
             _without_dtype(_expected(entry.shape, layout)) | dict(layout) | dict(birth) | own
         )
     except (SettingError, TypeError, OverflowError) as error:
-        raise PackedFileError(f"{name}: record: {error}") from None
+        raise PackedFileError(f"{name}: record: {str(error).removeprefix(f'{name}: ')}") from None
 
 
 def _without_dtype(fields: dict[str, Any]) -> dict[str, Any]:

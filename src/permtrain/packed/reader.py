@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.errors import PackedFileError
+from permtrain.errors import PackedFileError, SettingError
 from permtrain.initial.record import initial_values
 from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import Header, digest_of, header_length, parsed
@@ -116,7 +116,12 @@ class PackedFile(Mapping[str, NDArray[Any]]):
 
         Args:
             threads: None takes one for each processor.
+
+        Raises:
+            SettingError: a number of threads below 1.
+            PackedFileError: as `bits`.
         """
+        check_threads(threads)
         names = [name for name, entry in self.entries.items() if isinstance(entry, TensorEntry)]
         largest_first = sorted(names, key=lambda name: -self.entry(name).num_weights)
         with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
@@ -187,14 +192,16 @@ class PackedFile(Mapping[str, NDArray[Any]]):
             return bits_of_keys(initial)
         assert entry.rows is not None
         multisets = multisets_of(self._profile(entry, initial), entry.rows.num_vectors)
+        code = self._piece(entry, "code")
         try:
-            levels_VL = self._levels(entry, multisets, initial)
+            levels_VL = self._levels(entry, code, multisets, initial)
         except PackedFileError as error:
             raise PackedFileError(f"{entry.name}: {error}") from None
         return entry.rows.to_tensor(bits_of_keys(multisets.keys_of(levels_VL)))
 
-    def _levels(self, entry: TensorEntry, multisets: Multisets, initial: Bits | None) -> Levels:
-        code = self._piece(entry, "code")
+    def _levels(
+        self, entry: TensorEntry, code: bytes, multisets: Multisets, initial: Bits | None
+    ) -> Levels:
         if entry.coder == "uniform":
             return uniform_levels(code, multisets, use_plain=self._use_plain)
         assert entry.rows is not None
@@ -274,6 +281,17 @@ class PackedFile(Mapping[str, NDArray[Any]]):
                 f"the file has {self.file_size} bytes and claims {claimed} weights; allowed: "
                 f"{limit}, or more with max_weights"
             )
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuses a number of threads that could do no work.
+
+    Raises:
+        SettingError: it is no integer from 1.
+    """
+    is_whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and not (is_whole and threads >= 1):
+        raise SettingError(f"threads is {threads!r}; allowed: None, 1 or more")
 
 
 def digest_of_bits(bits: Bits) -> str:

@@ -26,6 +26,7 @@ from permtrain.packed.reader import (
     SECTION,
     VERSION,
     PackedFile,
+    check_threads,
     crc32_of,
     digest_of_bits,
 )
@@ -69,7 +70,9 @@ def packed_bytes(
 
     Raises:
         PackedFileError: a tensor cannot be stored, or did not read back (which would be our fault).
+        SettingError: a number of threads below 1.
     """
+    check_threads(threads)
     own = [tensor for tensor in tensors if isinstance(tensor, TensorToPack)]
     with ThreadPoolExecutor(threads) as pool:
         packed = dict(
@@ -89,7 +92,7 @@ def write_packed(
     """Writes a packed file, whole and durable or not at all.
 
     Raises:
-        PackedFileError: as `packed_bytes`.
+        PackedFileError, SettingError: as `packed_bytes`.
         OSError: it could not be written; an older file of this name stays.
     """
     data = packed_bytes(tensors, threads)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from permtrain.errors import PictureError
+from permtrain.errors import PictureError, one_line
 from permtrain.pictures.curves import Curve, SizedScore
 from permtrain.pictures.ranking_distance import RankingHistory
 from permtrain.training.ranking_watch import read_ranking
@@ -133,7 +133,7 @@ def read_rows(file: Path) -> list[Row]:
         with open(file, newline="", encoding="utf-8") as opened:
             rows = list(csv.DictReader(opened))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PictureError(f"{file}: not readable as CSV ({error})") from None
+        raise PictureError(f"{file}: not readable as CSV ({one_line(error)})") from None
     if not rows:
         raise PictureError(f"{file}: holds no rows")
     return rows

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from permtrain.data.registry import DATASETS
-from permtrain.errors import CheckpointError, PermtrainError, PictureError
+from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_line
 from permtrain.packed.model import unpack
 from permtrain.packed.reader import FORMAT as PACKED
 from permtrain.pictures.arrays import Floats
@@ -126,7 +126,7 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
             if PACKED not in (opened.metadata() or {}):
                 return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except Exception as error:  # a damaged file can raise nearly anything
-        raise CheckpointError(f"{file}: not readable as safetensors ({_line(error)})") from error
+        raise CheckpointError(f"{file}: not readable as safetensors ({one_line(error)})") from error
     return unpack(file)
 
 
@@ -138,7 +138,7 @@ def _state_dict(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file, or one that asks for code, can raise anything
         raise CheckpointError(
             f"{file}: not readable as plain tensors, and nothing else is read from a pickle "
-            f"({_line(error)})"
+            f"({one_line(error)})"
         ) from error
     for found in _candidates(loaded):
         tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)}
@@ -177,9 +177,5 @@ def _keras_kernels(file: Path) -> Iterator[tuple[str, Floats]]:
         with h5py.File(file, "r") as opened:
             opened.visititems(look_at)
     except (OSError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{file}: not readable as HDF5 ({_line(error)})") from error
+        raise CheckpointError(f"{file}: not readable as HDF5 ({one_line(error)})") from error
     yield from found
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

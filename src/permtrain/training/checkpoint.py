@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from permtrain.errors import CheckpointError
+from permtrain.errors import CheckpointError, one_line
 from permtrain.files import written_whole
 
 
@@ -21,7 +21,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into the latter
         raise CheckpointError(
-            f"{path}: checkpoint not written, earlier ones are kept ({_one_line(error)})"
+            f"{path}: checkpoint not written, earlier ones are kept ({one_line(error)})"
         ) from error
 
 
@@ -42,11 +42,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything
-        raise CheckpointError(f"{path}: not a readable checkpoint ({_one_line(error)})") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint ({one_line(error)})") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}; allowed: a checkpoint")
     return state
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from permtrain.core.plan import named_tensors
 from permtrain.core.ranking import ranking
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.rewiring import Rewiring
@@ -115,4 +115,4 @@ def read_ranking(file: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in file.read_text().splitlines()]
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: not readable as JSON lines ({error})") from None
+        raise CheckpointError(f"{file}: not readable as JSON lines ({one_line(error)})") from None

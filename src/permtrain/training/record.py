@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.settings import Place, Settings, from_dict, settings_hash, to_dict
@@ -111,7 +111,9 @@ class RunFolder:
         try:
             return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
         except ValueError as error:
-            raise CheckpointError(f"{self.metrics_file}: not readable as JSON ({error})") from None
+            raise CheckpointError(
+                f"{self.metrics_file}: not readable as JSON ({one_line(error)})"
+            ) from None
 
     def last_checkpoint(self) -> Path:
         """The newest checkpoint.
@@ -194,7 +196,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
+        raise CheckpointError(f"{path}: not readable as JSON ({one_line(error)})") from None
     if not isinstance(plain, dict):
         raise CheckpointError(f"{path}: holds a {type(plain).__name__}; allowed: an object")
     return plain

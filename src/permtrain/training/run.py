@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
-from permtrain.errors import CheckpointError, PackedFileError, PermtrainError
+from permtrain.errors import CheckpointError, PackedFileError, PermtrainError, one_line
 from permtrain.files import written_whole
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
@@ -167,7 +167,7 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
     try:
         weights = load_file(path)
     except Exception as error:  # a damaged file can raise nearly anything
-        raise CheckpointError(f"{path}: not readable as safetensors ({error})") from error
+        raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
     if missing := sorted({*views, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
     initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
