@@ -29,7 +29,7 @@ def recipes() -> None:
 def run(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "paper"] = "quick",
+    budget: Literal["quick", "short", "paper"] = "quick",
     only: str = "*",
     results_folder: Path = Path("results"),
 ) -> None:
@@ -39,9 +39,10 @@ def run(
 
     Args:
         recipe: Its id (permtrain recipes).
-        budget: quick keeps every arm and trains less; paper is the full experiment.
+        budget: quick keeps every arm and trains less; paper is the full experiment; short, which
+            some recipes have, is a few epochs of it.
         only: Train only arms whose name matches this pattern; results hold all complete ones.
-        results_folder: Gets RECIPE.csv, or RECIPE-quick.csv.
+        results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
     """
     from rich.console import Console
     from rich.table import Table
@@ -55,7 +56,7 @@ def run(
     from permtrain.training.trainer import Diverged
 
     chosen = find_recipe(recipe)
-    arms = chosen.arms(budget)
+    arms = chosen.arms_within(budget)
     matching = [arm for arm in arms if fnmatchcase(arm.name, only)]
     if not matching:
         names = "; ".join(arm.name for arm in arms)
@@ -89,7 +90,7 @@ def run(
     rows = [row for arm, folder in complete for row in rows_of(chosen, budget, arm, folder, place)]
     if not rows:
         return
-    path = results_folder / f"{recipe}{'' if budget == 'paper' else '-quick'}.csv"
+    path = results_folder / f"{recipe}{'' if budget == 'paper' else f'-{budget}'}.csv"
     write_csv(path, rows)
     measured = "means over seeds" if chosen.task else "test accuracy in percent"
     table = Table(title=f"{recipe}, budget {budget}: {measured}")

@@ -2,19 +2,112 @@
 
 from permtrain.errors import SettingError
 from permtrain.recipes.agnostic import laperm_agnostic_mnist
+from permtrain.recipes.copies import with_copies
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
-from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
+from permtrain.recipes.index_2021 import (
+    index_kernel,
+    index_kernel_cifar10,
+    index_layer,
+    index_layer_cifar10,
+    index_neuron,
+    index_neuron_cifar10,
+)
+from permtrain.recipes.laperm_cifar import (
+    laperm_conv_cifar10,
+    laperm_period_cifar10,
+    laperm_resnet20_cifar10,
+    laperm_sparse_conv4,
+    laperm_sparse_resnet50,
+    laperm_sparsity_all,
+    laperm_vgg7_cifar10,
+)
 from permtrain.recipes.open_questions import (
     open_agnostic,
     open_k1,
     open_resnet20,
     open_sparse,
 )
-from permtrain.recipes.recipe import Recipe
+from permtrain.recipes.recipe import Budget, Recipe
 from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
 from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
+
+_WITH_SHORT: tuple[Budget, ...] = ("quick", "short", "paper")
+
+# Costs are one core's time, from the time of a step.
+_ON_CIFAR10 = (
+    Recipe(
+        "laperm-resnet20-cifar10",
+        "resnet20, LaPerm k=10 beside Adam (Permute to Train, 5.2.1)",
+        "6 runs of 200 epochs, 12 h each",
+        laperm_resnet20_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "laperm-vgg7-cifar10",
+        "vgg7, LaPerm k=10 beside Adam with L2 and dropout (Permute to Train, 5.2.2)",
+        "9 runs of 1000 epochs, 51 h each",
+        laperm_vgg7_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "laperm-period-cifar10",
+        "conv4, sync periods from 1 to 2000 (Train by Reconnect, 5.2)",
+        "11 runs of 90 epochs, 14 h each",
+        laperm_period_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "laperm-conv-cifar10",
+        "conv2, conv4 and conv13, LaPerm k=1000 (Train by Reconnect, 5.2)",
+        "18 runs of 125 epochs, 11, 19 and 54 h each",
+        laperm_conv_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "laperm-sparse-conv4",
+        "conv4, half of the weights zero, sync periods 1 to 2000 (Train by Reconnect, 5.4)",
+        "11 runs of 90 epochs, 14 h each",
+        laperm_sparse_conv4,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "laperm-sparse-resnet50",
+        "resnet50-cifar with 0 to 70% zeros (Train by Reconnect, 5.4)",
+        "16 runs of 200 epochs, 32 h each",
+        laperm_sparse_resnet50,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "laperm-sparsity-all",
+        "five networks with 0 to 90% zeros (Train by Reconnect, 5.4)",
+        "80 runs of 45 to 200 epochs, 2 to 54 h each",
+        laperm_sparsity_all,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "index-layer-cifar10",
+        "vgg16, permuted within a layer (Index optimizer, table 5.1)",
+        "27 runs of 200 epochs, 80 h each",
+        index_layer_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "index-neuron-cifar10",
+        "vgg16, within an output channel (Index optimizer, table 5.2)",
+        "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
+        index_neuron_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+    Recipe(
+        "index-kernel-cifar10",
+        "vgg16, within a kernel (Index optimizer, table 5.3)",
+        "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
+        index_kernel_cifar10,
+        budgets=_WITH_SHORT,
+    ),
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.id: recipe
@@ -124,6 +217,7 @@ RECIPES: dict[str, Recipe] = {
             "48 runs of 10 and 25 epochs",
             open_agnostic,
         ),
+        *(recipe for original in _ON_CIFAR10 for recipe in with_copies(original)),
     )
 }
 

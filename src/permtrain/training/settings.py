@@ -52,6 +52,8 @@ class DataSettings:
     """Part of the training images set aside for choosing anything, in [0, 1)."""
     train_images: int | None = None
     """Use the first so many training images only; at least 1."""
+    test_images: int | None = None
+    """Evaluate on the first so many test images only; at least 1."""
 
     def __post_init__(self) -> None:
         _check(
@@ -60,12 +62,9 @@ class DataSettings:
             0 <= self.validation_fraction < 1,
             "0 to 1, without 1",
         )
-        _check(
-            "train_images",
-            self.train_images,
-            self.train_images is None or (_is_whole(self.train_images) and self.train_images >= 1),
-            "1 or more",
-        )
+        for name in ("train_images", "test_images"):
+            value = getattr(self, name)
+            _check(name, value, value is None or (_is_whole(value) and value >= 1), "1 or more")
 
 
 @dataclass(frozen=True)

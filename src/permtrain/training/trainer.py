@@ -371,4 +371,7 @@ def _splits(settings: Settings, data: ImageData) -> tuple[Split, Split | None, S
     )
     if settings.data.train_images is not None:
         train = limit(train, settings.data.train_images)
-    return train, validation, data.test
+    test = data.test
+    if settings.data.test_images is not None:
+        test = limit(test, settings.data.test_images)
+    return train, validation, test
