@@ -29,8 +29,10 @@ NUM_ARMS = {
     "tiny-fashion": 10,
     "laperm-agnostic-mnist": 8,
     "laperm-rewire-mnist": 2,
+    "ranking-distance": 4,
+    "laperm-init-mnist": 7,
 }
-NUM_SEEDS = {"laperm-agnostic-mnist": 30}
+NUM_SEEDS = {"laperm-agnostic-mnist": 30, "laperm-init-mnist": 5}
 
 
 def seeds_of(recipe_id: str, budget: str) -> list[int]:

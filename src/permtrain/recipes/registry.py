@@ -4,6 +4,8 @@ from permtrain.errors import SettingError
 from permtrain.recipes.agnostic import laperm_agnostic_mnist
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
+from permtrain.recipes.initial_weights import laperm_init_mnist
+from permtrain.recipes.ranking_distance import ranking_distance
 from permtrain.recipes.recipe import Recipe
 from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
@@ -92,6 +94,18 @@ RECIPES: dict[str, Recipe] = {
             "fc500-300 with 90% zeros on MNIST, rewired and trained (Permute to Train, 5.2.3)",
             "6 runs of 48 epochs",
             laperm_rewire_mnist,
+        ),
+        Recipe(
+            "ranking-distance",
+            "fc100-100 on MNIST, how the order of weights changes (Train by Reconnect, 3 and A.3)",
+            "12 runs of 30 epochs",
+            ranking_distance,
+        ),
+        Recipe(
+            "laperm-init-mnist",
+            "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
+            "35 runs of 45 epochs",
+            laperm_init_mnist,
         ),
     )
 }
