@@ -99,7 +99,7 @@ class InitialSettings:
     sparsity_by: Literal["exact", "bernoulli", "magnitude"] = "exact"
     """Which weights are zero: an exact number at random places, each by chance, the smallest."""
     first_layer_sparsity_cap: float | None = None
-    """At most this sparsity in the first layer."""
+    """At most this sparsity in the first layer (with bernoulli, the chance of it)."""
     sparse_fans: bool = False
     """Fans count only the part of the weights that is not zero at first: larger weights."""
     biases: Literal["rule", "zero", "keep"] = "rule"
