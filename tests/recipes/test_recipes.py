@@ -35,10 +35,12 @@ NUM_ARMS = {
     "open-k1": 26,
     "open-sparse": 42,
     "open-agnostic": 24,
+    "ranking-distance": 4,
+    "laperm-init-mnist": 7,
     # on CIFAR-10; see test_laperm_cifar.py
     **{name: num for first, num in ON_CIFAR10.items() for name in (first, f"{first}-jpeg")},
 }
-NUM_SEEDS = {"laperm-agnostic-mnist": 30}
+NUM_SEEDS = {"laperm-agnostic-mnist": 30, "laperm-init-mnist": 5}
 ONE_SEED = ("laperm-period-", "laperm-sparse-", "laperm-sparsity-")
 
 

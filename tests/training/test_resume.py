@@ -60,6 +60,7 @@ CASES = {
     ),
     "plain, cosine": plain(optimizer=OptimizerSettings(lr=0.01, lr_cosine=True)),
     "plain": plain(),
+    "lookahead": plain(optimizer=OptimizerSettings(lookahead_period=4)),
     "frozen zeros": tiny(
         permutation=PermutationSettings(method="plain-frozen-zeros"),
         initial=InitialSettings(sparsity=0.5),

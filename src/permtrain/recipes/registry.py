@@ -12,6 +12,7 @@ from permtrain.recipes.index_2021 import (
     index_neuron,
     index_neuron_cifar10,
 )
+from permtrain.recipes.initial_weights import laperm_init_mnist
 from permtrain.recipes.laperm_cifar import (
     laperm_conv_cifar10,
     laperm_period_cifar10,
@@ -21,12 +22,8 @@ from permtrain.recipes.laperm_cifar import (
     laperm_sparsity_all,
     laperm_vgg7_cifar10,
 )
-from permtrain.recipes.open_questions import (
-    open_agnostic,
-    open_k1,
-    open_resnet20,
-    open_sparse,
-)
+from permtrain.recipes.open_questions import open_agnostic, open_k1, open_resnet20, open_sparse
+from permtrain.recipes.ranking_distance import ranking_distance
 from permtrain.recipes.recipe import Budget, Recipe
 from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
@@ -218,6 +215,18 @@ RECIPES: dict[str, Recipe] = {
             open_agnostic,
         ),
         *(recipe for original in _ON_CIFAR10 for recipe in with_copies(original)),
+        Recipe(
+            "ranking-distance",
+            "fc100-100 on MNIST, how the order of weights changes (Train by Reconnect, 3 and A.3)",
+            "12 runs of 30 epochs",
+            ranking_distance,
+        ),
+        Recipe(
+            "laperm-init-mnist",
+            "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
+            "35 runs of 45 epochs",
+            laperm_init_mnist,
+        ),
     )
 }
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from permtrain.core.plan import named_tensors
 from permtrain.core.vectors import VectorView
 from permtrain.errors import CheckpointError, PermtrainError
-from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.report.movement import LayerMovement, most_states, movement
 from permtrain.report.thinning import evenly
 from permtrain.training.optimizers import permuted_views
@@ -85,7 +84,7 @@ class Inspector:
             if path not in self._seen:
                 self._see(path, shown)
         load_into(trainer, self.folder.last_checkpoint())
-        born = recorded_initial_weights(trainer.model)
+        born = trainer.initial_weights()
         later = sorted(self._seen.values(), key=lambda state: state[0])
         states = [(0, born), *(later[place] for place in evenly(len(later), most))]
         verified = verify_trainer(trainer)

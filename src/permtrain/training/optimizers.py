@@ -77,7 +77,8 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
         as `inner_optimizer`; SettingError, GranularityError: SGPerm refuses a setting.
     """
     if settings.permutation.method != "sgperm":
-        return inner_optimizer(settings.optimizer, model)
+        inner = inner_optimizer(settings.optimizer, model)
+        return inner if settings.optimizer.lookahead_period is None else _lookahead(settings, inner)
     inner_optimizer(settings.optimizer, model)  # refuses what it would refuse later
     cls = _optimizer_class(settings.optimizer.inner)
     options: dict[str, Any] = {"lr": settings.optimizer.lr, **settings.optimizer.inner_options}
@@ -92,6 +93,24 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
         seed=settings.seed,
         **own,
     )
+
+
+def _lookahead(settings: Settings, inner: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Zhang, Lucas, Ba, Hinton, Lookahead Optimizer, 2019, Algorithm 1.
+
+    pytorch_optimizer's: timm's begins its slow weights at the first synchronisation only.
+    """
+    try:
+        from pytorch_optimizer import Lookahead
+    except ImportError:
+        raise SettingError(
+            f"lookahead_period is {settings.optimizer.lookahead_period}, and pytorch_optimizer is "
+            "not installed; pip install 'permtrain[baselines]'"
+        ) from None
+    optimizer: torch.optim.Optimizer = Lookahead(
+        inner, k=settings.optimizer.lookahead_period, alpha=settings.optimizer.lookahead_step
+    )
+    return optimizer
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -4,7 +4,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
 
 from permtrain.errors import CheckpointError, PackedFileError, PermtrainError, one_line
 from permtrain.files import written_whole
-from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
 from permtrain.training.optimizers import biases_in_rows, permuted_views, rewired_weights
@@ -33,7 +33,13 @@ from permtrain.training.record import (
     write_json,
 )
 from permtrain.training.rows import with_biases_in_rows
-from permtrain.training.settings import Place, Settings, run_name, settings_hash
+from permtrain.training.settings import (
+    Place,
+    Settings,
+    first_training,
+    run_name,
+    settings_hash,
+)
 from permtrain.training.tensorboard import TensorBoardLog
 from permtrain.training.trainer import Callback, Metrics, Trainer
 from permtrain.training.travel import Travel, travel_between
@@ -108,14 +114,40 @@ def start_run(
 ) -> RunResult:
     """Trains a new run in a folder of its own under `place.runs_folder`.
 
+    With rule shuffle a run comes first that trains what is shuffled, in a folder of its own beside
+    it; if that is there already, it is taken, or gone on with.
+
     Raises:
         SettingError, DataError: before any folder is made, if the settings cannot be run.
         Interrupted: the user stopped it.
     """
-    trainer = Trainer(settings, place)
+    trained = _trained_weights(settings, place, callbacks)
+    trainer = Trainer(settings, place, trained=trained)
     folder = new_run_folder(place.runs_folder, run_name(settings), settings, place, trainer.device)
     with alone_in(folder):
+        _keep(trained, folder)
         return _run(trainer, folder, place, callbacks)
+
+
+def _trained_weights(
+    settings: Settings, place: Place, callbacks: Sequence[Callback]
+) -> dict[str, Tensor] | None:
+    """The weights that rule shuffle takes, after the last epoch; None with other rules."""
+    first = first_training(settings)
+    if first is None:
+        return None
+    folder = RunFolder(place.runs_folder / run_name(first))
+    if not folder.path.exists():
+        start_run(first, place, callbacks)
+    elif not folder.is_complete:
+        resume_run(folder.path, place, callbacks)
+    return load_file(folder.weights_file)
+
+
+def _keep(trained: dict[str, Tensor] | None, folder: RunFolder) -> None:
+    if trained is not None and not folder.trained_file.is_file():
+        with written_whole(folder.trained_file) as file:
+            file.write(safetensors_bytes(trained))
 
 
 def resume_run(
@@ -130,8 +162,14 @@ def resume_run(
     """
     folder = RunFolder(path)
     place = folder.place(place)
-    trainer = Trainer(folder.settings(), place)
+    settings = folder.settings()
+    if folder.trained_file.is_file():
+        trained = folder.trained()
+    else:  # it was killed before it kept them
+        trained = _trained_weights(settings, replace(place, runs_folder=path.parent), callbacks)
+    trainer = Trainer(settings, place, trained=trained)
     with alone_in(folder):
+        _keep(trained, folder)
         if checkpoint is not None or folder.numbered_checkpoints():
             load_into(trainer, checkpoint or folder.last_checkpoint())
         forget_after(folder, trainer.position)
@@ -142,7 +180,7 @@ def resume_run(
 def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
     folder = RunFolder(path)
-    trainer = Trainer(folder.settings(), folder.place(place))
+    trainer = Trainer(folder.settings(), folder.place(place), trained=folder.trained())
     file = {
         "last": folder.last_checkpoint,
         "best": lambda: folder.checkpoints / "best.pt",
@@ -170,7 +208,7 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
         raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
     if missing := sorted({*views, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
-    initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
+    initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
     weights, views = with_biases_in_rows(weights, views, biases)
     return verify_weights(weights, initial, views)
 
@@ -187,7 +225,7 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     if views is None:
         return None
     biases = biases_in_rows(trainer.optimizer)
-    initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
+    initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
     weights = trainer.shown_weights()
     if (rewired := rewired_weights(trainer.attached)) is not None:
         weights |= {name: weight.cpu() for name, weight in rewired.items()}
@@ -209,8 +247,9 @@ def _run(
 ) -> RunResult:
     checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
     watches: list[Callback] = []
-    if place.watch_ranking_distance:
-        watches.append(RankingWatch(folder.ranking_file, trainer))
+    if trainer.settings.watch_ranking_distance:
+        every_layer = trainer.settings.watch_every_layer
+        watches.append(RankingWatch(folder.ranking_file, trainer, every_layer))
     if place.tensorboard:
         watches.append(TensorBoardLog(folder.tensorboard_folder, trainer))
     with stop_on_interrupt() as stop_requested:

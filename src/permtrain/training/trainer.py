@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from permtrain.data.normalize import channel_statistics
 from permtrain.data.order import batch_indices
 from permtrain.data.splits import carve_validation, limit
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
+from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
 from permtrain.training.birth import newborn_network
 from permtrain.training.change import Change, change_between
@@ -70,6 +71,7 @@ class Trainer:
         settings: what to compute.
         place: where.
         data: images already in memory; None loads them by the settings.
+        trained: the weights that rule shuffle moves (`settings.first_training`).
 
     Attributes:
         evaluations: those after the steps `settings.evaluate_at`.
@@ -80,14 +82,22 @@ class Trainer:
             anything is trained.
     """
 
-    def __init__(self, settings: Settings, place: Place, data: ImageData | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place,
+        data: ImageData | None = None,
+        trained: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.settings = settings
         self.device = choose_device(place.device)
         if place.threads is not None:
             torch.set_num_threads(place.threads)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
-        self.model = newborn_network(settings, data.image_shape, data.num_classes)
+        self._images = data.image_shape, data.num_classes
+        self._trained = trained
+        self.model = newborn_network(settings, *self._images, trained)
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(
@@ -160,6 +170,17 @@ class Trainer:
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.model.state_dict().items()
             }
+
+    def initial_weights(self) -> dict[str, Tensor]:
+        """What the model's weights were at first, made anew from the settings, on the CPU.
+
+        By the record of how they were drawn, which holds those that were drawn; a network that was
+        born of shuffled weights is made once more, and so are its other parameters.
+        """
+        if self._trained is None:
+            return recorded_initial_weights(self.model)
+        with torch.random.fork_rng(devices=[]):
+            return newborn_network(self.settings, *self._images, self._trained).state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on bit for bit, as plain data and tensors."""
