@@ -16,7 +16,8 @@ from permtrain.training.settings import Settings, run_name, settings_hash
 from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, tiny
 
 COLUMNS = [
-    "recipe", "budget", "arm", "seed", "status", "epochs", "published_percent",
+    "recipe", "budget", "arm", "seed", "status", "data", "train_images", "epochs",
+    "published_percent",
     "validation_percent", "test_percent",
     "best_test_percent", "best_epoch", "best_selected_on", "intact", "moved_fraction",
     "mean_ranking_distance", "test_percent_at", "changed_fraction", "mean_change",

@@ -14,7 +14,7 @@ from permtrain.errors import DataError, SettingError
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.rows import read_csv, write_csv
-from permtrain.recipes.status import arm_states, in_words, left_out_by_quick, progress_of
+from permtrain.recipes.status import arm_states, in_words, left_out, progress_of
 from permtrain.recipes.sweep import matching_arms
 from permtrain.training.record import RunFolder
 from permtrain.training.settings import DataSettings, OptimizerSettings, run_name, settings_hash
@@ -286,8 +286,8 @@ def test_a_run_keeps_its_folder_where_a_new_setting_came_later(tmp_path: Path) -
 
 
 def test_quick_says_what_it_leaves_out(tmp_path: Path, capsys) -> None:
-    assert left_out_by_quick(TINY) == ["epochs 2 in place of 3"]
-    lines = left_out_by_quick(RECIPES["index-layer"])
+    assert left_out(TINY, "quick") == ["epochs 2 in place of 3"]
+    lines = left_out(RECIPES["index-layer"], "quick")
     assert lines == [
         "9 of 27 runs (1 of 3 seeds)",
         "train images 10000 in place of all",
@@ -333,7 +333,17 @@ def test_status_in_words() -> None:
     from permtrain.recipes.status import Progress
 
     nothing = Progress(4, 0, 0)
-    assert in_words(nothing, nothing) == "not run"
-    assert in_words(Progress(4, 3, 0), nothing) == "quick: 3 of 4"
-    assert in_words(Progress(4, 3, 1), nothing) == "quick done, 1 failed"
-    assert in_words(nothing, Progress(4, 4, 0)) == "4 of 4 arms complete"
+    assert in_words({"quick": nothing, "paper": nothing}) == "not run"
+    assert in_words({"quick": Progress(4, 3, 0), "paper": nothing}) == "quick: 3 of 4"
+    assert in_words({"quick": Progress(4, 3, 1), "paper": nothing}) == "quick done, 1 failed"
+    short = {"quick": nothing, "short": Progress(4, 4, 0), "paper": nothing}
+    assert in_words(short) == "short done"
+    assert in_words(short | {"paper": Progress(4, 4, 0)}) == "4 of 4 arms complete"
+
+
+def test_a_budget_that_a_recipe_does_not_have(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path, "--budget", "short") == 1
+    assert capsys.readouterr().err == (
+        "error: budget is 'short'; allowed with tiny: quick, paper\n"
+    )
+    assert list(tmp_path.iterdir()) == []

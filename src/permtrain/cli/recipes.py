@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def recipes(
     recipe: Annotated[str | None, tyro.conf.Positional] = None,
-    budget: Literal["quick", "paper"] = "paper",
+    budget: Literal["quick", "short", "paper"] = "paper",
     runs_folder: Path = Path("runs"),
     results_folder: Path = Path("results"),
 ) -> None:
@@ -31,7 +31,7 @@ def recipes(
         recipe: Its id; left out, all of them.
         budget: Whose arms are shown.
         runs_folder: Arms that are complete here count.
-        results_folder: So do those of RECIPE.csv and RECIPE-quick.csv.
+        results_folder: So do those of the CSVs here.
     """
     from rich.console import Console
 
@@ -40,7 +40,7 @@ def recipes(
         arm_states,
         cost_in_words,
         in_words,
-        left_out_by_quick,
+        left_out,
         progress_of,
         published_in_words,
     )
@@ -48,10 +48,8 @@ def recipes(
     console = Console(markup=False, highlight=False)
     shown = RECIPES.values() if recipe is None else [find_recipe(recipe)]
     for each in shown:
-        quick, paper = (
-            progress_of(each, of, runs_folder, results_folder) for of in ("quick", "paper")
-        )
-        console.print(f"{each.id}: {in_words(quick, paper)}", style="bold")
+        progress = {of: progress_of(each, of, runs_folder, results_folder) for of in each.budgets}
+        console.print(f"{each.id}: {in_words(progress)}", style="bold")
         for line in (
             each.description,
             f"cost: {cost_in_words(each, results_folder)}",
@@ -62,9 +60,9 @@ def recipes(
         console.print("\narms of one: permtrain recipes ID; train them: permtrain run ID")
         return
     chosen = find_recipe(recipe)
-    if budget == "quick":
-        _print_indented(console, f"quick: {'; '.join(left_out_by_quick(chosen))}")
-    arms = chosen.arms(budget)
+    if budget != "paper":
+        _print_indented(console, f"{budget}: {'; '.join(left_out(chosen, budget))}")
+    arms = chosen.arms_within(budget)
     states = arm_states(chosen, arms, budget, runs_folder, results_folder)
     console.print(f"\n{len(arms)} arms, budget {budget}; --part i/n takes every n-th from the i-th")
     for number, (arm, state) in enumerate(zip(arms, states, strict=True), 1):
@@ -75,7 +73,7 @@ def recipes(
 def run(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "paper"] = "quick",
+    budget: Literal["quick", "short", "paper"] = "quick",
     only: str = "*",
     part: str = "1/1",
     retry_failed: bool = False,
@@ -89,12 +87,13 @@ def run(
 
     Args:
         recipe: Its id (permtrain recipes).
-        budget: quick keeps every arm and trains less; paper is the full experiment.
+        budget: quick keeps every arm and trains less; paper is the full experiment; short, which
+            some recipes have, is a few epochs of it.
         only: Train only arms whose name matches this pattern; results hold all complete ones.
         part: Train only the i-th of n parts, as 2/4: for array jobs. With n the number of arms
             (permtrain recipes ID) it is one arm.
         retry_failed: Go on with arms that failed, too.
-        results_folder: Gets RECIPE.csv, or RECIPE-quick.csv.
+        results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
     """
     from rich.console import Console
 
@@ -103,7 +102,7 @@ def run(
     from permtrain.recipes.gathering import Gatherer
     from permtrain.recipes.registry import find_recipe
     from permtrain.recipes.rows import results_file
-    from permtrain.recipes.status import left_out_by_quick
+    from permtrain.recipes.status import left_out
     from permtrain.recipes.sweep import compute, data_of, matching_arms, state_of
     from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder, RunIsBegun
@@ -111,7 +110,7 @@ def run(
     from permtrain.training.trainer import Diverged
 
     chosen = find_recipe(recipe)
-    matching = matching_arms(chosen.arms(budget), only, part)
+    matching = matching_arms(chosen.arms_within(budget), only, part)
     skipped = {"complete"} if retry_failed else {"complete", "failed"}
 
     def is_due(arm: "Arm") -> bool:
@@ -121,10 +120,10 @@ def run(
         require_data(name, place.data_folder)
     keep_freed_memory()
     console = Console(markup=False)
-    if budget == "quick":
-        left_out = "; ".join(left_out_by_quick(chosen))
+    if budget != "paper":
+        less = "; ".join(left_out(chosen, budget))
         console.print(
-            f"budget quick trains less: {left_out}; in full: permtrain run {recipe} --budget paper",
+            f"budget {budget} trains less: {less}; in full: permtrain run {recipe} --budget paper",
             highlight=False,
             soft_wrap=True,
         )
@@ -156,7 +155,7 @@ def run(
 def gather(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "paper"] = "quick",
+    budget: Literal["quick", "short", "paper"] = "quick",
     more_runs_folders: tuple[Path, ...] = (),
     results_folder: Path = Path("results"),
 ) -> None:
@@ -168,7 +167,7 @@ def gather(
         recipe: Its id (permtrain recipes).
         budget: Which arms.
         more_runs_folders: Arms are looked for in these too, as copied from other machines.
-        results_folder: Gets RECIPE.csv, or RECIPE-quick.csv.
+        results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
     """
     from rich.console import Console
 
@@ -203,7 +202,7 @@ def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gat
     num_failed = gatherer.count(has_failed)
     failed = f", {num_failed} failed" if num_failed else ""
     console.print(
-        f"{gatherer.count(is_complete)} of {len(recipe.arms(budget))} arms complete{failed}"
+        f"{gatherer.count(is_complete)} of {len(recipe.arms_within(budget))} arms complete{failed}"
         + (f", written to {gatherer.path}" if gatherer.rows else ""),
         soft_wrap=True,
     )

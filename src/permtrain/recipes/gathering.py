@@ -40,7 +40,7 @@ class Gatherer:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.parent / f".{self.path.name}.lock"):
-            arms = self.recipe.arms(self.budget)
+            arms = self.recipe.arms_within(self.budget)
             fresh = [row for arm in arms for row in self._rows_of(arm)]
             self.rows = self._in_order(arms, merged(read_csv(self.path), fresh, self._hashes(arms)))
             if fresh:
@@ -49,7 +49,7 @@ class Gatherer:
     def count(self, is_counted: Callable[[dict[str, Any]], bool]) -> int:
         """How many arms have a row of that kind, computed here or elsewhere."""
         hashes = {row["settings_hash"] for row in self.rows if is_counted(row)}
-        return sum(each in hashes for each in self._hashes(self.recipe.arms(self.budget)))
+        return sum(each in hashes for each in self._hashes(self.recipe.arms_within(self.budget)))
 
     def _rows_of(self, arm: Arm) -> list[dict[str, Any]]:
         failed: list[dict[str, Any]] = []

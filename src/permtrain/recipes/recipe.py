@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from permtrain.errors import SettingError
 from permtrain.recipes.task import Task, hash_of
 from permtrain.training.folders import folder_of
 from permtrain.training.settings import run_name, settings_hash
@@ -12,7 +13,7 @@ from permtrain.training.settings import run_name, settings_hash
 if TYPE_CHECKING:
     from permtrain.training.trainer import Trainer
 
-Budget: TypeAlias = Literal["quick", "paper"]
+Budget: TypeAlias = Literal["quick", "short", "paper"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class Recipe:
         id: its name in `permtrain run`.
         description: one line, with the paper and section.
         cost: what the paper budget takes on two cores, measured or estimated, in words.
-        arms: from the budget to all arms; "quick" keeps every arm and trains less.
+        arms: from the budget to all arms; "quick" and "short" keep every arm and train less.
+        budgets: those that `arms` knows. "short" is between the others: all images, few epochs.
+        copy_of: the recipe that this one repeats on copies of its data, whose published values do
+            not hold here; None for most.
         alternatives: what comes out of a trained arm that does not permute; it takes the arm's
             own place in the results. Recipes that have it tell sizes of files.
         task: what arms compute, where it is not the training of a classifier by `Settings`.
@@ -71,6 +75,20 @@ class Recipe:
     arms: Callable[[Budget], list[Arm]]
     alternatives: "Callable[[Arm, Trainer], list[Outcome]] | None" = None
     task: Task | None = None
+    budgets: tuple[Budget, ...] = ("quick", "paper")
+    copy_of: str | None = None
+
+    def arms_within(self, budget: Budget) -> list[Arm]:
+        """All arms.
+
+        Raises:
+            SettingError: the recipe does not have this budget.
+        """
+        if budget not in self.budgets:
+            raise SettingError(
+                f"budget is {budget!r}; allowed with {self.id}: {', '.join(self.budgets)}"
+            )
+        return self.arms(budget)
 
     def run_name(self, arm: Arm) -> str:
         """The name of an arm's folder."""

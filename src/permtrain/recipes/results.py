@@ -67,6 +67,8 @@ def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
     result = RunResult.read(folder)
     travel, changes = result.travel, result.changes
     return {
+        "data": arm.settings.data.data,
+        "train_images": arm.settings.data.train_images,
         "epochs": result.epochs,
         "published_percent": arm.published,
         "validation_percent": (

@@ -15,13 +15,13 @@ _WORDS = {"arm", "settings_hash", "commit", "error"}  # also where they look lik
 
 
 def results_file(folder: Path, recipe_id: str, budget: Budget) -> Path:
-    """Where a recipe's rows are: quick ones are never beside those of the full budget.
+    """Where a recipe's rows are: those of a smaller budget are never beside the full one's.
 
     Example:
         >>> results_file(Path("results"), "index-layer", "quick").name
         'index-layer-quick.csv'
     """
-    return folder / f"{recipe_id}{'' if budget == 'paper' else '-quick'}.csv"
+    return folder / f"{recipe_id}{'' if budget == 'paper' else f'-{budget}'}.csv"
 
 
 def read_csv(path: Path) -> list[dict[str, Any]]:

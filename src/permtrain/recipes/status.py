@@ -1,7 +1,7 @@
 """How far a recipe is and what it costs, from results and run folders. Imports cheaply."""
 
 import statistics
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def progress_of(
     recipe: Recipe, budget: Budget, runs_folder: Path, results_folder: Path
 ) -> Progress:
     """How many arms are done."""
-    states = arm_states(recipe, recipe.arms(budget), budget, runs_folder, results_folder)
+    states = arm_states(recipe, recipe.arms_within(budget), budget, runs_folder, results_folder)
     return Progress(len(states), states.count("complete"), states.count("failed"))
 
 
@@ -57,22 +57,25 @@ def arm_states(
     return states
 
 
-def in_words(quick: Progress, paper: Progress) -> str:
-    """The status of a recipe.
+def in_words(progress: Mapping[Budget, Progress]) -> str:
+    """The status of a recipe, by the largest budget that anything was computed of.
 
     Example:
-        >>> in_words(Progress(9, 9, 0), Progress(27, 0, 0))
+        >>> in_words({"quick": Progress(9, 9, 0), "paper": Progress(27, 0, 0)})
         'quick done'
-        >>> in_words(Progress(9, 2, 0), Progress(27, 20, 1))
+        >>> in_words({"quick": Progress(9, 2, 0), "paper": Progress(27, 20, 1)})
         '20 of 27 arms complete, 1 failed'
     """
-    if paper.num_complete or paper.num_failed:
-        text = f"{paper.num_complete} of {paper.num_arms} arms complete"
-        return text + (f", {paper.num_failed} failed" if paper.num_failed else "")
-    if quick.num_complete + quick.num_failed == quick.num_arms:
-        return "quick done" + (f", {quick.num_failed} failed" if quick.num_failed else "")
-    if quick.num_complete:
-        return f"quick: {quick.num_complete} of {quick.num_arms}"
+    for budget in ("paper", "short", "quick"):
+        of = progress.get(budget)
+        if of is None or not of.num_complete + of.num_failed:
+            continue
+        failed = f", {of.num_failed} failed" if of.num_failed else ""
+        if budget == "paper":
+            return f"{of.num_complete} of {of.num_arms} arms complete{failed}"
+        if of.num_complete + of.num_failed == of.num_arms:
+            return f"{budget} done{failed}"
+        return f"{budget}: {of.num_complete} of {of.num_arms}{failed}"
     return "not run"
 
 
@@ -105,9 +108,9 @@ def published_in_words(arms: Collection[Arm]) -> str:
     return ", ".join(f"{value:.2f}" for value in values) or "no number"
 
 
-def left_out_by_quick(recipe: Recipe) -> list[str]:
-    """What budget quick leaves out of the full one, a line for each difference."""
-    quick, paper = recipe.arms("quick"), recipe.arms("paper")
+def left_out(recipe: Recipe, budget: Budget) -> list[str]:
+    """What a budget leaves out of the full one, a line for each difference."""
+    quick, paper = recipe.arms_within(budget), recipe.arms("paper")
     lines = []
     if len(quick) != len(paper):
         lines.append(

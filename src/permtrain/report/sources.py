@@ -55,7 +55,7 @@ def num_runs(names: Sequence[str], budget: Budget) -> int:
     """How many runs there are to be, those that are not begun among them."""
     folders = {Path(name).resolve() for name in names if Path(name).is_dir()}
     recipes = {name for name in names if name in RECIPES and not Path(name).is_dir()}
-    return len(folders) + sum(len(RECIPES[recipe].arms(budget)) for recipe in recipes)
+    return len(folders) + sum(len(RECIPES[recipe].arms_within(budget)) for recipe in recipes)
 
 
 def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[ReportedRun]:
@@ -76,7 +76,7 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
     if RECIPES[name].task is not None:
         raise SettingError(f"{name} trains no classifier; allowed in a report: recipes that do")
     found = []
-    for arm in RECIPES[name].arms(budget):
+    for arm in RECIPES[name].arms_within(budget):
         folder = RunFolder(RECIPES[name].folder(arm, runs_folder))
         if folder.settings_file.is_file() and (begun or folder.metrics()):
             found.append(ReportedRun(arm.name, arm.group, folder, arm.published))
