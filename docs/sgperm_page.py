@@ -4,8 +4,9 @@ import csv
 import statistics
 from typing import Any
 
-from reproduction_page import RESULTS, markdown_table, rows_of
+from reproduction_page import RESULTS, markdown_table
 
+from permtrain.recipes.rows import read_csv
 from permtrain.recipes.sgperm_ahead import DATA
 
 STUDY, AHEAD = RESULTS / "sgperm-study.csv", RESULTS / "sgperm-ahead.csv"
@@ -81,9 +82,9 @@ order of starts.
 def sgperm_page() -> str:
     parts = [HEAD]
     if AHEAD.is_file():
-        parts.append(AHEAD_TEXT + _ahead_table(rows_of(AHEAD)) + "\n" + _outcome(rows_of(AHEAD)))
+        parts.append(AHEAD_TEXT + _ahead_table(read_csv(AHEAD)) + "\n" + _outcome(read_csv(AHEAD)))
     if STUDY.is_file():
-        parts.append(STUDY_TEXT + _validation_table(rows_of(STUDY)))
+        parts.append(STUDY_TEXT + _validation_table(read_csv(STUDY)))
     if TRIALS.is_file():
         with TRIALS.open(newline="") as file:
             trials: list[dict[str, Any]] = list(csv.DictReader(file))

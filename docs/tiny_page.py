@@ -3,9 +3,10 @@
 import csv
 from typing import Any
 
-from reproduction_page import RESULTS, markdown_table, rows_of
+from reproduction_page import RESULTS, markdown_table
 
 from permtrain.recipes.results import GroupSummary, summarize
+from permtrain.recipes.rows import read_csv
 
 HEAD = """# Small and exact files
 
@@ -70,7 +71,7 @@ def tiny_page() -> str:
     parts = [HEAD]
     path = RESULTS / "tiny-mnist.csv"
     if path.is_file():
-        parts.append(_goals_section(summarize(rows_of(path))))
+        parts.append(_goals_section(summarize(read_csv(path))))
     return "".join([*parts, TRIALS, _trials_table(), "\n", LEARNT])
 
 

@@ -16,11 +16,13 @@ from permtrain.training.settings import Settings, run_name, settings_hash
 from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, tiny
 
 COLUMNS = [
-    "recipe", "budget", "arm", "seed", "data", "train_images", "epochs", "published_percent",
+    "recipe", "budget", "arm", "seed", "status", "data", "train_images", "epochs",
+    "published_percent",
     "validation_percent", "test_percent",
     "best_test_percent", "best_epoch", "best_selected_on", "intact", "moved_fraction",
     "mean_ranking_distance", "test_percent_at", "changed_fraction", "mean_change",
     "change_norm", "wall_s", "settings_hash", "commit", "device", "threads", "torch",
+    "error",
 ]  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def test_only_some_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_a_pattern_that_matches_nothing(tmp_path: Path, capsys) -> None:
     assert run(tmp_path, "--only", "SGD*") == 1
     assert capsys.readouterr().err == (
-        "error: only is 'SGD*', which matches no arm of tiny; there are: LaPerm, seed 0; "
+        "error: only is 'SGD*', which matches no arm; there are: LaPerm, seed 0; "
         "LaPerm, seed 1; Adam, seed 0; Adam, seed 1\n"
     )
     assert list(tmp_path.iterdir()) == []

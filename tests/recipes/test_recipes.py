@@ -226,11 +226,25 @@ def test_every_first_arm_trains_two_steps(
     assert any(not torch.equal(after[name], before[name]) for name in after)
 
 
-def test_an_unknown_recipe_is_refused_with_the_list() -> None:
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("index-layr", "did you mean index-layer? (permtrain recipes)"),
+        ("Index_Layer", "did you mean index-layer? (permtrain recipes)"),
+        (
+            "sgperm-mnist",
+            "did you mean sgperm-fc-mnist or sgperm-logistic-mnist? (permtrain recipes)",
+        ),
+        ("open", "did you mean open-resnet20 or open-k1 or open-sparse"),
+        ("xyzzy", f"there are {', '.join(RECIPES)} (permtrain recipes)"),
+        ("", f"there are {', '.join(RECIPES)} (permtrain recipes)"),
+    ],
+)
+def test_an_unknown_recipe_is_refused_with_the_near_ones(typed: str, hint: str) -> None:
     assert find_recipe("index-layer") is RECIPES["index-layer"]
     with pytest.raises(SettingError) as refused:
-        find_recipe("index-layr")
-    assert str(refused.value) == (f"recipe is 'index-layr'; allowed: {', '.join(NUM_ARMS)}")
+        find_recipe(typed)
+    assert str(refused.value).startswith(f"there is no recipe {typed!r}; {hint}")
 
 
 def test_summaries_are_means_over_seeds_in_the_order_of_the_arms() -> None:

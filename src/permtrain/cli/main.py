@@ -15,11 +15,12 @@ import tyro
 
 from permtrain.cli.catalogue import show_catalogue
 from permtrain.cli.circuit import check_circuit, export_circuit
+from permtrain.cli.fetch import fetch
 from permtrain.cli.inspect import evaluate, verify
 from permtrain.cli.packed import inspect, pack, unpack
 from permtrain.cli.page import report
 from permtrain.cli.plot import plot
-from permtrain.cli.recipes import recipes, run
+from permtrain.cli.recipes import gather, recipes, run
 from permtrain.cli.train import resume, train
 from permtrain.errors import PermtrainError
 
@@ -37,6 +38,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": show_catalogue,
     "recipes": recipes,
     "run": run,
+    "gather": gather,
+    "fetch": fetch,
     "report": report,
 }
 

@@ -1,29 +1,73 @@
-"""`permtrain recipes` and `permtrain run`: the papers' experiments."""
+"""`permtrain recipes`, `permtrain run` and `permtrain gather`: the papers' experiments."""
 
-from fnmatch import fnmatchcase
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from permtrain.errors import NonFiniteError, SettingError
+from permtrain.errors import NonFiniteError
 from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
-    from permtrain.recipes.recipe import Arm
-
-
-def recipes() -> None:
-    """List the experiments that `permtrain run` knows."""
     from rich.console import Console
-    from rich.table import Table
 
-    from permtrain.recipes.registry import RECIPES
+    from permtrain.recipes.gathering import Gatherer
+    from permtrain.recipes.recipe import Arm, Budget, Recipe
 
-    table = Table("id", "what", "cost", box=None)
-    for recipe in RECIPES.values():
-        table.add_row(recipe.id, recipe.description, recipe.cost)
-    Console().print(table)
+
+def recipes(
+    recipe: Annotated[str | None, tyro.conf.Positional] = None,
+    budget: Literal["quick", "short", "paper"] = "paper",
+    runs_folder: Path = Path("runs"),
+    results_folder: Path = Path("results"),
+) -> None:
+    """List the experiments that `permtrain run` knows, or the arms of one.
+
+    The cost is that of the full budget, on two cores. "Published" is the test accuracy in percent
+    that the papers give.
+
+    Args:
+        recipe: Its id; left out, all of them.
+        budget: Whose arms are shown.
+        runs_folder: Arms that are complete here count.
+        results_folder: So do those of the CSVs here.
+    """
+    from rich.console import Console
+
+    from permtrain.recipes.registry import RECIPES, find_recipe
+    from permtrain.recipes.status import (
+        arm_states,
+        cost_in_words,
+        in_words,
+        left_out,
+        progress_of,
+        published_in_words,
+    )
+
+    console = Console(markup=False, highlight=False)
+    shown = RECIPES.values() if recipe is None else [find_recipe(recipe)]
+    for each in shown:
+        progress = {of: progress_of(each, of, runs_folder, results_folder) for of in each.budgets}
+        console.print(f"{each.id}: {in_words(progress)}", style="bold")
+        for line in (
+            each.description,
+            f"cost: {cost_in_words(each, results_folder)}",
+            f"published: {published_in_words(each.arms('paper'))}",
+        ):
+            _print_indented(console, line)
+    if recipe is None:
+        console.print("\narms of one: permtrain recipes ID; train them: permtrain run ID")
+        return
+    chosen = find_recipe(recipe)
+    if budget != "paper":
+        _print_indented(console, f"{budget}: {'; '.join(left_out(chosen, budget))}")
+    arms = chosen.arms_within(budget)
+    states = arm_states(chosen, arms, budget, runs_folder, results_folder)
+    console.print(f"\n{len(arms)} arms, budget {budget}; --part i/n takes every n-th from the i-th")
+    for number, (arm, state) in enumerate(zip(arms, states, strict=True), 1):
+        published = "" if arm.published is None else f", published {arm.published:.2f}"
+        _print_indented(console, f"{number:3} {arm.name}: {state}{published}", indent=2)
 
 
 def run(
@@ -31,78 +75,74 @@ def run(
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     budget: Literal["quick", "short", "paper"] = "quick",
     only: str = "*",
+    part: str = "1/1",
+    retry_failed: bool = False,
     results_folder: Path = Path("results"),
 ) -> None:
     """Train all arms of an experiment, and write its results.
 
-    Arms that are complete are kept, begun ones go on; several processes may share the arms.
+    Arms that are complete are kept, begun ones go on; an arm that fails leaves a row with its
+    error, and the others go on. Several processes, also of other machines with the same folders,
+    may share the arms: whoever comes first has an arm to itself.
 
     Args:
         recipe: Its id (permtrain recipes).
         budget: quick keeps every arm and trains less; paper is the full experiment; short, which
             some recipes have, is a few epochs of it.
         only: Train only arms whose name matches this pattern; results hold all complete ones.
+        part: Train only the i-th of n parts, as 2/4: for array jobs. With n the number of arms
+            (permtrain recipes ID) it is one arm.
+        retry_failed: Go on with arms that failed, too.
         results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
     """
     from rich.console import Console
-    from rich.table import Table
 
     from permtrain.cli.progress import Progress
+    from permtrain.data.fetch import require_data
+    from permtrain.recipes.gathering import Gatherer
     from permtrain.recipes.registry import find_recipe
-    from permtrain.recipes.results import rows_of, table_of, write_csv
+    from permtrain.recipes.rows import results_file
+    from permtrain.recipes.status import left_out
+    from permtrain.recipes.sweep import compute, data_of, matching_arms, state_of
     from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder, RunIsBegun
-    from permtrain.training.run import RunIsBusy, resume_run, start_run
+    from permtrain.training.run import RunIsBusy
     from permtrain.training.trainer import Diverged
 
     chosen = find_recipe(recipe)
-    arms = chosen.arms_within(budget)
-    matching = [arm for arm in arms if fnmatchcase(arm.name, only)]
-    if not matching:
-        names = "; ".join(arm.name for arm in arms)
-        raise SettingError(
-            f"only is {only!r}, which matches no arm of {recipe}; there are: {names}"
-        )
+    matching = matching_arms(chosen.arms_within(budget), only, part)
+    skipped = {"complete"} if retry_failed else {"complete", "failed"}
 
-    def folder_of(arm: "Arm") -> RunFolder:
-        return RunFolder(place.runs_folder / chosen.run_name(arm))
+    def is_due(arm: "Arm") -> bool:
+        return state_of(RunFolder(chosen.folder(arm, place.runs_folder))) not in skipped
 
+    for name in data_of(arm for arm in matching if is_due(arm)):
+        require_data(name, place.data_folder)
     keep_freed_memory()
     console = Console(markup=False)
+    if budget != "paper":
+        less = "; ".join(left_out(chosen, budget))
+        console.print(
+            f"budget {budget} trains less: {less}; in full: permtrain run {recipe} --budget paper",
+            highlight=False,
+            soft_wrap=True,
+        )
+    path = results_file(results_folder, recipe, budget)
+    gatherer = Gatherer(chosen, budget, place, [place.runs_folder], path)
     for number, arm in enumerate(matching, 1):
-        folder = folder_of(arm)
-        if folder.is_complete:
+        if not is_due(arm):
             continue
-        label = f"[{number}/{len(matching)}] {arm.name}"
-        with Progress(label, console) as progress:
+        with Progress(f"[{number}/{len(matching)}] {arm.name}", console) as progress:
             try:
-                if chosen.task is not None:
-                    chosen.task.run(arm.settings, place, progress)
-                elif folder.path.exists():
-                    resume_run(folder.path, place, [progress])
-                else:
-                    start_run(arm.settings, place, [progress])
+                compute(chosen, arm, place, progress)
             except (RunIsBusy, RunIsBegun) as busy:  # the latter: begun since we looked
                 console.print(f"left out: {busy}", highlight=False, soft_wrap=True)
+                continue
             except (Diverged, NonFiniteError) as error:  # the other arms can do without
                 console.print(f"failed: {arm.name}: {error}", highlight=False, soft_wrap=True)
-    complete = [(arm, folder_of(arm)) for arm in arms if folder_of(arm).is_complete]
-    rows = [row for arm, folder in complete for row in rows_of(chosen, budget, arm, folder, place)]
-    if not rows:
-        return
-    path = results_folder / f"{recipe}{'' if budget == 'paper' else f'-{budget}'}.csv"
-    write_csv(path, rows)
-    measured = "means over seeds" if chosen.task else "test accuracy in percent"
-    table = Table(title=f"{recipe}, budget {budget}: {measured}")
-    heads, cells = table_of(chosen, rows)
-    for head in heads:
-        table.add_column(head, justify="left" if head == "arm" else "right")
-    for line in cells:
-        table.add_row(*line)
-    console.print(table)
-    console.print(
-        f"{len(complete)} of {len(arms)} arms complete, written to {path}", soft_wrap=True
-    )
+        gatherer.gather()
+    gatherer.gather()
+    _show(console, chosen, budget, gatherer)
     if chosen.task is None:
         console.print(
             f"report: permtrain report {recipe} --budget {budget} "
@@ -110,3 +150,65 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
+
+
+def gather(
+    recipe: Annotated[str, tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    budget: Literal["quick", "short", "paper"] = "quick",
+    more_runs_folders: tuple[Path, ...] = (),
+    results_folder: Path = Path("results"),
+) -> None:
+    """Write an experiment's results from run folders, without training.
+
+    Rows that the file has of other runs stay.
+
+    Args:
+        recipe: Its id (permtrain recipes).
+        budget: Which arms.
+        more_runs_folders: Arms are looked for in these too, as copied from other machines.
+        results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
+    """
+    from rich.console import Console
+
+    from permtrain.recipes.gathering import Gatherer
+    from permtrain.recipes.registry import find_recipe
+    from permtrain.recipes.rows import results_file
+
+    chosen = find_recipe(recipe)
+    folders = [place.runs_folder, *more_runs_folders]
+    path = results_file(results_folder, recipe, budget)
+    gatherer = Gatherer(chosen, budget, place, folders, path)
+    gatherer.gather()
+    _show(Console(markup=False), chosen, budget, gatherer)
+
+
+def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gatherer") -> None:
+    """The table of means, and how many arms there are."""
+    from rich.table import Table
+
+    from permtrain.recipes.results import table_of
+    from permtrain.recipes.rows import has_failed, is_complete
+
+    if gatherer.rows:
+        measured = "means over seeds" if recipe.task else "test accuracy in percent"
+        table = Table(title=f"{recipe.id}, budget {budget}: {measured}")
+        heads, cells = table_of(recipe, gatherer.rows)
+        for head in heads:
+            table.add_column(head, justify="left" if head == "arm" else "right")
+        for line in cells:
+            table.add_row(*line)
+        console.print(table)
+    num_failed = gatherer.count(has_failed)
+    failed = f", {num_failed} failed" if num_failed else ""
+    console.print(
+        f"{gatherer.count(is_complete)} of {len(recipe.arms_within(budget))} arms complete{failed}"
+        + (f", written to {gatherer.path}" if gatherer.rows else ""),
+        soft_wrap=True,
+    )
+
+
+def _print_indented(console: "Console", text: str, indent: int = 4) -> None:
+    first, rest = " " * indent, " " * (indent + 4)
+    lines = textwrap.fill(text, console.width, initial_indent=first, subsequent_indent=rest)
+    console.print(lines, soft_wrap=True)

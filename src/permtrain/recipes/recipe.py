@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from permtrain.errors import SettingError
-from permtrain.recipes.task import Task
-from permtrain.training.settings import run_name
+from permtrain.recipes.task import Task, hash_of
+from permtrain.training.folders import folder_of
+from permtrain.training.settings import run_name, settings_hash
 
 if TYPE_CHECKING:
     from permtrain.training.trainer import Trainer
@@ -91,3 +93,13 @@ class Recipe:
     def run_name(self, arm: Arm) -> str:
         """The name of an arm's folder."""
         return run_name(arm.settings) if self.task is None else self.task.run_name(arm.settings)
+
+    def folder(self, arm: Arm, runs_folder: Path) -> Path:
+        """An arm's folder, whether it is there or not; it is that of no other settings."""
+        if self.task is not None:  # its name tells all settings, defaults too
+            return runs_folder / self.run_name(arm)
+        return folder_of(runs_folder, self.run_name(arm), arm.settings)
+
+    def settings_hash(self, arm: Arm) -> str:
+        """What names an arm's settings in the results."""
+        return settings_hash(arm.settings) if self.task is None else hash_of(arm.settings)

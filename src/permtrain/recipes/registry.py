@@ -1,5 +1,7 @@
 """Every recipe by its id."""
 
+import difflib
+
 from permtrain.errors import SettingError
 from permtrain.recipes.agnostic import laperm_agnostic_mnist
 from permtrain.recipes.copies import with_copies
@@ -235,8 +237,29 @@ def find_recipe(recipe_id: str) -> Recipe:
     """The recipe of an id.
 
     Raises:
-        SettingError: no such recipe; lists them.
+        SettingError: no such recipe; names those that are spelt nearly so, else all.
     """
     if recipe_id not in RECIPES:
-        raise SettingError(f"recipe is {recipe_id!r}; allowed: {', '.join(RECIPES)}")
+        near = near_ids(recipe_id)
+        hint = f"did you mean {' or '.join(near)}? " if near else f"there are {', '.join(RECIPES)} "
+        raise SettingError(f"there is no recipe {recipe_id!r}; {hint}(permtrain recipes)")
     return RECIPES[recipe_id]
+
+
+def near_ids(text: str) -> list[str]:
+    """Up to five ids that a text may have meant, nearest first.
+
+    Those spelt nearly so, and those that hold all its words or begin with it.
+
+    Example:
+        >>> near_ids("index-layr")[0]
+        'index-layer'
+        >>> near_ids("mnist sgperm")
+        ['sgperm-logistic-mnist', 'sgperm-fc-mnist']
+    """
+    said = text.lower().replace("_", "-").replace(" ", "-").strip("-")
+    spelt = difflib.get_close_matches(said, RECIPES, n=5, cutoff=0.75)
+    words = [word for word in said.split("-") if word]
+    holding = [each for each in RECIPES if words and set(words) <= set(each.split("-"))]
+    beginning = [each for each in RECIPES if said and each.startswith(said)]
+    return list(dict.fromkeys([*spelt, *holding, *beginning]))[:5]

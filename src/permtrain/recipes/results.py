@@ -1,17 +1,15 @@
 """Results of a recipe: one row for each arm that is complete, and means over seeds."""
 
-import csv
-import io
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from permtrain.files import written_whole
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.rows import is_complete
 from permtrain.recipes.task import Measure
 from permtrain.training.ranking_watch import ranking_summary
 from permtrain.training.record import RunFolder, read_json
@@ -23,15 +21,42 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
     """One row of the results: settings, outcome, and what it was computed with."""
     outcome = _training_columns(arm, folder) if recipe.task is None else recipe.task.row(folder)
     result = read_json(folder.result_file)
-    environment = read_json(folder.environment_file)
+    return {
+        **_head(recipe, budget, arm, "complete"),
+        **outcome,
+        "wall_s": result["wall_s"],
+        **_tail(recipe, arm, folder),
+        "error": None,
+    }
+
+
+def failure_row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[str, Any]:
+    """The row of an arm that failed: no outcome, but its error."""
+    history = folder.metrics()
+    return {
+        **_head(recipe, budget, arm, "failed"),
+        "epochs": len(history),
+        "wall_s": round(sum(each.get("wall_s", 0.0) for each in history), 1),
+        **_tail(recipe, arm, folder),
+        "error": read_json(folder.failure_file)["error"],
+    }
+
+
+def _head(recipe: Recipe, budget: Budget, arm: Arm, status: str) -> dict[str, Any]:
     return {
         "recipe": recipe.id,
         "budget": budget,
         "arm": arm.group,
         "seed": arm.settings.seed,
-        **outcome,
-        "wall_s": result["wall_s"],
-        "settings_hash": result["settings_hash"],
+        "status": status,
+    }
+
+
+def _tail(recipe: Recipe, arm: Arm, folder: RunFolder) -> dict[str, Any]:
+    environment = read_json(folder.environment_file)
+    # The folder has been found to be of the arm's settings: their name is that of today's defaults.
+    return {
+        "settings_hash": recipe.settings_hash(arm),
         "commit": environment["commit"],
         "device": environment["device"],
         "threads": environment["threads"],
@@ -112,16 +137,6 @@ def rows_of(
         )
         for outcome in recipe.alternatives(arm, load_run(folder.path, place))
     ]
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes rows with their keys as header, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with written_whole(path) as file:
-        file.write(text.getvalue().encode())
 
 
 @dataclass(frozen=True)
@@ -218,7 +233,20 @@ def summarize_measures(
 
 
 def table_of(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of a table of means over seeds; its first column is text, others numbers."""
+    """Heads and cells of a table of means over seeds; its first column is text, others numbers.
+
+    Runs that failed, or were of other settings, are counted below, arm by arm.
+    """
+    heads, cells = _means_table(recipe, [row for row in rows if is_complete(row)])
+    left = Counter((row["arm"], row["status"]) for row in rows if not is_complete(row))
+    for (arm, status), number in left.items():
+        cells.append([arm, f"{number} {status}", *[""] * (len(heads) - 2)])
+    return heads, cells
+
+
+def _means_table(
+    recipe: Recipe, rows: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[list[str]]]:
     if recipe.task is not None:
         measures = recipe.task.measures
         lines = [

@@ -8,7 +8,6 @@ from permtrain.errors import CheckpointError, SettingError
 from permtrain.recipes.recipe import Budget
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.record import RunFolder
-from permtrain.training.settings import run_name
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
         raise SettingError(f"{name} trains no classifier; allowed in a report: recipes that do")
     found = []
     for arm in RECIPES[name].arms_within(budget):
-        folder = RunFolder(runs_folder / run_name(arm.settings))
+        folder = RunFolder(RECIPES[name].folder(arm, runs_folder))
         if folder.settings_file.is_file() and (begun or folder.metrics()):
             found.append(ReportedRun(arm.name, arm.group, folder, arm.published))
     if not found:

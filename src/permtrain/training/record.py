@@ -8,9 +8,11 @@ trained.safetensors   with rule shuffle, the weights that were shuffled
 ranking.jsonl      likewise, with --watch-ranking-distance
 checkpoints/       the last few, and the best
 weights.safetensors, packed.safetensors, result.json   when the run is complete
+failure.json       the error, where an arm of a recipe failed
 """
 
 import errno
+import itertools
 import json
 import os
 import platform
@@ -30,7 +32,14 @@ from torch import Tensor
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
-from permtrain.training.settings import Place, Settings, from_dict, settings_hash, to_dict
+from permtrain.training.folders import holds, numbered
+from permtrain.training.settings import (
+    Place,
+    Settings,
+    settings_hash,
+    stored_settings,
+    to_dict,
+)
 from permtrain.training.trainer import Metrics, Position, Trainer
 
 _PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
@@ -67,6 +76,10 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def failure_file(self) -> Path:
+        return self.path / "failure.json"
+
+    @property
     def weights_file(self) -> Path:
         return self.path / "weights.safetensors"
 
@@ -99,7 +112,7 @@ class RunFolder:
         """
         if not self.settings_file.is_file():
             raise CheckpointError(f"{self.path}: no run folder, settings.json is missing")
-        return from_dict(read_json(self.settings_file))
+        return stored_settings(read_json(self.settings_file))
 
     def trained(self) -> dict[str, Tensor] | None:
         """The weights that were shuffled at the beginning; None if none were.
@@ -160,7 +173,10 @@ class RunIsBegun(SettingError):
 def new_run_folder(
     runs_folder: Path, name: str, settings: Any, place: Place, device: torch.device
 ) -> RunFolder:
-    """Makes the folder of a new run, whole or not at all; a copy of a complete one gets a number.
+    """Makes the folder of a new run, whole or not at all.
+
+    A copy of a complete one gets a number, and so does a run whose name an older one of other
+    settings has (`folders.folder_of` says how that comes).
 
     Args:
         settings: `Settings`, or the dataclass of a recipe's own task.
@@ -174,22 +190,24 @@ def new_run_folder(
         write_json(prepared.settings_file, to_dict(settings))
         write_json(prepared.environment_file, environment(device))
         write_json(prepared.place_file, _as_it_turned_out(place, device).to_dict())
-        number = 1
-        while True:
-            folder = RunFolder(runs_folder / (name if number == 1 else f"{name}-{number}"))
+        for number in itertools.count(1):
+            folder = RunFolder(numbered(runs_folder, name, number))
             try:
                 prepared.path.rename(folder.path)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
+                has_settings = folder.settings_file.is_file()
+                if has_settings and not holds(folder.path, settings):
+                    continue
                 if not folder.is_complete:
                     raise RunIsBegun(
                         f"{folder.path} was begun and is not complete; go on with: permtrain "
                         f"resume {folder.path}; or remove it"
                     ) from None
-                number += 1
             else:
                 return folder
+    raise AssertionError("unreachable")
 
 
 def _as_it_turned_out(place: Place, device: torch.device) -> Place:
@@ -357,9 +375,11 @@ def load_into(trainer: Trainer, path: Path) -> None:
     state = load_checkpoint(path)
     if set(state) != {"format", "settings", "trainer"} or state["format"] != 1:
         raise CheckpointError(f"{path}: no checkpoint of a permtrain run, format 1")
-    saved, here = settings_hash(from_dict(state["settings"])), settings_hash(trainer.settings)
+    saved, here = stored_settings(state["settings"]), trainer.settings
     if saved != here:
-        raise CheckpointError(f"{path}: is of settings {saved}; allowed: {here}")
+        raise CheckpointError(
+            f"{path}: is of settings {settings_hash(saved)}; allowed: {settings_hash(here)}"
+        )
     trainer.load_state_dict(state["trainer"])
 
 

@@ -155,6 +155,8 @@ def resume_run(
 ) -> RunResult:
     """Goes on with a run from its last checkpoint, or from another one; bit for bit.
 
+    A complete run is left as it is, unless a checkpoint is given.
+
     Raises:
         CheckpointError: no run folder, or no readable checkpoint of it.
         RunIsBusy: another process trains it.
@@ -169,6 +171,8 @@ def resume_run(
         trained = _trained_weights(settings, replace(place, runs_folder=path.parent), callbacks)
     trainer = Trainer(settings, place, trained=trained)
     with alone_in(folder):
+        if checkpoint is None and folder.is_complete:  # by another process, just now
+            return RunResult.read(folder)
         _keep(trained, folder)
         if checkpoint is not None or folder.numbered_checkpoints():
             load_into(trainer, checkpoint or folder.last_checkpoint())

@@ -463,6 +463,27 @@ def from_dict(plain: dict[str, Any]) -> Settings:
     return settings
 
 
+def stored_settings(plain: dict[str, Any]) -> Settings:
+    """Settings from a run's files: `from_dict`, and SGPerm's only where it is the method.
+
+    A run stores all settings in full, so that it keeps them where a default changes later. Those of
+    a method that it does not use are defaults of its day, and mean nothing.
+
+    Raises:
+        SettingError: an unknown field, or a value out of range.
+
+    Example:
+        >>> plain = to_dict(Settings())
+        >>> plain["sgperm"]["momentum"] = 0.123  # a default of old
+        >>> stored_settings(plain) == Settings()
+        True
+    """
+    permutation = plain.get("permutation") if isinstance(plain, dict) else None
+    if isinstance(permutation, dict) and permutation.get("method") != "sgperm":
+        plain = {name: value for name, value in plain.items() if name != "sgperm"}
+    return from_dict(plain)
+
+
 def _build(cls: type, plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
         raise SettingError(f"{where} is {plain!r}; allowed: an object with settings")

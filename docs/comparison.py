@@ -1,0 +1,145 @@
+"""What a published experiment gave and what ours gave: numbers, differences and verdicts."""
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
+from permtrain.recipes.verdict import Verdict, baseline_of, verdict_on
+
+BUDGETS: tuple[Budget, ...] = ("paper", "short", "quick")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The seeds of one group, of one budget; accuracies in percent.
+
+    Attributes:
+        last, best: means after the last and the best epoch; best None where only the last was
+            looked at.
+        spread: standard deviation of the last over the seeds; None for a single one.
+    """
+
+    budget: Budget
+    num_seeds: int
+    last: float
+    best: float | None
+    spread: float | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One group of arms.
+
+    Attributes:
+        measured: of the largest budget that was run; None if none was.
+        published_difference, our_difference: to the baseline, which is an arm of the same budget;
+            None where one of both is not known.
+        verdict: None for baselines, about which nothing was published.
+        failed: how many arms of the full budget failed.
+    """
+
+    group: str
+    published: float | None
+    measured: Measured | None
+    published_difference: float | None
+    our_difference: float | None
+    verdict: Verdict | None
+    failed: int = 0
+
+
+def lines_of(recipe: Recipe, results: Path, original: Recipe | None = None) -> list[Line]:
+    """A line for each group of a recipe that trains classifiers.
+
+    Args:
+        results: the folder with the CSVs.
+        original: the recipe that this one repeats on copies of its data. The published values are
+            its arms', and only their differences are taken over.
+    """
+    arms = recipe.arms("paper")
+    rows = {budget: own_rows(recipe, budget, results) for budget in recipe.budgets}
+    firsts = {arm.group: arm for arm in reversed(arms)}
+    published = {arm.group: arm.published for arm in (original or recipe).arms("paper")}
+    failed = Counter(row["arm"] for row in rows["paper"] if has_failed(row))
+    lines = []
+    for group in dict.fromkeys(arm.group for arm in arms):
+        arm = firsts[group]
+        baseline = baseline_of(arm, arms)
+        measured = _largest(rows, group)
+        beside = (
+            None
+            if baseline is None or measured is None
+            else _measured(rows[measured.budget], baseline.group, measured.budget)
+        )
+        value = published.get(group)
+        lines.append(
+            Line(
+                group=group,
+                published=None if original else value,
+                measured=measured,
+                published_difference=_difference(
+                    value, None if baseline is None else published.get(baseline.group)
+                ),
+                our_difference=_difference(
+                    None if measured is None else measured.last,
+                    None if beside is None else beside.last,
+                ),
+                verdict=_verdict(arm, value, measured, is_copy=original is not None),
+                failed=failed[group],
+            )
+        )
+    return lines
+
+
+def own_rows(recipe: Recipe, budget: Budget, results: Path) -> list[dict[str, Any]]:
+    """The rows of a budget that are of the recipe's settings as they are now, and failures."""
+    hashes = {recipe.settings_hash(arm) for arm in recipe.arms_within(budget)}
+    return [
+        row
+        for row in read_csv(results_file(results, recipe.id, budget))
+        if row["settings_hash"] in hashes and (is_complete(row) or has_failed(row))
+    ]
+
+
+def num_arms(recipe: Recipe, budget: Budget, results: Path) -> tuple[int, int]:
+    """How many arms are complete, and how many there are."""
+    arms = recipe.arms_within(budget)
+    done = {row["settings_hash"] for row in own_rows(recipe, budget, results) if is_complete(row)}
+    return sum(recipe.settings_hash(arm) in done for arm in arms), len(arms)
+
+
+def _verdict(
+    arm: Arm, published: float | None, measured: Measured | None, *, is_copy: bool
+) -> Verdict | None:
+    if published is None and not arm.settings.permutation.permutes:
+        return None
+    if measured is None or (measured.budget != "paper" and not is_copy):
+        return "not run"
+    return verdict_on(published, measured.last, measured.best, measured.spread, is_copy=is_copy)
+
+
+def _largest(rows: dict[Budget, list[dict[str, Any]]], group: str) -> Measured | None:
+    found = (_measured(rows.get(budget, []), group, budget) for budget in BUDGETS)
+    return next((each for each in found if each is not None), None)
+
+
+def _measured(rows: list[dict[str, Any]], group: str, budget: Budget) -> Measured | None:
+    mine = [row for row in rows if row["arm"] == group and is_complete(row)]
+    if not mine:
+        return None
+    last = [row["test_percent"] for row in mine]
+    best = [row["best_test_percent"] for row in mine]
+    return Measured(
+        budget=budget,
+        num_seeds=len(mine),
+        last=statistics.mean(last),
+        best=None if None in best else statistics.mean(best),
+        spread=statistics.stdev(last) if len(last) > 1 else None,
+    )
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other

@@ -1,0 +1,109 @@
+"""Gives rows of results/ the name that their settings have by today's defaults.
+
+`settings_hash` is made of what differs from the defaults, so that a default that changes gives the
+same settings another name. A row is restamped only if all of this holds:
+
+1. its hash is that of the arm of its name and seed in the code of the commit that computed it;
+2. that arm's settings are today's arm's. A setting that did not exist then has to stand at its
+   default, which is what that code did; SGPerm's count only where it is the method.
+
+Run as: python docs/restamp_results.py results/sgperm-fc-mnist.csv ...
+It needs the commits in git, prints what it did, and leaves other rows as they are.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from permtrain.recipes.registry import RECIPES
+from permtrain.recipes.rows import read_csv, write_csv
+from permtrain.training.settings import Settings, flat, settings_hash, to_dict
+
+ROOT = Path(__file__).parent.parent
+
+# Runs in the code of another commit: hash and settings of each arm.
+_OLD_ARMS = """
+import json, sys
+from permtrain.recipes.registry import RECIPES
+from permtrain.training.settings import settings_hash, to_dict
+arms = RECIPES[sys.argv[1]].arms("paper")
+print(json.dumps([
+    [arm.group, arm.settings.seed, settings_hash(arm.settings), to_dict(arm.settings)]
+    for arm in arms
+]))
+"""
+
+
+def main() -> int:
+    for name in sys.argv[1:]:
+        path = Path(name)
+        rows = read_csv(path)
+        restamped = [restamp(row) for row in rows]
+        changed = sum(a != b for a, b in zip(rows, restamped, strict=True))
+        print(f"{path}: {changed} of {len(rows)} rows restamped")
+        write_csv(path, restamped)
+    return 0
+
+
+def restamp(row: dict[str, Any]) -> dict[str, Any]:
+    """The row under today's name of its settings; itself, if it has that or cannot get it."""
+    name = (row["arm"], row["seed"])
+    arms = {(arm.group, arm.settings.seed): arm for arm in RECIPES[row["recipe"]].arms("paper")}
+    if name not in arms or row["settings_hash"] == settings_hash(arms[name].settings):
+        return row
+    commit = str(row["commit"]).removesuffix("+")
+    old_hash, old = old_arms(commit, row["recipe"]).get(name, (None, None))
+    if old_hash != row["settings_hash"]:
+        print(f"  {name}: {commit} has no such arm of that hash")
+        return row
+    now = arms[name].settings
+    if differing := differences(old, now):
+        print(f"  {name}: other settings: {', '.join(differing)}")
+        return row
+    return row | {"settings_hash": settings_hash(now)}
+
+
+def differences(old: dict[str, Any], now: Settings) -> list[str]:
+    """Names of settings in which a run of old differs from one of now.
+
+    Example:
+        >>> differences(to_dict(Settings(epochs=3)), Settings())
+        ['epochs']
+    """
+    then, here, default = flat(old), flat(to_dict(now)), flat(to_dict(Settings()))
+    used = now.permutation.method == "sgperm"
+    return [
+        name
+        for name in dict.fromkeys([*then, *here])
+        if (used or not name.startswith("sgperm."))
+        and then.get(name, default.get(name)) != here.get(name)
+    ]
+
+
+@cache
+def old_arms(commit: str, recipe: str) -> dict[tuple[str, int], tuple[str, dict[str, Any]]]:
+    """Hash and settings of a recipe's arms, by group and seed, in the code of a commit."""
+    archive = subprocess.run(
+        ["git", "archive", commit, "src"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+        said = subprocess.run(
+            [sys.executable, "-c", _OLD_ARMS, recipe],
+            env={"PYTHONPATH": f"{folder}/src"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    return {(group, seed): (found, settings) for group, seed, found, settings in json.loads(said)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

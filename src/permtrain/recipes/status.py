@@ -1,0 +1,146 @@
+"""How far a recipe is and what it costs, from results and run folders. Imports cheaply."""
+
+import statistics
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
+from permtrain.training import folders
+from permtrain.training.settings import flat, to_dict
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Arms of one budget.
+
+    Attributes:
+        num_arms: all of them.
+        num_complete, num_failed: in the results or in the runs folder.
+    """
+
+    num_arms: int
+    num_complete: int
+    num_failed: int
+
+
+def progress_of(
+    recipe: Recipe, budget: Budget, runs_folder: Path, results_folder: Path
+) -> Progress:
+    """How many arms are done."""
+    states = arm_states(recipe, recipe.arms_within(budget), budget, runs_folder, results_folder)
+    return Progress(len(states), states.count("complete"), states.count("failed"))
+
+
+def arm_states(
+    recipe: Recipe,
+    arms: Collection[Arm],
+    budget: Budget,
+    runs_folder: Path,
+    results_folder: Path,
+) -> list[str]:
+    """Of each arm: complete, failed, begun, or not run."""
+    rows = read_csv(results_file(results_folder, recipe.id, budget))
+    complete = {row["settings_hash"] for row in rows if is_complete(row)}
+    failed = {row["settings_hash"] for row in rows if has_failed(row)}
+    states = []
+    for arm in arms:
+        path, key = recipe.folder(arm, runs_folder), recipe.settings_hash(arm)
+        if key in complete or folders.is_complete(path):
+            states.append("complete")
+        elif key in failed or (path / "failure.json").is_file():
+            states.append("failed")
+        else:
+            states.append("begun" if path.exists() else "not run")
+    return states
+
+
+def in_words(progress: Mapping[Budget, Progress]) -> str:
+    """The status of a recipe, by the largest budget that anything was computed of.
+
+    Example:
+        >>> in_words({"quick": Progress(9, 9, 0), "paper": Progress(27, 0, 0)})
+        'quick done'
+        >>> in_words({"quick": Progress(9, 2, 0), "paper": Progress(27, 20, 1)})
+        '20 of 27 arms complete, 1 failed'
+    """
+    for budget in ("paper", "short", "quick"):
+        of = progress.get(budget)
+        if of is None or not of.num_complete + of.num_failed:
+            continue
+        failed = f", {of.num_failed} failed" if of.num_failed else ""
+        if budget == "paper":
+            return f"{of.num_complete} of {of.num_arms} arms complete{failed}"
+        if of.num_complete + of.num_failed == of.num_arms:
+            return f"{budget} done{failed}"
+        return f"{budget}: {of.num_complete} of {of.num_arms}{failed}"
+    return "not run"
+
+
+def cost_in_words(recipe: Recipe, results_folder: Path) -> str:
+    """Hours of the full budget on two cores: measured where it has rows, else as the recipe says.
+
+    Runs take one thread each, so that two cores do two of them at a time.
+    """
+    rows = read_csv(results_file(results_folder, recipe.id, "paper"))
+    # Rows of alternatives share a run, and its time.
+    times = {row["settings_hash"]: row["wall_s"] for row in rows if is_complete(row)}
+    if not times:
+        return recipe.cost
+    arms = recipe.arms("paper")
+    hours = statistics.mean(times.values()) * len(arms) / 3600 / 2
+    return f"{len(arms)} runs, {hours:.2g} h (measured, mean of {len(times)})"
+
+
+def published_in_words(arms: Collection[Arm]) -> str:
+    """The published accuracies of a recipe, in percent.
+
+    Example:
+        >>> from permtrain.training.settings import Settings
+        >>> published_in_words([Arm("a", Settings(), 87.0), Arm("b", Settings())])
+        '87.00'
+    """
+    values = sorted({arm.published for arm in arms if arm.published is not None})
+    if len(values) > 3:
+        return f"{values[0]:.2f} to {values[-1]:.2f}, {len(values)} values"
+    return ", ".join(f"{value:.2f}" for value in values) or "no number"
+
+
+def left_out(recipe: Recipe, budget: Budget) -> list[str]:
+    """What a budget leaves out of the full one, a line for each difference."""
+    quick, paper = recipe.arms_within(budget), recipe.arms("paper")
+    lines = []
+    if len(quick) != len(paper):
+        lines.append(
+            f"{len(quick)} of {len(paper)} runs ({_seeds(quick)} of {_seeds(paper)} seeds)"
+        )
+    pairs: dict[str, set[tuple[Any, Any]]] = {}
+    for arm in quick:
+        full = next((each for each in paper if each.group == arm.group), None)
+        if full is None:
+            continue
+        here, there = flat(to_dict(arm.settings)), flat(to_dict(full.settings))
+        for name in dict.fromkeys([*here, *there]):
+            values = (here.get(name), there.get(name))
+            if name != "seed" and values[0] != values[1]:
+                pairs.setdefault(name, set()).add((_plain(values[0]), _plain(values[1])))
+    for name, found in pairs.items():
+        label = name.rpartition(".")[2].replace("_", " ")
+        quick_values, full_values = (
+            ", ".join(sorted({str(pair[place]) for pair in found})) for place in (0, 1)
+        )
+        lines.append(f"{label} {quick_values} in place of {full_values}")
+    return lines
+
+
+def _seeds(arms: Collection[Arm]) -> int:
+    return len({arm.settings.seed for arm in arms})
+
+
+def _plain(value: Any) -> Any:
+    """Something that can be a set's element, and read."""
+    if value is None:
+        return "all"
+    return " ".join(str(each) for each in value) or "none" if isinstance(value, list) else value

@@ -1,0 +1,123 @@
+"""docs/comparison.py: published beside ours, on made-up results."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.rows import write_csv
+from run_problem import plain, tiny
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
+from comparison import Line, lines_of, num_arms
+
+
+def arms(budget: Budget) -> list[Arm]:
+    epochs = 3 if budget == "paper" else 2
+    groups = {
+        "LaPerm": (tiny(epochs=epochs), 90.0),
+        "index": (tiny(epochs=epochs, batch_size=31), None),
+        "Adam": (plain(epochs=epochs), 91.5),
+    }
+    return [
+        Arm(group, replace(settings, seed=seed), published)
+        for group, (settings, published) in groups.items()
+        for seed in ((0, 1) if budget == "paper" else (0,))
+    ]
+
+
+RECIPE = Recipe("tiny", "for tests", "seconds", arms)
+
+
+def rows(recipe: Recipe, budget: Budget, **accuracies: list[float]) -> list[dict[str, Any]]:
+    found = []
+    for arm in recipe.arms(budget):
+        values = accuracies.get(arm.group, [])
+        if arm.settings.seed < len(values):
+            value = values[arm.settings.seed]
+            found.append(
+                {
+                    "arm": arm.group,
+                    "seed": arm.settings.seed,
+                    "status": "complete",
+                    "test_percent": value,
+                    "best_test_percent": value + 0.5,
+                    "settings_hash": recipe.settings_hash(arm),
+                }
+            )
+    return found
+
+
+def lines(folder: Path, recipe: Recipe = RECIPE, **more: Any) -> dict[str, Line]:
+    return {line.group: line for line in lines_of(recipe, folder, **more)}
+
+
+def test_nothing_was_run(tmp_path: Path) -> None:
+    found = lines(tmp_path)
+    assert list(found) == ["LaPerm", "index", "Adam"]
+    assert {line.measured for line in found.values()} == {None}
+    assert [line.verdict for line in found.values()] == ["not run", "not run", "not run"]
+    assert found["LaPerm"].published_difference == -1.5
+    assert found["Adam"].published_difference is None
+    assert num_arms(RECIPE, "paper", tmp_path) == (0, 6)
+
+
+def test_means_differences_and_verdicts(tmp_path: Path) -> None:
+    written = rows(RECIPE, "paper", LaPerm=[89.0, 89.5], index=[50.0], Adam=[91.0, 91.5])
+    write_csv(tmp_path / "tiny.csv", written)
+    found = lines(tmp_path)
+    measured = found["LaPerm"].measured
+    assert measured is not None
+    assert (measured.budget, measured.num_seeds, measured.last, measured.best) == (
+        "paper", 2, 89.25, 89.75,
+    )  # fmt: skip
+    assert measured.spread == pytest.approx(0.125**0.5)
+    assert found["LaPerm"].our_difference == -2.0
+    assert [line.verdict for line in found.values()] == [
+        "reproduced",
+        "published only in words",
+        "reproduced",
+    ]
+    assert num_arms(RECIPE, "paper", tmp_path) == (5, 6)
+
+
+def test_a_quick_run_reproduces_nothing_and_stands_beside_quick_baselines(tmp_path: Path) -> None:
+    write_csv(tmp_path / "tiny-quick.csv", rows(RECIPE, "quick", LaPerm=[90.0], Adam=[80.0]))
+    write_csv(tmp_path / "tiny.csv", rows(RECIPE, "paper", Adam=[91.5, 91.5]))
+    found = lines(tmp_path)
+    assert found["LaPerm"].measured is not None
+    assert found["LaPerm"].measured.budget == "quick"
+    assert found["LaPerm"].our_difference == 10.0
+    assert [line.verdict for line in found.values()] == ["not run", "not run", "reproduced"]
+
+
+def test_rows_of_other_settings_do_not_count(tmp_path: Path) -> None:
+    first, second = rows(RECIPE, "paper", LaPerm=[90.0, 80.0])
+    write_csv(tmp_path / "tiny.csv", [first, second | {"settings_hash": "01234567"}])
+    measured = lines(tmp_path)["LaPerm"].measured
+    assert measured is not None
+    assert (measured.num_seeds, measured.last) == (1, 90.0)
+
+
+def test_failures_are_counted(tmp_path: Path) -> None:
+    first, second = rows(RECIPE, "paper", LaPerm=[90.0, 80.0])
+    failed = second | {"status": "failed", "test_percent": None, "best_test_percent": None}
+    write_csv(tmp_path / "tiny.csv", [first, failed])
+    line = lines(tmp_path)["LaPerm"]
+    assert line.measured is not None
+    assert (line.measured.num_seeds, line.measured.last, line.failed) == (1, 90.0, 1)
+
+
+def test_copies_show_differences_alone(tmp_path: Path) -> None:
+    def copies(budget: Budget) -> list[Arm]:
+        return [replace(arm, published=None) for arm in arms(budget)]
+
+    copy = replace(RECIPE, id="tiny-jpeg", arms=copies, copy_of="tiny")
+    written = rows(copy, "paper", LaPerm=[89.0], Adam=[90.0])
+    write_csv(tmp_path / "tiny-jpeg.csv", written)
+    found = lines(tmp_path, copy, original=RECIPE)
+    assert (found["LaPerm"].published, found["LaPerm"].verdict) == (None, "other data")
+    assert (found["LaPerm"].published_difference, found["LaPerm"].our_difference) == (-1.5, -1.0)
