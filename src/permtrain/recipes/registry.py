@@ -4,6 +4,8 @@ from permtrain.errors import SettingError
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
+from permtrain.recipes.regression.arms import TASK as REGRESSION
+from permtrain.recipes.regression.arms import regression_1d, regression_2d, regression_3d
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
 from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
@@ -78,6 +80,27 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        Recipe(
+            "regression-1d",
+            "error against width, permuting one layer (Cai, Chen, Qiao 2025), 1 variable",
+            "102 runs of 1,280,000 steps, some 6 to 10 hours",
+            regression_1d,
+            task=REGRESSION,
+        ),
+        Recipe(
+            "regression-2d",
+            "the same in 2 variables",
+            "36 runs of 2,560,000 steps, some 100 hours (estimated)",
+            regression_2d,
+            task=REGRESSION,
+        ),
+        Recipe(
+            "regression-3d",
+            "the same in 3 variables",
+            "36 runs of 512,000 steps, some 400 hours (estimated)",
+            regression_3d,
+            task=REGRESSION,
         ),
     )
 }
