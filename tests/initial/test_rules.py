@@ -53,7 +53,9 @@ def test_fans_of_a_bias_are_its_length():
     assert fans((10,)) == (10, 10)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if is_distribution(rule)])
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if is_distribution(rule) and rule != "unit_uniform"]
+)
 def test_scale_is_torchs(rule):
     weight = torch.empty(64, 32, 3, 3)
     fan_in, fan_out = fans(tuple(weight.shape))
@@ -72,6 +74,13 @@ def test_scale_is_torchs(rule):
         assert ours.max() == pytest.approx(math.sqrt(3) * std_of(rule, fan_in, fan_out), rel=1e-4)
 
 
+@pytest.mark.parametrize("fan", [1, 6, 1000])
+def test_unit_uniform_looks_at_no_fans(fan):
+    q = np.array([-0.375, 0.0, 0.125])
+    assert values_at("unit_uniform", fan, fan, q).tolist() == [-0.75, 0.0, 0.25]
+    assert std_of("unit_uniform", fan, fan) == pytest.approx(1 / math.sqrt(3), rel=1e-15)
+
+
 def test_registry_names_keras_rules():
     assert "he_normal" in RULES["kaiming_trunc_normal"]
     assert "glorot_normal" in RULES["xavier_trunc_normal"]
@@ -82,6 +91,7 @@ def test_registry_names_keras_rules():
         "xavier_normal",
         "kaiming_trunc_normal",
         "xavier_trunc_normal",
+        "unit_uniform",
         "constant",
         "shuffle",
     ]

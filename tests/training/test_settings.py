@@ -187,7 +187,7 @@ def test_plain_data_that_is_refused(plain: Any, message: str) -> None:
 METHODS = "laperm, index, sgperm, plain, plain-frozen-zeros"
 RULES = (
     "kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, "
-    "xavier_trunc_normal, constant, shuffle"
+    "xavier_trunc_normal, unit_uniform, constant, shuffle"
 )
 DRAWN = RULES.removesuffix(", constant, shuffle")
 NAN, INF = float("nan"), float("inf")

@@ -25,11 +25,14 @@ _LARGEST = {
 }
 
 
+_FAN_OF_UNIT_BOUND = 6  # sqrt(6 / fan), the bound of a uniform rule, is 1 then
+
+
 @dataclass(frozen=True)
 class _Rule:
     description: str
     distribution: Literal["uniform", "normal", "truncated normal"] | None = None
-    fans: Literal["in", "both"] = "in"
+    fans: Literal["in", "both", "none"] = "in"
 
 
 _RULES = {
@@ -54,6 +57,7 @@ _RULES = {
         "truncated normal",
         "both",
     ),
+    "unit_uniform": _Rule("uniform in +-1, whatever the fans", "uniform", "none"),
     "constant": _Rule("one shared value (give `value`)"),
     "shuffle": _Rule("values of the model as it is, shuffled within each weight vector"),
 }
@@ -80,7 +84,7 @@ def check_rule(rule: object) -> None:
         ...
         permtrain.errors.SettingError: rule is 'kaiming_unifrom'; allowed: kaiming_uniform, \
 kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, xavier_trunc_normal, \
-constant, shuffle; did you mean 'kaiming_uniform'?
+unit_uniform, constant, shuffle; did you mean 'kaiming_uniform'?
     """
     if isinstance(rule, str) and rule in _RULES:
         return
@@ -128,7 +132,8 @@ def fans(shape: tuple[int, ...], *, transposed: bool = False, groups: int = 1) -
 def std_of(rule: str, fan_in: int, fan_out: int) -> float:
     """Standard deviation of a rule's distribution.
 
-    sqrt(2 / fan_in) for Kaiming, sqrt(2 / (fan_in + fan_out)) for Xavier.
+    sqrt(2 / fan_in) for Kaiming, sqrt(2 / (fan_in + fan_out)) for Xavier, sqrt(1 / 3) for
+    unit_uniform.
 
     Example:
         >>> std_of("kaiming_uniform", 8, 100), std_of("xavier_normal", 4, 4)
@@ -166,7 +171,10 @@ def unit_quantiles(rule: str, q: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _fan(rule: str, fan_in: int, fan_out: int) -> int:
-    return fan_in if _RULES[rule].fans == "in" else fan_in + fan_out
+    counted = _RULES[rule].fans
+    if counted == "none":
+        return _FAN_OF_UNIT_BOUND
+    return fan_in if counted == "in" else fan_in + fan_out
 
 
 def largest_of(dtype: str) -> float:

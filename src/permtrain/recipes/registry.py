@@ -27,6 +27,8 @@ from permtrain.recipes.laperm_cifar import (
 from permtrain.recipes.open_questions import open_agnostic, open_k1, open_resnet20, open_sparse
 from permtrain.recipes.ranking_distance import ranking_distance
 from permtrain.recipes.recipe import Budget, Recipe
+from permtrain.recipes.regression.arms import TASK as REGRESSION
+from permtrain.recipes.regression.arms import regression_1d, regression_2d, regression_3d
 from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
@@ -228,6 +230,27 @@ RECIPES: dict[str, Recipe] = {
             "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
             "35 runs of 45 epochs",
             laperm_init_mnist,
+        ),
+        Recipe(
+            "regression-1d",
+            "error against width, permuting one layer (Cai, Chen, Qiao 2025), 1 variable",
+            "102 runs of 1,280,000 steps, some 6 to 10 hours",
+            regression_1d,
+            task=REGRESSION,
+        ),
+        Recipe(
+            "regression-2d",
+            "the same in 2 variables",
+            "36 runs of 2,560,000 steps, some 100 hours (estimated)",
+            regression_2d,
+            task=REGRESSION,
+        ),
+        Recipe(
+            "regression-3d",
+            "the same in 3 variables",
+            "36 runs of 512,000 steps, some 400 hours (estimated)",
+            regression_3d,
+            task=REGRESSION,
         ),
     )
 }
