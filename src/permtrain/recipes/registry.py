@@ -3,6 +3,15 @@
 from permtrain.errors import SettingError
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
+from permtrain.recipes.permuting_inputs import (
+    PERMUTING_INPUTS,
+    sortgan_cifar10_jpeg,
+    sortgan_fashion,
+    sortgan_fashion_short,
+    sortgan_mnist,
+    sortgan_mnist_short,
+    unshuffle_mnist,
+)
 from permtrain.recipes.recipe import Recipe
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
@@ -78,6 +87,49 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        # Permuting inputs.
+        Recipe(
+            "sortgan-mnist",
+            "MNIST images recovered from shuffled pixels (Index optimizer, 5.2)",
+            "8 runs of 100 epochs: 7 hours of one core",
+            sortgan_mnist,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-fashion",
+            "the same on Fashion-MNIST",
+            "8 runs of 100 epochs: 7 hours of one core",
+            sortgan_fashion,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-mnist-short",
+            "the same on MNIST, 10 epochs in place of 100",
+            "8 runs of 10 epochs: 40 minutes of one core",
+            sortgan_mnist_short,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-fashion-short",
+            "the same on Fashion-MNIST, 10 epochs in place of 100",
+            "8 runs of 10 epochs: 40 minutes of one core",
+            sortgan_fashion_short,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-cifar10-jpeg",
+            "JPEG copies of CIFAR-10 from pixels shuffled as whole colours (ours)",
+            "5 runs of 100 epochs: 10 hours of one core",
+            sortgan_cifar10_jpeg,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "unshuffle-mnist",
+            "MNIST pixels moved through frozen networks (Index optimizer, appendix B)",
+            "7 runs of 1,000 images: 1 hour of one core",
+            unshuffle_mnist,
+            task=PERMUTING_INPUTS,
         ),
     )
 }
