@@ -1,1 +1,1 @@
-"""Permuting inputs in place of weights: the pixels of an image, from a shuffle back to a picture."""
+"""Permuting inputs in place of weights: shuffled pixels, back to a picture."""

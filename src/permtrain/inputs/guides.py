@@ -45,8 +45,8 @@ def trained_guides(
     """Trains what is not yet in the folder of runs.
 
     The first classifier is a run of its own. The others take its weights, draw a first layer of
-    their own, and train that alone. The discriminator is trained on the same images, each once as it
-    is and once shuffled.
+    their own, and train that alone. The discriminator is trained on the same images, each once as
+    it is and once shuffled.
     """
     settings = judge_settings(data.name, _MODEL, epochs, train_images)
     first = trained(settings, place)

@@ -31,7 +31,7 @@ def fooling_loss(arranged_logits_N: Tensor) -> Tensor:
 
 
 def place_in_order(pixels_NCP: Tensor) -> Tensor:
-    """Each value's place in its image's ascending order in [0, 1], equal values at their mean place.
+    """Each value's place in its image's order, 0 to 1; equal values share their mean place.
 
     Example:
         >>> place_in_order(torch.tensor([[[0.0, 0.0, 0.5, 0.9, 0.7]]]))

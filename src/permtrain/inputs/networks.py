@@ -1,4 +1,6 @@
-"""sortGAN's two networks: what says how a picture looks, and what tells whether it is a real one."""
+"""sortGAN's networks: what says how a picture looks, and what tells whether it is a real one."""
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,9 @@ are those of a widely used conditional GAN (PyTorch-GAN, cgan.py), whose choices
 class FullyConnectedGenerator(nn.Module):
     """Published: hidden layers of 128, 256, 512, 1024, then one output for each value of a pixel.
 
-    Source: Index optimizer thesis, 5.2.1. The label joins the pixels as a one-hot vector. Batch norm
-    after all hidden layers but the first, LeakyReLU, a linear output (only its order matters; one
-    that saturates would make ties).
+    Source: Index optimizer thesis, 5.2.1. The label joins the pixels as a one-hot vector. Batch
+    norm after all hidden layers but the first, LeakyReLU, a linear output (only its order matters;
+    one that saturates would make ties).
 
     Shapes: pixels (N, C, P), labels (N,) -> (N, C, P).
 
@@ -155,4 +157,4 @@ def side_of(num_pixels: int) -> int:
         >>> side_of(784)
         28
     """
-    return round(num_pixels**0.5)
+    return math.isqrt(num_pixels)

@@ -85,10 +85,10 @@ def arrange_pixels(pixels_NCP: Tensor, like_NCP: Tensor, matching: Matching = "o
 
     sortGAN's step between generator and discriminator (Index optimizer thesis, 4.3): both are
     sorted, and pixels at the same place of the two orders are matched. Grey pixels are ordered by
-    value. Colours, which the thesis leaves for later, have two rules here: by "order" of brightness,
-    of the pixels and of the colours that `like` has, rank to rank; or by "assignment", the one that
-    makes the summed squared distance of the colours smallest, of which sorting is the special case
-    for grey pixels.
+    value. Colours, which the thesis leaves for later, have two rules here: "order" matches the
+    pixels' brightness with that of the colours in `like`, rank to rank; "assignment" is the
+    one that makes the summed squared distance of the colours smallest, of which sorting is the
+    special case for grey pixels.
 
     Args:
         pixels_NCP: the image's own pixels, in any order.

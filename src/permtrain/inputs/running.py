@@ -7,12 +7,10 @@ result.json             the last file, when the run is complete
 """
 
 import json
-from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -22,63 +20,29 @@ from permtrain.inputs.quality import check_measures_can_be_taken
 from permtrain.inputs.settings import (
     InputSettings,
     SortGANSettings,
-    plain,
-    run_name,
     settings_hash,
 )
 from permtrain.inputs.sortgan import SortGAN
 from permtrain.inputs.unshuffle import Unshuffle
-from permtrain.inputs.work import Metrics, Work
+from permtrain.inputs.work import Display, Metrics, Work
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
-from permtrain.training.record import (
-    RunFolder,
-    environment,
-    note_resumed,
-    read_json,
-    write_json,
-)
-from permtrain.training.run import Interrupted, alone_in, stop_on_interrupt
+from permtrain.training.record import RunFolder, read_json, write_json
+from permtrain.training.run import Interrupted, stop_on_interrupt
 from permtrain.training.settings import Place
-from permtrain.training.trainer import choose_device
 
 
-class PartCallback(Protocol):
-    """What watches a run: progress, mainly."""
+def finish_run(folder: RunFolder, settings: InputSettings, place: Place, display: Display) -> None:
+    """Takes a run from where its folder stands to its result.
 
-    def after_part(self, work: Work, metrics: Metrics) -> None: ...
-
-
-def run_inputs(
-    settings: InputSettings, place: Place, callbacks: Sequence[PartCallback] = ()
-) -> RunFolder:
-    """Begins a run in a folder of its own under `place.runs_folder`, or goes on with it.
+    Whoever calls holds the folder against other processes.
 
     Raises:
         SettingError, DataError: the settings cannot be run.
         CheckpointError: its last checkpoint is damaged, or of another run.
-        RunIsBusy: another process trains it.
-        Interrupted: the user stopped it; all but the running step is kept.
+        Interrupted: the user stopped it; all that was done is kept.
     """
     check_measures_can_be_taken()
-    folder = RunFolder(place.runs_folder / run_name(settings))
-    if folder.is_complete:
-        return folder
-    device = choose_device(place.device)
-    is_new = not folder.settings_file.is_file()
-    if not is_new:
-        place = folder.place(place)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder):
-        if place.threads is not None:
-            torch.set_num_threads(place.threads)
-        if is_new:
-            write_json(folder.place_file, place.to_dict())
-            write_json(folder.environment_file, environment(device))
-            write_json(folder.settings_file, plain(settings))
-        else:
-            note_resumed(folder, device)
-        _finish(_work(settings, place), folder, settings, place, callbacks)
-    return folder
+    _finish(_work(settings, folder.place(place)), folder, settings, place, display)
 
 
 def _work(settings: InputSettings, place: Place) -> Work:
@@ -88,24 +52,19 @@ def _work(settings: InputSettings, place: Place) -> Work:
 
 
 def _finish(
-    work: Work,
-    folder: RunFolder,
-    settings: InputSettings,
-    place: Place,
-    callbacks: Sequence[PartCallback],
+    work: Work, folder: RunFolder, settings: InputSettings, place: Place, display: Display
 ) -> None:
-    """From where the run stands to its result."""
     history = _loaded(work, folder)
     with stop_on_interrupt() as stop_requested:
         while work.part < work.num_parts:
+            display.show(work.part, work.num_parts)
             metrics = work.advance(stop_requested)
-            if metrics is None:
-                _save(work, folder, history, place.keep_checkpoints)
-                raise Interrupted(f"stopped; {folder.path} goes on where it is, run again")
-            history.append(metrics)
+            if metrics is not None:
+                history.append(metrics)
+                display.say(_in_words(metrics))
             _save(work, folder, history, place.keep_checkpoints)
-            for callback in callbacks:
-                callback.after_part(work, metrics)
+            if metrics is None:
+                raise Interrupted(f"stopped; {folder.path} is kept, the same command goes on")
     outcome = work.outcome(place)
     _write_images(folder, outcome.images)
     write_json(
@@ -117,6 +76,13 @@ def _finish(
             "wall_s": round(sum(each["wall_s"] for each in history), 1),
             **outcome.result,
         },
+    )
+
+
+def _in_words(metrics: Metrics) -> str:
+    return "  ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in metrics.items()
     )
 
 
@@ -167,7 +133,16 @@ def row_of_inputs(folder: RunFolder) -> dict[str, Any]:
     percent that the judge, a classifier trained on real images, gives the right label.
     """
     result = read_json(folder.result_file)
-    row: dict[str, Any] = {"validation_psnr": round(result["validation_psnr"], 4)}
+    settings = read_json(folder.settings_file)
+    row: dict[str, Any] = {
+        "epochs": settings.get("epochs"),
+        "steps": settings.get("steps"),
+        "train_images": settings["data"]["train_images"],
+    }
+    row |= {
+        "validation_psnr": round(result["validation_psnr"], 4),
+        "validation_ssim": round(result["validation_ssim"], 4),
+    }
     for name, prefix in (
         ("recovered", ""), ("shuffled", "shuffled_"), ("class_means", "class_mean_")
     ):  # fmt: skip
@@ -180,6 +155,5 @@ def row_of_inputs(folder: RunFolder) -> dict[str, Any]:
         "measured_images": result["measured_images"],
         "judge": judge["model"],
         "judge_percent": round(100 * judge["accuracy"], 2),
-        "wall_s": result["wall_s"],
-        "settings_hash": result["settings_hash"],
+        "judge_percent_on_measured": round(100 * judge["accuracy_on_measured"], 2),
     }

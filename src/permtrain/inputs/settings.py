@@ -1,16 +1,18 @@
 """What decides a run that permutes inputs. Nothing heavy is imported."""
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from permtrain.errors import SettingError
-from permtrain.training.settings import DataSettings, flat
+from permtrain.training.settings import DataSettings, flat, to_dict
 
 VALIDATION_FRACTION = 1 / 12
 """5,000 of the 60,000 training images of MNIST."""
+
+
+_MNIST = DataSettings(data="mnist", validation_fraction=VALIDATION_FRACTION)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class SortGANSettings:
     The defaults are those published (Index optimizer thesis, 5.2.1), as far as they are stated.
     """
 
-    data: DataSettings = DataSettings(data="mnist", validation_fraction=VALIDATION_FRACTION)
+    data: DataSettings = _MNIST
     generator: Literal["fc", "conv", "nearest"] = "fc"
     """fc as published; conv; or nearest: no network, the mean of the training images of the same
     label whose pixels, in order, are closest."""
@@ -81,7 +83,7 @@ class UnshuffleSettings:
     weights, rates nor numbers of steps are.
     """
 
-    data: DataSettings = DataSettings(data="mnist", validation_fraction=VALIDATION_FRACTION)
+    data: DataSettings = _MNIST
     images: int = 1000
     """The first so many test images are un-shuffled, and as many validation images."""
     start: Literal["shuffled", "class-mean"] = "shuffled"
@@ -101,6 +103,9 @@ class UnshuffleSettings:
     covariance of the training images of the label."""
     prior_variance: float = 0.05
     """Added to that covariance's diagonal, pixels in [0, 1]."""
+    averaged_part: float = 0.0
+    """The last part of the steps over which the images shown are averaged; in the end the pixels
+    are laid out in the order of that mean. 0: in that of the latent weights."""
     steps: int = 500
     batch_size: int = 100
     """Images at once, each for itself."""
@@ -119,6 +124,7 @@ class UnshuffleSettings:
             "prior_weight",
         ):  # fmt: skip
             _check(name, getattr(self, name), getattr(self, name) >= 0)
+        _check("averaged_part", self.averaged_part, 0 <= self.averaged_part <= 1)
         _check("prior_variance", self.prior_variance, self.prior_variance > 0)
         _check("lr", self.lr, self.lr > 0)
         _check("seed", self.seed, 0 <= self.seed < 2**63)
@@ -128,16 +134,6 @@ class UnshuffleSettings:
 InputSettings = SortGANSettings | UnshuffleSettings
 
 
-def plain(settings: InputSettings) -> dict[str, Any]:
-    """Plain data for JSON.
-
-    Example:
-        >>> plain(SortGANSettings())["judge"]["model"]
-        'conv3-16'
-    """
-    return json.loads(json.dumps(dataclasses.asdict(settings)))  # type: ignore[no-any-return]
-
-
 def settings_hash(settings: InputSettings) -> str:
     """Eight hexadecimal digits; defaults are left out, so that a new option renames no old run.
 
@@ -145,10 +141,9 @@ def settings_hash(settings: InputSettings) -> str:
         >>> settings_hash(SortGANSettings()) == settings_hash(SortGANSettings(epochs=100))
         True
     """
-    default = flat(plain(type(settings)()))
-    changed = {
-        name: value for name, value in flat(plain(settings)).items() if value != default[name]
-    }
+    default = flat(to_dict(type(settings)()))
+    found = flat(to_dict(settings))
+    changed = {name: value for name, value in found.items() if value != default[name]}
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -173,6 +168,7 @@ _ALLOWED = {
     "batch_size": "2 or more",
     "neighbours": "1 or more",
     "lr": "above 0",
+    "averaged_part": "0 to 1",
     "average": "0 to 1, without 1",
     "seed": "0 to 2**63 - 1",
     "images": "1 or more",

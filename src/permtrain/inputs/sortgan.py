@@ -5,7 +5,7 @@ Source: "Index optimizer and sortGAN", semester thesis, ETH Zurich, 2021, sectio
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from permtrain.data.images import ImageData, Split
 from permtrain.data.load import load_images
 from permtrain.data.order import batch_indices
+from permtrain.data.splits import limit
 from permtrain.errors import CheckpointError
 from permtrain.inputs.losses import discriminator_loss, fooling_loss, place_in_order
 from permtrain.inputs.nearest import NearestImages
@@ -130,7 +131,7 @@ class SortGAN:
             "squared_error": means[0],
             "fooling_loss": means[1],
             "discriminator_loss": means[2],
-            "validation_psnr": self._validation_psnr(_WATCHED),
+            "validation_psnr": self._validation_psnr(),
             "wall_s": round(seconds, 3),
         }
 
@@ -167,15 +168,21 @@ class SortGAN:
 
     def outcome(self, place: Place) -> Outcome:
         """Measures on the test images; the error on the validation images beside it."""
-        validation_psnr = self._validation_psnr(None)
-        test = self.splits.test
+        validation, test, settings = self.splits.validation, self.splits.test, self.settings
+        on_validation_NCP = self.recovered(
+            self._shuffled(validation, "validation"), validation.labels
+        )
         shuffled_NCP = self._shuffled(test, "test")
         recovered_NCP = self.recovered(shuffled_NCP, test.labels)
-        settings = self.settings
-        found = measured(
-            self.splits, shuffled_NCP, recovered_NCP, settings.judge, settings.matching, place
+        return measured(
+            self.splits,
+            on_validation_NCP,
+            shuffled_NCP,
+            recovered_NCP,
+            settings.judge,
+            settings.matching,
+            place,
         )
-        return Outcome(found.result | {"validation_psnr": validation_psnr}, found.images)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on bit for bit."""
@@ -269,9 +276,8 @@ class SortGAN:
                 for group in optimizer.param_groups:
                     group["lr"] = cosine(self.settings.lr, part_done)
 
-    def _validation_psnr(self, num_images: int | None) -> float:
-        split = self.splits.validation
-        split = Split(split.images[:num_images], split.labels[:num_images])
+    def _validation_psnr(self) -> float:
+        split = limit(self.splits.validation, _WATCHED)
         recovered_NCP = self.recovered(self._shuffled(split, "validation"), split.labels)
         return psnr(recovered_NCP, split.images.flatten(2))
 
@@ -280,7 +286,7 @@ class SortGAN:
         return shuffled_split(split, self.settings.seed, name, one_for_all=one)
 
     @contextmanager
-    def _evaluating(self):  # type: ignore[no-untyped-def]
+    def _evaluating(self) -> Iterator[None]:
         modules = [self.networks, *([] if self.averaged is None else [self.averaged])]
         for module in modules:
             module.eval()

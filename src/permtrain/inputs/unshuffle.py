@@ -88,15 +88,16 @@ class Unshuffle:
         """All steps of one group of images."""
         group = self._started or self._new_group()
         self._started = group
+        counted_from = round(self.settings.steps * (1 - self.settings.averaged_part))
         while group.step < self.settings.steps:
             if stop_requested():
                 return None
             begun = time.perf_counter()
-            group.move(self.energy, self._rate(group.step))
+            group.move(self.energy, self._rate(group.step), is_counted=group.step >= counted_from)
             self.seconds += time.perf_counter() - begun
         name, first = self.groups[self.part]
         chosen = slice(first, first + self.settings.batch_size)
-        recovered_NCP = laid_out(self.shuffled[name][chosen], group.latent())
+        recovered_NCP = laid_out(self.shuffled[name][chosen], group.order())
         self.recovered[name].append(recovered_NCP)
         split = self.splits.validation if name == "validation" else self.splits.test
         energy = float(self.energy(recovered_NCP.float() / 255, split.labels[chosen]).mean())
@@ -118,7 +119,7 @@ class Unshuffle:
         """
         settings = self.settings
         images = pixels_NCP.unflatten(2, self.splits.side_shape)
-        total = images.new_zeros(len(images))
+        total: Tensor = images.new_zeros(len(images))
         if self.guides is not None:
             total = total + self._guided(images, labels_N, self.guides)
         if settings.border_weight:
@@ -130,7 +131,7 @@ class Unshuffle:
         return total
 
     def _guided(self, images: Tensor, labels_N: Tensor, guides: Guides) -> Tensor:
-        total = images.new_zeros(len(images))
+        total: Tensor = images.new_zeros(len(images))
         if self.settings.classifier_weight:
             normal = _normalised(images, guides.scale)
             for classifier in guides.classifiers:
@@ -146,16 +147,15 @@ class Unshuffle:
     def outcome(self, place: Place) -> Outcome:
         """Measures on the test images; the error on the validation images beside it."""
         recovered = {name: torch.cat(parts) for name, parts in self.recovered.items()}
-        found = measured(
+        return measured(
             self.splits,
+            recovered["validation"],
             self.shuffled["test"],
             recovered["test"],
             self.settings.judge,
             "order",
             place,
         )
-        validation_psnr = psnr(recovered["validation"], self.splits.validation.images.flatten(2))
-        return Outcome(found.result | {"validation_psnr": validation_psnr}, found.images)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on bit for bit."""
@@ -207,29 +207,41 @@ class _Group:
         self.adam = torch.optim.Adam([self.parameter], lr=lr)
         self.index = IndexOptimizer(self.adam, "neuron")
         self.step = 0
+        self.sums = torch.zeros_like(self.parameter, requires_grad=False)
+        self.num_counted = 0
 
-    def move(self, energy: Callable[[Tensor, Tensor], Tensor], rate: float) -> None:
+    def move(
+        self, energy: Callable[[Tensor, Tensor], Tensor], rate: float, *, is_counted: bool
+    ) -> None:
+        """One step; if it is counted, what is then shown adds to the mean."""
         self.adam.param_groups[0]["lr"] = rate
         self.adam.zero_grad()
         energy(self.parameter.view(self.shape), self.labels).sum().backward()
         self.adam.step()
         self.step += 1
+        if is_counted:
+            self.sums += self.parameter.detach()
+            self.num_counted += 1
 
-    def latent(self) -> Tensor:
-        """What the pixels' order is."""
+    def order(self) -> Tensor:
+        """What the pixels are laid out like: the mean of what was shown, or the latent weights."""
         (tensor,) = self.index.tensors
-        return tensor.scores.detach().view(self.shape)
+        order = self.sums / self.num_counted if self.num_counted else tensor.scores.detach()
+        return order.view(self.shape)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "parameter": self.parameter.detach(),
+            "sums": self.sums,
+            "num_counted": self.num_counted,
             "adam": self.adam.state_dict(),
             "index": self.index.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        self.step, self.num_counted = state["step"], state["num_counted"]
+        self.sums.copy_(state["sums"])
         with torch.no_grad():
             self.parameter.copy_(state["parameter"])
         self.adam.load_state_dict(state["adam"])

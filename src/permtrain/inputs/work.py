@@ -12,7 +12,14 @@ from permtrain.data.images import ImageData, Split
 from permtrain.data.splits import carve_validation, limit
 from permtrain.inputs.judge import judge_settings, trained
 from permtrain.inputs.pixels import Matching, shuffle_generator, shuffled
-from permtrain.inputs.quality import accuracy_on_real_images, class_means, laid_out, quality_of
+from permtrain.inputs.quality import (
+    accuracy_on_real_images,
+    class_means,
+    laid_out,
+    psnr,
+    quality_of,
+    ssim,
+)
 from permtrain.inputs.settings import JudgeSettings
 from permtrain.training.settings import DataSettings, Place
 
@@ -33,6 +40,16 @@ class Outcome:
 
     result: dict[str, Any]
     images: dict[str, Tensor]
+
+
+class Display(Protocol):
+    """Where a run shows how far it is."""
+
+    def show(self, done: int, total: int) -> None:
+        """So many of all parts are done."""
+
+    def say(self, text: str) -> None:
+        """How good it is by now, in a few words."""
 
 
 class Work(Protocol):
@@ -98,16 +115,17 @@ def shuffled_split(split: Split, seed: int, name: str, *, one_for_all: bool = Fa
 
 def measured(
     splits: Splits,
+    on_validation_NCP: Tensor,
     shuffled_NCP: Tensor,
     recovered_NCP: Tensor,
     judge: JudgeSettings,
     matching: Matching,
     place: Place,
 ) -> Outcome:
-    """Recovered test images and the two lower bounds, beside the originals.
+    """Recovered test images and the two lower bounds, beside the originals; validation images too.
 
-    The bounds: the shuffled image as it came, and its pixels in the order of the label's mean image,
-    both of training images.
+    The bounds: the shuffled image as it came, and its pixels in the order of the mean of the
+    training images of its label.
     """
     data = splits.data
     trainer = trained(
@@ -124,6 +142,10 @@ def measured(
     result: dict[str, Any] = {
         name: asdict(quality_of(each, splits.test, trainer)) for name, each in images.items()
     }
+    validation = splits.validation
+    on_validation = on_validation_NCP.unflatten(2, splits.side_shape)
+    result["validation_psnr"] = psnr(on_validation, validation.images)
+    result["validation_ssim"] = ssim(on_validation, validation.images)
     result["measured_images"] = len(splits.test)
     result["judge"] = {
         "model": judge.model,

@@ -71,7 +71,7 @@ def rows_of_images(rows: Mapping[str, ArrayLike], num_columns: int = 10) -> NDAr
     if not sets or len({images.shape for images in sets}) > 1:
         shapes = {name: np.shape(images) for name, images in rows.items()}
         raise PictureError(f"images have shapes {shapes}; allowed: one shape for all")
-    blocks = []
+    blocks: list[NDArray[np.float64]] = []
     for first in range(0, len(sets[0]), num_columns):
         chosen = np.concatenate([images[first : first + num_columns] for images in sets])
         block = image_grid(chosen, len(chosen) // len(sets))

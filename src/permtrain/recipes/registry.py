@@ -25,6 +25,15 @@ from permtrain.recipes.laperm_cifar import (
     laperm_vgg7_cifar10,
 )
 from permtrain.recipes.open_questions import open_agnostic, open_k1, open_resnet20, open_sparse
+from permtrain.recipes.permuting_inputs import (
+    PERMUTING_INPUTS,
+    sortgan_cifar10_jpeg,
+    sortgan_fashion,
+    sortgan_fashion_short,
+    sortgan_mnist,
+    sortgan_mnist_short,
+    unshuffle_mnist,
+)
 from permtrain.recipes.ranking_distance import ranking_distance
 from permtrain.recipes.recipe import Budget, Recipe
 from permtrain.recipes.regression.arms import TASK as REGRESSION
@@ -251,6 +260,49 @@ RECIPES: dict[str, Recipe] = {
             "36 runs of 512,000 steps, some 400 hours (estimated)",
             regression_3d,
             task=REGRESSION,
+        ),
+        # Permuting inputs.
+        Recipe(
+            "sortgan-mnist",
+            "MNIST images recovered from shuffled pixels (Index optimizer, 5.2)",
+            "8 runs of 100 epochs: 7 hours of one core",
+            sortgan_mnist,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-fashion",
+            "the same on Fashion-MNIST",
+            "8 runs of 100 epochs: 7 hours of one core",
+            sortgan_fashion,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-mnist-short",
+            "the same on MNIST, 10 epochs in place of 100",
+            "8 runs of 10 epochs: 40 minutes of one core",
+            sortgan_mnist_short,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-fashion-short",
+            "the same on Fashion-MNIST, 10 epochs in place of 100",
+            "8 runs of 10 epochs: 40 minutes of one core",
+            sortgan_fashion_short,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "sortgan-cifar10-jpeg",
+            "JPEG copies of CIFAR-10 from pixels shuffled as whole colours (ours)",
+            "5 runs of 100 epochs: 10 hours of one core",
+            sortgan_cifar10_jpeg,
+            task=PERMUTING_INPUTS,
+        ),
+        Recipe(
+            "unshuffle-mnist",
+            "MNIST pixels moved through frozen networks (Index optimizer, appendix B)",
+            "7 runs of 1,000 images: 1 hour of one core",
+            unshuffle_mnist,
+            task=PERMUTING_INPUTS,
         ),
     )
 }
