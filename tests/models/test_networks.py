@@ -38,6 +38,19 @@ def residual_stage(before: int, filters: int, num_blocks: int) -> list[int]:
     return sizes + (num_blocks - 1) * conv_norms(filters, filters, filters)
 
 
+def bare(before: int, filters: int, kernel_size: int) -> list[int]:
+    """A convolution without bias, and its batch norm."""
+    return [before * filters * kernel_size * kernel_size, *norm(filters)]
+
+
+def basic_stage(before: int, filters: int, num_blocks: int) -> list[int]:
+    """ImageNet's blocks of two 3x3 convolutions; a 1x1 one where the stage changes size."""
+    sizes = bare(before, filters, 3) + bare(filters, filters, 3)
+    if before != filters:
+        sizes += bare(before, filters, 1)
+    return sizes + (num_blocks - 1) * 2 * bare(filters, filters, 3)
+
+
 # Entries of every parameter, in their order.
 PARAMETERS = {
     "logistic": fc(784, 10),
@@ -82,6 +95,12 @@ PARAMETERS = {
         + residual_stage(16, 16, 8) + residual_stage(16, 32, 8) + residual_stage(32, 64, 8)
         + fc(64, 10)
     ),
+    "resnet34": (
+        bare(3, 64, 7)
+        + basic_stage(64, 64, 3) + basic_stage(64, 128, 4)
+        + basic_stage(128, 256, 6) + basic_stage(256, 512, 3)
+        + fc(512, 10)
+    ),
     "digits-cnn": conv(1, 16, 3) + conv(16, 32, 3) + conv(32, 32, 3) + fc(32 * 2 * 2, 10),
 }  # fmt: skip
 
@@ -115,6 +134,7 @@ MINIMUM_SIZES = {
     "vgg16": 32,
     "resnet20": 4,
     "resnet50-cifar": 4,
+    "resnet34": 32,
     "digits-cnn": 4,
 }
 
@@ -146,6 +166,24 @@ def test_registry_counts_are_those_of_the_built_network(name: str) -> None:
 @pytest.mark.parametrize(("name", "published"), PUBLISHED.items())
 def test_counts_agree_with_the_published_ones_to_their_rounding(name: str, published: int) -> None:
     assert NETWORKS[name].num_parameters == pytest.approx(published, rel=0.015)
+
+
+def test_resnet34_has_the_well_known_number_of_parameters() -> None:
+    network = build_network("resnet34", (3, 224, 224), 1000)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 21_797_672
+    assert sum(PARAMETERS["resnet34"]) + 990 * 513 == 21_797_672
+
+
+def test_resnet34_halves_images_five_times() -> None:
+    network = build_network("resnet34", (3, 224, 224), 10).eval()
+    sizes = []
+    for name in ("pool1", "stage1", "stage2", "stage3", "stage4"):
+        network.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output: sizes.append(tuple(output.shape[1:]))
+        )
+    network(torch.zeros(1, 3, 224, 224))
+    maps = [(64, 56, 56), (64, 56, 56), (128, 28, 28), (256, 14, 14), (512, 7, 7)]
+    assert sizes == maps
 
 
 def test_vgg7_has_about_300_thousand_parameters() -> None:

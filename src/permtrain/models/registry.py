@@ -192,6 +192,14 @@ _ENTRIES = (
         description="CIFAR ResNet, depth 6n+2 with n = 8, not ImageNet's (Train by Reconnect 5.4)",
     ),
     NetworkEntry(
+        name="resnet34",
+        builder="permtrain.models.resnet:resnet34",
+        image_shape=(3, 224, 224),
+        num_weights=21_272_768,
+        num_parameters=21_289_802,
+        description="ResNet-34 for ImageNet, 21.8 million with 1000 classes (Index optimizer 5.1)",
+    ),
+    NetworkEntry(
         name="digits-cnn",
         builder="permtrain.models.digits:digits_cnn",
         image_shape=(1, 8, 8),
