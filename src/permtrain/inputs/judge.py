@@ -40,7 +40,7 @@ def trained(settings: Settings, place: Place) -> Trainer:
     """
     name = run_name(settings)
     folder = RunFolder(place.runs_folder / name)
-    plain = replace(place, tensorboard=False, watch_ranking_distance=False, checkpoint_steps=None)
+    plain = replace(place, tensorboard=False, checkpoint_steps=None)
     place.runs_folder.mkdir(parents=True, exist_ok=True)
     with FileLock(place.runs_folder / f".{name}.lock"):
         if not folder.is_complete:

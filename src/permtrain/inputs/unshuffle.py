@@ -56,7 +56,7 @@ class Unshuffle:
                 settings.num_classifiers,
                 settings.guide_epochs,
                 settings.data.train_images,
-                replace(place, tensorboard=False, watch_ranking_distance=False),
+                replace(place, tensorboard=False),
             )
         self.means_KCP = class_means(self.splits.train, data.num_classes).to(self.device)
         self.prior: NormalPrior | None = None

@@ -16,7 +16,7 @@ Quick: one seed, 2 and 3 epochs.
 
 from dataclasses import replace
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -72,3 +72,13 @@ def laperm_agnostic_mnist(budget: Budget) -> list[Arm]:
         for label, permutation in methods.items()
         for seed in _SEEDS[budget]
     ]
+
+
+RECIPES = (
+    Recipe(
+        "laperm-agnostic-mnist",
+        "f1 and f2 on MNIST, one value shared by all weights (Train by Reconnect, 5.5)",
+        "120 runs of 10 epochs, 120 of 25",
+        laperm_agnostic_mnist,
+    ),
+)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     OptimizerSettings,
@@ -29,3 +29,13 @@ def laperm_fc_mnist(budget: Budget) -> list[Arm]:
         for group, permutation in methods.items()
         for seed in ((0, 1, 2) if budget == "paper" else (0,))
     ]
+
+
+RECIPES = (
+    Recipe(
+        "laperm-fc-mnist",
+        "fc500-300 on MNIST, LaPerm k=20 beside plain Adam (ours)",
+        "6 runs of 20 epochs",
+        laperm_fc_mnist,
+    ),
+)

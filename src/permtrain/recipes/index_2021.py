@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from permtrain.data.augment_settings import Augmentation
+from permtrain.recipes.copies import with_copies
 from permtrain.recipes.laperm_cifar import shortened
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -134,3 +135,51 @@ def _methods(
         ("laperm", f"LaPerm k=1 per {granularity} (without STE)", permuted("laperm")),
         ("plain", inner, alone),
     ]
+
+
+# Costs are one core's time, from the time of a step.
+_CIFAR10_RECIPES = (
+    Recipe(
+        "index-layer-cifar10",
+        "vgg16, permuted within a layer (Index optimizer, table 5.1)",
+        "27 runs of 200 epochs, 80 h each",
+        index_layer_cifar10,
+        budgets=WITH_SHORT,
+    ),
+    Recipe(
+        "index-neuron-cifar10",
+        "vgg16, within an output channel (Index optimizer, table 5.2)",
+        "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
+        index_neuron_cifar10,
+        budgets=WITH_SHORT,
+    ),
+    Recipe(
+        "index-kernel-cifar10",
+        "vgg16, within a kernel (Index optimizer, table 5.3)",
+        "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
+        index_kernel_cifar10,
+        budgets=WITH_SHORT,
+    ),
+)
+
+RECIPES = (
+    Recipe(
+        "index-layer",
+        "lenet5 on MNIST, permuted within a layer (Index optimizer, table 5.1)",
+        "27 runs of 20 epochs",
+        index_layer,
+    ),
+    Recipe(
+        "index-neuron",
+        "lenet5 on MNIST, within an output channel (Index optimizer, table 5.2)",
+        "27 runs of 20 epochs",
+        index_neuron,
+    ),
+    Recipe(
+        "index-kernel",
+        "lenet5 on MNIST, within a kernel (Index optimizer, table 5.3)",
+        "27 runs of 20 epochs",
+        index_kernel,
+    ),
+    *(recipe for original in _CIFAR10_RECIPES for recipe in with_copies(original)),
+)

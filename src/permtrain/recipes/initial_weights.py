@@ -16,7 +16,7 @@ Quick: one seed, the first 5,000 images, two epochs. Short: one seed and 10 epoc
 """
 
 from permtrain.data.augment_settings import Augmentation
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -72,3 +72,13 @@ def laperm_init_mnist(budget: Budget) -> list[Arm]:
         for group, (initial, permutation, optimizer, published) in _ARMS.items()
         for seed in _SEEDS.get(budget, (0,))
     ]
+
+
+RECIPES = (
+    Recipe(
+        "laperm-init-mnist",
+        "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
+        "35 runs of 45 epochs",
+        laperm_init_mnist,
+    ),
+)

@@ -40,7 +40,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from permtrain.data.augment_settings import Augmentation
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.copies import with_copies
+from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -258,3 +259,61 @@ def shortened(settings: Settings, budget: Budget) -> Settings:
         return replace(settings, epochs=SHORT_EPOCHS)
     few = replace(settings.data, train_images=QUICK_IMAGES, test_images=QUICK_IMAGES)
     return replace(settings, data=few, epochs=1)
+
+
+# Costs are one core's time, from the time of a step.
+RECIPES = tuple(
+    recipe
+    for original in (
+        Recipe(
+            "laperm-resnet20-cifar10",
+            "resnet20, LaPerm k=10 beside Adam (Permute to Train, 5.2.1)",
+            "6 runs of 200 epochs, 12 h each",
+            laperm_resnet20_cifar10,
+            budgets=WITH_SHORT,
+        ),
+        Recipe(
+            "laperm-vgg7-cifar10",
+            "vgg7, LaPerm k=10 beside Adam with L2 and dropout (Permute to Train, 5.2.2)",
+            "9 runs of 1000 epochs, 51 h each",
+            laperm_vgg7_cifar10,
+            budgets=WITH_SHORT,
+        ),
+        Recipe(
+            "laperm-period-cifar10",
+            "conv4, sync periods from 1 to 2000 (Train by Reconnect, 5.2)",
+            "11 runs of 90 epochs, 14 h each",
+            laperm_period_cifar10,
+            budgets=WITH_SHORT,
+        ),
+        Recipe(
+            "laperm-conv-cifar10",
+            "conv2, conv4 and conv13, LaPerm k=1000 (Train by Reconnect, 5.2)",
+            "18 runs of 125 epochs, 11, 19 and 54 h each",
+            laperm_conv_cifar10,
+            budgets=WITH_SHORT,
+        ),
+        Recipe(
+            "laperm-sparse-conv4",
+            "conv4, half of the weights zero, sync periods 1 to 2000 (Train by Reconnect, 5.4)",
+            "11 runs of 90 epochs, 14 h each",
+            laperm_sparse_conv4,
+            budgets=WITH_SHORT,
+        ),
+        Recipe(
+            "laperm-sparse-resnet50",
+            "resnet50-cifar with 0 to 70% zeros (Train by Reconnect, 5.4)",
+            "16 runs of 200 epochs, 32 h each",
+            laperm_sparse_resnet50,
+            budgets=WITH_SHORT,
+        ),
+        Recipe(
+            "laperm-sparsity-all",
+            "five networks with 0 to 90% zeros (Train by Reconnect, 5.4)",
+            "80 runs of 45 to 200 epochs, 2 to 54 h each",
+            laperm_sparsity_all,
+            budgets=WITH_SHORT,
+        ),
+    )
+    for recipe in with_copies(original)
+)

@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from permtrain.data.augment_settings import Augmentation
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -234,3 +234,31 @@ def _arms(
         for seed in range(num_seeds)
         for group, settings in groups.items()
     ]
+
+
+RECIPES = (
+    Recipe(
+        "open-resnet20",
+        "resnet20 on cifar10-jpeg, kept latents beside LaPerm and Adam (ours)",
+        "24 runs of 100 epochs",
+        open_resnet20,
+    ),
+    Recipe(
+        "open-k1",
+        "fc500-300 and lenet5 on MNIST, LaPerm with k = 1 without latent weights (ours)",
+        "52 runs of 4 epochs",
+        open_k1,
+    ),
+    Recipe(
+        "open-sparse",
+        "fc500-300 and lenet5 on MNIST with 90% and 95% zeros (ours)",
+        "84 runs of 4 epochs",
+        open_sparse,
+    ),
+    Recipe(
+        "open-agnostic",
+        "f1 and f2 on MNIST, one shared weight, beyond the published accuracy (ours)",
+        "48 runs of 10 and 25 epochs",
+        open_agnostic,
+    ),
+)

@@ -55,7 +55,7 @@ from permtrain.inputs.settings import (
     UnshuffleSettings,
     run_name,
 )
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.task import Display, Measure, Task, run_folder
 from permtrain.training.settings import DataSettings, Place
 
@@ -227,5 +227,51 @@ PERMUTING_INPUTS = Task(
         Measure("class_mean_classified_percent", "class mean"),
         Measure("shuffled_classified_percent", "shuffled"),
         Measure("judge_percent_on_measured", "real images"),
+    ),
+)
+
+
+RECIPES = (
+    Recipe(
+        "sortgan-mnist",
+        "MNIST images recovered from shuffled pixels (Index optimizer, 5.2)",
+        "8 runs of 100 epochs: 7 hours of one core",
+        sortgan_mnist,
+        task=PERMUTING_INPUTS,
+    ),
+    Recipe(
+        "sortgan-fashion",
+        "the same on Fashion-MNIST",
+        "8 runs of 100 epochs: 7 hours of one core",
+        sortgan_fashion,
+        task=PERMUTING_INPUTS,
+    ),
+    Recipe(
+        "sortgan-mnist-short",
+        "the same on MNIST, 10 epochs in place of 100",
+        "8 runs of 10 epochs: 40 minutes of one core",
+        sortgan_mnist_short,
+        task=PERMUTING_INPUTS,
+    ),
+    Recipe(
+        "sortgan-fashion-short",
+        "the same on Fashion-MNIST, 10 epochs in place of 100",
+        "8 runs of 10 epochs: 40 minutes of one core",
+        sortgan_fashion_short,
+        task=PERMUTING_INPUTS,
+    ),
+    Recipe(
+        "sortgan-cifar10-jpeg",
+        "JPEG copies of CIFAR-10 from pixels shuffled as whole colours (ours)",
+        "5 runs of 100 epochs: 10 hours of one core",
+        sortgan_cifar10_jpeg,
+        task=PERMUTING_INPUTS,
+    ),
+    Recipe(
+        "unshuffle-mnist",
+        "MNIST pixels moved through frozen networks (Index optimizer, appendix B)",
+        "7 runs of 1,000 images: 1 hour of one core",
+        unshuffle_mnist,
+        task=PERMUTING_INPUTS,
     ),
 )

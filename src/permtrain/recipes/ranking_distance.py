@@ -18,7 +18,7 @@ biases are drawn by the rule; three seeds.
 Quick: one seed and the first 5,000 images; all epochs, so that the learning rate falls as it does.
 """
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -61,3 +61,13 @@ def ranking_distance(budget: Budget) -> list[Arm]:
         for group, (model, inner, lr, l2) in _ARMS.items()
         for seed in _SEEDS[budget]
     ]
+
+
+RECIPES = (
+    Recipe(
+        "ranking-distance",
+        "fc100-100 on MNIST, how the order of weights changes (Train by Reconnect, 3 and A.3)",
+        "12 runs of 30 epochs",
+        ranking_distance,
+    ),
+)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from permtrain.training.trainer import Trainer
 
 Budget: TypeAlias = Literal["quick", "short", "paper"]
+WITH_SHORT: tuple[Budget, ...] = ("quick", "short", "paper")
+"""The budgets of recipes that have one in between."""
 
 
 @dataclass(frozen=True)

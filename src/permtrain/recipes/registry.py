@@ -1,311 +1,42 @@
-"""Every recipe by its id."""
+"""Every recipe by its id, in the order in which `permtrain recipes` lists them."""
 
 import difflib
 
 from permtrain.errors import SettingError
-from permtrain.recipes.agnostic import laperm_agnostic_mnist
-from permtrain.recipes.copies import with_copies
-from permtrain.recipes.fc_mnist import laperm_fc_mnist
-from permtrain.recipes.index_2021 import (
-    index_kernel,
-    index_kernel_cifar10,
-    index_layer,
-    index_layer_cifar10,
-    index_neuron,
-    index_neuron_cifar10,
+from permtrain.recipes import (
+    agnostic,
+    fc_mnist,
+    index_2021,
+    initial_weights,
+    laperm_cifar,
+    open_questions,
+    permuting_inputs,
+    ranking_distance,
+    rewire,
+    sgperm,
+    sgperm_ahead,
+    tiny,
 )
-from permtrain.recipes.initial_weights import laperm_init_mnist
-from permtrain.recipes.laperm_cifar import (
-    laperm_conv_cifar10,
-    laperm_period_cifar10,
-    laperm_resnet20_cifar10,
-    laperm_sparse_conv4,
-    laperm_sparse_resnet50,
-    laperm_sparsity_all,
-    laperm_vgg7_cifar10,
-)
-from permtrain.recipes.open_questions import open_agnostic, open_k1, open_resnet20, open_sparse
-from permtrain.recipes.permuting_inputs import (
-    PERMUTING_INPUTS,
-    sortgan_cifar10_jpeg,
-    sortgan_fashion,
-    sortgan_fashion_short,
-    sortgan_mnist,
-    sortgan_mnist_short,
-    unshuffle_mnist,
-)
-from permtrain.recipes.ranking_distance import ranking_distance
-from permtrain.recipes.recipe import Budget, Recipe
-from permtrain.recipes.regression.arms import TASK as REGRESSION
-from permtrain.recipes.regression.arms import regression_1d, regression_2d, regression_3d
-from permtrain.recipes.rewire import laperm_rewire_mnist
-from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
-from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
-from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
+from permtrain.recipes.recipe import Recipe
+from permtrain.recipes.regression import arms as regression
 
-_WITH_SHORT: tuple[Budget, ...] = ("quick", "short", "paper")
-
-# Costs are one core's time, from the time of a step.
-_ON_CIFAR10 = (
-    Recipe(
-        "laperm-resnet20-cifar10",
-        "resnet20, LaPerm k=10 beside Adam (Permute to Train, 5.2.1)",
-        "6 runs of 200 epochs, 12 h each",
-        laperm_resnet20_cifar10,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "laperm-vgg7-cifar10",
-        "vgg7, LaPerm k=10 beside Adam with L2 and dropout (Permute to Train, 5.2.2)",
-        "9 runs of 1000 epochs, 51 h each",
-        laperm_vgg7_cifar10,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "laperm-period-cifar10",
-        "conv4, sync periods from 1 to 2000 (Train by Reconnect, 5.2)",
-        "11 runs of 90 epochs, 14 h each",
-        laperm_period_cifar10,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "laperm-conv-cifar10",
-        "conv2, conv4 and conv13, LaPerm k=1000 (Train by Reconnect, 5.2)",
-        "18 runs of 125 epochs, 11, 19 and 54 h each",
-        laperm_conv_cifar10,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "laperm-sparse-conv4",
-        "conv4, half of the weights zero, sync periods 1 to 2000 (Train by Reconnect, 5.4)",
-        "11 runs of 90 epochs, 14 h each",
-        laperm_sparse_conv4,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "laperm-sparse-resnet50",
-        "resnet50-cifar with 0 to 70% zeros (Train by Reconnect, 5.4)",
-        "16 runs of 200 epochs, 32 h each",
-        laperm_sparse_resnet50,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "laperm-sparsity-all",
-        "five networks with 0 to 90% zeros (Train by Reconnect, 5.4)",
-        "80 runs of 45 to 200 epochs, 2 to 54 h each",
-        laperm_sparsity_all,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "index-layer-cifar10",
-        "vgg16, permuted within a layer (Index optimizer, table 5.1)",
-        "27 runs of 200 epochs, 80 h each",
-        index_layer_cifar10,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "index-neuron-cifar10",
-        "vgg16, within an output channel (Index optimizer, table 5.2)",
-        "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
-        index_neuron_cifar10,
-        budgets=_WITH_SHORT,
-    ),
-    Recipe(
-        "index-kernel-cifar10",
-        "vgg16, within a kernel (Index optimizer, table 5.3)",
-        "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
-        index_kernel_cifar10,
-        budgets=_WITH_SHORT,
-    ),
+_MODULES = (
+    fc_mnist,
+    initial_weights,
+    agnostic,
+    rewire,
+    ranking_distance,
+    laperm_cifar,
+    index_2021,
+    sgperm,
+    sgperm_ahead,
+    permuting_inputs,
+    regression,
+    tiny,
+    open_questions,
 )
 
-RECIPES: dict[str, Recipe] = {
-    recipe.id: recipe
-    for recipe in (
-        Recipe(
-            "index-layer",
-            "lenet5 on MNIST, permuted within a layer (Index optimizer, table 5.1)",
-            "27 runs of 20 epochs",
-            index_layer,
-        ),
-        Recipe(
-            "index-neuron",
-            "lenet5 on MNIST, within an output channel (Index optimizer, table 5.2)",
-            "27 runs of 20 epochs",
-            index_neuron,
-        ),
-        Recipe(
-            "index-kernel",
-            "lenet5 on MNIST, within a kernel (Index optimizer, table 5.3)",
-            "27 runs of 20 epochs",
-            index_kernel,
-        ),
-        Recipe(
-            "laperm-fc-mnist",
-            "fc500-300 on MNIST, LaPerm k=20 beside plain Adam (ours)",
-            "6 runs of 20 epochs",
-            laperm_fc_mnist,
-        ),
-        Recipe(
-            "sgperm-logistic-mnist",
-            "logistic on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.1)",
-            "30 runs of 800 updates",
-            sgperm_logistic_mnist,
-        ),
-        Recipe(
-            "sgperm-fc-mnist",
-            "fc500-300 on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
-            "30 runs of 800 updates",
-            sgperm_fc_mnist,
-        ),
-        Recipe(
-            "sgperm-fc-fashion",
-            "fc500-300 on Fashion-MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
-            "30 runs of 800 updates",
-            sgperm_fc_fashion,
-        ),
-        Recipe(
-            "sgperm-study",
-            "fc500-300 on MNIST and Fashion-MNIST, SGPerm's settings on a validation split (ours)",
-            "132 runs of 800 updates",
-            sgperm_study,
-        ),
-        Recipe(
-            "sgperm-ahead",
-            "fc500-300 on MNIST and Fashion-MNIST, SGPerm's chosen settings beside Adam (ours)",
-            "40 runs of 800 updates",
-            sgperm_ahead,
-        ),
-        Recipe(
-            "tiny-mnist",
-            "small exact files of nets on MNIST, beside quantised nets and a supermask (ours)",
-            "30 runs of 6 to 8 epochs",
-            tiny_mnist,
-            alternatives,
-        ),
-        Recipe(
-            "tiny-fashion",
-            "the same on Fashion-MNIST",
-            "30 runs of 6 to 8 epochs",
-            tiny_fashion,
-            alternatives,
-        ),
-        Recipe(
-            "laperm-agnostic-mnist",
-            "f1 and f2 on MNIST, one value shared by all weights (Train by Reconnect, 5.5)",
-            "120 runs of 10 epochs, 120 of 25",
-            laperm_agnostic_mnist,
-        ),
-        Recipe(
-            "laperm-rewire-mnist",
-            "fc500-300 with 90% zeros on MNIST, rewired and trained (Permute to Train, 5.2.3)",
-            "6 runs of 48 epochs",
-            laperm_rewire_mnist,
-        ),
-        # The open questions.
-        Recipe(
-            "open-resnet20",
-            "resnet20 on cifar10-jpeg, kept latents beside LaPerm and Adam (ours)",
-            "24 runs of 100 epochs",
-            open_resnet20,
-        ),
-        Recipe(
-            "open-k1",
-            "fc500-300 and lenet5 on MNIST, LaPerm with k = 1 without latent weights (ours)",
-            "52 runs of 4 epochs",
-            open_k1,
-        ),
-        Recipe(
-            "open-sparse",
-            "fc500-300 and lenet5 on MNIST with 90% and 95% zeros (ours)",
-            "84 runs of 4 epochs",
-            open_sparse,
-        ),
-        Recipe(
-            "open-agnostic",
-            "f1 and f2 on MNIST, one shared weight, beyond the published accuracy (ours)",
-            "48 runs of 10 and 25 epochs",
-            open_agnostic,
-        ),
-        *(recipe for original in _ON_CIFAR10 for recipe in with_copies(original)),
-        Recipe(
-            "ranking-distance",
-            "fc100-100 on MNIST, how the order of weights changes (Train by Reconnect, 3 and A.3)",
-            "12 runs of 30 epochs",
-            ranking_distance,
-        ),
-        Recipe(
-            "laperm-init-mnist",
-            "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
-            "35 runs of 45 epochs",
-            laperm_init_mnist,
-        ),
-        Recipe(
-            "regression-1d",
-            "error against width, permuting one layer (Cai, Chen, Qiao 2025), 1 variable",
-            "102 runs of 1,280,000 steps, some 6 to 10 hours",
-            regression_1d,
-            task=REGRESSION,
-        ),
-        Recipe(
-            "regression-2d",
-            "the same in 2 variables",
-            "36 runs of 2,560,000 steps, some 100 hours (estimated)",
-            regression_2d,
-            task=REGRESSION,
-        ),
-        Recipe(
-            "regression-3d",
-            "the same in 3 variables",
-            "36 runs of 512,000 steps, some 400 hours (estimated)",
-            regression_3d,
-            task=REGRESSION,
-        ),
-        # Permuting inputs.
-        Recipe(
-            "sortgan-mnist",
-            "MNIST images recovered from shuffled pixels (Index optimizer, 5.2)",
-            "8 runs of 100 epochs: 7 hours of one core",
-            sortgan_mnist,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "sortgan-fashion",
-            "the same on Fashion-MNIST",
-            "8 runs of 100 epochs: 7 hours of one core",
-            sortgan_fashion,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "sortgan-mnist-short",
-            "the same on MNIST, 10 epochs in place of 100",
-            "8 runs of 10 epochs: 40 minutes of one core",
-            sortgan_mnist_short,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "sortgan-fashion-short",
-            "the same on Fashion-MNIST, 10 epochs in place of 100",
-            "8 runs of 10 epochs: 40 minutes of one core",
-            sortgan_fashion_short,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "sortgan-cifar10-jpeg",
-            "JPEG copies of CIFAR-10 from pixels shuffled as whole colours (ours)",
-            "5 runs of 100 epochs: 10 hours of one core",
-            sortgan_cifar10_jpeg,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "unshuffle-mnist",
-            "MNIST pixels moved through frozen networks (Index optimizer, appendix B)",
-            "7 runs of 1,000 images: 1 hour of one core",
-            unshuffle_mnist,
-            task=PERMUTING_INPUTS,
-        ),
-    )
-}
+RECIPES: dict[str, Recipe] = {recipe.id: recipe for module in _MODULES for recipe in module.RECIPES}
 
 
 def find_recipe(recipe_id: str) -> Recipe:

@@ -15,7 +15,7 @@ zeroed, and left to Adam; z-scored images; three seeds.
 Quick: one seed and three epochs, which hold the 1,500 batches and the 2,700.
 """
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -56,3 +56,13 @@ def laperm_rewire_mnist(budget: Budget) -> list[Arm]:
         for group, permutation in methods.items()
         for seed in _SEEDS[budget]
     ]
+
+
+RECIPES = (
+    Recipe(
+        "laperm-rewire-mnist",
+        "fc500-300 with 90% zeros on MNIST, rewired and trained (Permute to Train, 5.2.3)",
+        "6 runs of 48 epochs",
+        laperm_rewire_mnist,
+    ),
+)

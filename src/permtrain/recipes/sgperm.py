@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     OptimizerSettings,
@@ -85,3 +85,25 @@ def _arms(
         for group, settings in groups.items()
         for seed in (range(5) if budget == "paper" else (0,))
     ]
+
+
+RECIPES = (
+    Recipe(
+        "sgperm-logistic-mnist",
+        "logistic on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.1)",
+        "30 runs of 800 updates",
+        sgperm_logistic_mnist,
+    ),
+    Recipe(
+        "sgperm-fc-mnist",
+        "fc500-300 on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
+        "30 runs of 800 updates",
+        sgperm_fc_mnist,
+    ),
+    Recipe(
+        "sgperm-fc-fashion",
+        "fc500-300 on Fashion-MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
+        "30 runs of 800 updates",
+        sgperm_fc_fashion,
+    ),
+)

@@ -6,7 +6,7 @@ The task is that of Permute to Train, section 5.1.2: `fc500-300`, batches of 64,
 from dataclasses import replace
 from typing import Any
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.sgperm import BATCH_SIZE, EVALUATED_AT, FULLY_CONNECTED
 from permtrain.training.settings import (
     DataSettings,
@@ -142,3 +142,19 @@ def sgperm_ahead(budget: Budget) -> list[Arm]:
 
 def _with_rate(settings: Settings, rate: float, *, cosine: bool = False) -> Settings:
     return replace(settings, optimizer=replace(settings.optimizer, lr=rate, lr_cosine=cosine))
+
+
+RECIPES = (
+    Recipe(
+        "sgperm-study",
+        "fc500-300 on MNIST and Fashion-MNIST, SGPerm's settings on a validation split (ours)",
+        "132 runs of 800 updates",
+        sgperm_study,
+    ),
+    Recipe(
+        "sgperm-ahead",
+        "fc500-300 on MNIST and Fashion-MNIST, SGPerm's chosen settings beside Adam (ours)",
+        "40 runs of 800 updates",
+        sgperm_ahead,
+    ),
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from permtrain.data.augment_settings import Augmentation
-from permtrain.recipes.recipe import Arm, Budget, Outcome
+from permtrain.recipes.recipe import Arm, Budget, Outcome, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -137,4 +137,22 @@ _NETS = (
     _Net("fc500-300", 6, 100, Augmentation(shift_fraction=0.05), _fully_connected, (0.03, 0.1)),
     _Net("conv3-16", 8, 50, _MOVED, _convolutional, (0.5,)),
     _Net("conv3-32", 8, 50, _MOVED, _convolutional, (0.1,)),
+)
+
+
+RECIPES = (
+    Recipe(
+        "tiny-mnist",
+        "small exact files of nets on MNIST, beside quantised nets and a supermask (ours)",
+        "30 runs of 6 to 8 epochs",
+        tiny_mnist,
+        alternatives,
+    ),
+    Recipe(
+        "tiny-fashion",
+        "the same on Fashion-MNIST",
+        "30 runs of 6 to 8 epochs",
+        tiny_fashion,
+        alternatives,
+    ),
 )

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from permtrain.recipes.recipe import Arm, Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.regression.settings import INITS, METHODS, RegressionSettings, run_name
 from permtrain.recipes.task import Display, Measure, Task
 from permtrain.training.settings import Place
@@ -160,5 +160,30 @@ TASK = Task(
         Measure("linf", "L-infinity error", 4),
         Measure("rmse", "RMS error", 4),
         Measure("train_rmse", "on training points", 4),
+    ),
+)
+
+
+RECIPES = (
+    Recipe(
+        "regression-1d",
+        "error against width, permuting one layer (Cai, Chen, Qiao 2025), 1 variable",
+        "102 runs of 1,280,000 steps, some 6 to 10 hours",
+        regression_1d,
+        task=TASK,
+    ),
+    Recipe(
+        "regression-2d",
+        "the same in 2 variables",
+        "36 runs of 2,560,000 steps, some 100 hours (estimated)",
+        regression_2d,
+        task=TASK,
+    ),
+    Recipe(
+        "regression-3d",
+        "the same in 3 variables",
+        "36 runs of 512,000 steps, some 400 hours (estimated)",
+        regression_3d,
+        task=TASK,
     ),
 )
