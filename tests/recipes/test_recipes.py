@@ -229,8 +229,8 @@ def test_every_first_arm_trains_two_steps(
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
-        ("index-layr", "did you mean index-layer? (permtrain recipes)"),
-        ("Index_Layer", "did you mean index-layer? (permtrain recipes)"),
+        ("index-layr", "did you mean index-layer"),
+        ("Index_Layer", "did you mean index-layer"),
         (
             "sgperm-mnist",
             "did you mean sgperm-fc-mnist or sgperm-logistic-mnist? (permtrain recipes)",
