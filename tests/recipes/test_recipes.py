@@ -48,9 +48,9 @@ def arms_of(recipe_id: str, budget) -> list[Arm]:
 
 
 def test_the_ids_are_pinned() -> None:
-    assert {recipe_id: recipe.id for recipe_id, recipe in RECIPES.items()} == {
-        name: name for name in NUM_ARMS
-    }
+    assert all(recipe.id == recipe_id for recipe_id, recipe in RECIPES.items())
+    of_classifiers = {name for name, recipe in RECIPES.items() if recipe.task is None}
+    assert of_classifiers == set(NUM_ARMS)
     assert all(recipe.description and recipe.cost for recipe in RECIPES.values())
 
 
@@ -215,13 +215,10 @@ def test_every_first_arm_trains_two_steps(
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
-        ("index-layr", "did you mean index-layer? (permtrain recipes)"),
-        ("Index_Layer", "did you mean index-layer? (permtrain recipes)"),
-        (
-            "sgperm-mnist",
-            "did you mean sgperm-fc-mnist or sgperm-logistic-mnist? (permtrain recipes)",
-        ),
-        ("open", "did you mean open-resnet20 or open-k1 or open-sparse"),
+        ("index-layr", "did you mean index-layer"),
+        ("Index_Layer", "did you mean index-layer"),
+        ("sgperm-mnist", "did you mean sgperm-fc-mnist"),
+        ("open", "did you mean open-"),
         ("xyzzy", f"there are {', '.join(RECIPES)} (permtrain recipes)"),
         ("", f"there are {', '.join(RECIPES)} (permtrain recipes)"),
     ],

@@ -12,6 +12,7 @@ from permtrain.recipes.open_questions import (
     open_sparse,
 )
 from permtrain.recipes.recipe import Recipe
+from permtrain.recipes.schedules import SCHEDULES, open_schedules
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
 from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
@@ -22,19 +23,19 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "index-layer",
             "lenet5 on MNIST, permuted within a layer (Index optimizer, table 5.1)",
-            "27 runs of 20 epochs",
+            "27 runs of 20 epochs, 1.7 h",
             index_layer,
         ),
         Recipe(
             "index-neuron",
             "lenet5 on MNIST, within an output channel (Index optimizer, table 5.2)",
-            "27 runs of 20 epochs",
+            "27 runs of 20 epochs, 1.7 h",
             index_neuron,
         ),
         Recipe(
             "index-kernel",
             "lenet5 on MNIST, within a kernel (Index optimizer, table 5.3)",
-            "27 runs of 20 epochs",
+            "27 runs of 20 epochs, 1.7 h",
             index_kernel,
         ),
         Recipe(
@@ -91,26 +92,33 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "open-resnet20",
             "resnet20 on cifar10-jpeg, kept latents beside LaPerm and Adam (ours)",
-            "24 runs of 100 epochs",
+            "24 runs of 100 epochs, estimated 72 h",
             open_resnet20,
         ),
         Recipe(
             "open-k1",
             "fc500-300 and lenet5 on MNIST, LaPerm with k = 1 without latent weights (ours)",
-            "52 runs of 4 epochs",
+            "52 runs of 4 epochs, estimated 0.4 h",
             open_k1,
         ),
         Recipe(
             "open-sparse",
             "fc500-300 and lenet5 on MNIST with 90% and 95% zeros (ours)",
-            "84 runs of 4 epochs",
+            "84 runs of 4 epochs, estimated 0.6 h",
             open_sparse,
         ),
         Recipe(
             "open-agnostic",
             "f1 and f2 on MNIST, one shared weight, beyond the published accuracy (ours)",
-            "48 runs of 10 and 25 epochs",
+            "48 runs of 10 and 25 epochs, estimated 0.3 h",
             open_agnostic,
+        ),
+        Recipe(
+            "open-schedules",
+            "fc500-300 and lenet5 on MNIST, profiles that change while training (ours)",
+            "44 runs of 6 epochs, estimated 1 h",
+            open_schedules,
+            task=SCHEDULES,
         ),
     )
 }
