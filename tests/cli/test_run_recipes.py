@@ -84,7 +84,7 @@ def test_all_arms_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*") if p.is_file()}
     before = path.read_bytes()
     assert run(tmp_path) == 0
-    assert "epoch" not in capsys.readouterr().out.split("tiny, budget quick")[0]
+    assert "  epoch " not in capsys.readouterr().out.split("tiny, budget quick")[0]
     assert times == {p: p.stat().st_mtime_ns for p in times}
     assert path.read_bytes() == before
 

@@ -287,6 +287,7 @@ def test_a_run_keeps_its_folder_where_a_new_setting_came_later(tmp_path: Path) -
 
 def test_quick_says_what_it_leaves_out(tmp_path: Path, capsys) -> None:
     assert left_out(TINY, "quick") == ["epochs 2 in place of 3"]
+    assert left_out(RECIPES["open-schedules"], "quick")[-1] == "other stages"
     lines = left_out(RECIPES["index-layer"], "quick")
     assert lines == [
         "9 of 27 runs (1 of 3 seeds)",

@@ -65,8 +65,8 @@ def test_all_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (tmp_path / "halving-quick.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "recipe", "budget", "arm", "seed", "half", "lost", "wall_s", "settings_hash", "commit",
-        "device", "threads", "torch",
+        "recipe", "budget", "arm", "seed", "status", "half", "lost", "wall_s", "settings_hash",
+        "commit", "device", "threads", "torch", "error",
     ]  # fmt: skip
     assert [row["half"] for row in rows] == ["2.0", "3.0", "3.0", "4.0"]
     assert [row["settings_hash"] for row in rows] == [hash_of(arm.settings) for arm in ARMS]

@@ -53,7 +53,7 @@ def recipes(
         for line in (
             each.description,
             f"cost: {cost_in_words(each, results_folder)}",
-            f"published: {published_in_words(each.arms('paper'))}",
+            f"published: {published_in_words(each)}",
         ):
             _print_indented(console, line)
     if recipe is None:

@@ -166,19 +166,19 @@ RECIPES = (
     Recipe(
         "index-layer",
         "lenet5 on MNIST, permuted within a layer (Index optimizer, table 5.1)",
-        "27 runs of 20 epochs",
+        "27 runs of 20 epochs, 1.7 h",
         index_layer,
     ),
     Recipe(
         "index-neuron",
         "lenet5 on MNIST, within an output channel (Index optimizer, table 5.2)",
-        "27 runs of 20 epochs",
+        "27 runs of 20 epochs, 1.7 h",
         index_neuron,
     ),
     Recipe(
         "index-kernel",
         "lenet5 on MNIST, within a kernel (Index optimizer, table 5.3)",
-        "27 runs of 20 epochs",
+        "27 runs of 20 epochs, 1.7 h",
         index_kernel,
     ),
     *(recipe for original in _CIFAR10_RECIPES for recipe in with_copies(original)),

@@ -240,25 +240,25 @@ RECIPES = (
     Recipe(
         "open-resnet20",
         "resnet20 on cifar10-jpeg, kept latents beside LaPerm and Adam (ours)",
-        "24 runs of 100 epochs",
+        "24 runs of 100 epochs, estimated 72 h",
         open_resnet20,
     ),
     Recipe(
         "open-k1",
         "fc500-300 and lenet5 on MNIST, LaPerm with k = 1 without latent weights (ours)",
-        "52 runs of 4 epochs",
+        "52 runs of 4 epochs, estimated 0.4 h",
         open_k1,
     ),
     Recipe(
         "open-sparse",
         "fc500-300 and lenet5 on MNIST with 90% and 95% zeros (ours)",
-        "84 runs of 4 epochs",
+        "84 runs of 4 epochs, estimated 0.6 h",
         open_sparse,
     ),
     Recipe(
         "open-agnostic",
         "f1 and f2 on MNIST, one shared weight, beyond the published accuracy (ours)",
-        "48 runs of 10 and 25 epochs",
+        "48 runs of 10 and 25 epochs, estimated 0.3 h",
         open_agnostic,
     ),
 )

@@ -13,6 +13,7 @@ from permtrain.recipes import (
     permuting_inputs,
     ranking_distance,
     rewire,
+    schedules,
     sgperm,
     sgperm_ahead,
     tiny,
@@ -34,6 +35,7 @@ _MODULES = (
     regression,
     tiny,
     open_questions,
+    schedules,
 )
 
 RECIPES: dict[str, Recipe] = {recipe.id: recipe for module in _MODULES for recipe in module.RECIPES}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from permtrain.recipes.published import CLAIMS
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
 from permtrain.training import folders
@@ -94,18 +95,23 @@ def cost_in_words(recipe: Recipe, results_folder: Path) -> str:
     return f"{len(arms)} runs, {hours:.2g} h (measured, mean of {len(times)})"
 
 
-def published_in_words(arms: Collection[Arm]) -> str:
-    """The published accuracies of a recipe, in percent.
+def published_in_words(recipe: Recipe) -> str:
+    """The published accuracies of a recipe's arms in percent, and what else the paper says.
 
     Example:
         >>> from permtrain.training.settings import Settings
-        >>> published_in_words([Arm("a", Settings(), 87.0), Arm("b", Settings())])
+        >>> arms = [Arm("a", Settings(), 87.0), Arm("b", Settings())]
+        >>> published_in_words(Recipe("ours", "for an example", "none", lambda budget: arms))
         '87.00'
     """
-    values = sorted({arm.published for arm in arms if arm.published is not None})
+    values = sorted({arm.published for arm in recipe.arms("paper") if arm.published is not None})
+    numbers = ", ".join(f"{value:.2f}" for value in values)
     if len(values) > 3:
-        return f"{values[0]:.2f} to {values[-1]:.2f}, {len(values)} values"
-    return ", ".join(f"{value:.2f}" for value in values) or "no number"
+        numbers = f"{values[0]:.2f} to {values[-1]:.2f}, {len(values)} values"
+    if recipe.copy_of is not None:
+        return f"nothing of these pixels; see {recipe.copy_of}"
+    claim = CLAIMS.get(recipe.id, "")
+    return "; ".join(each for each in (numbers, claim) if each) or "nothing (ours)"
 
 
 def left_out(recipe: Recipe, budget: Budget) -> list[str]:
@@ -116,22 +122,23 @@ def left_out(recipe: Recipe, budget: Budget) -> list[str]:
         lines.append(
             f"{len(quick)} of {len(paper)} runs ({_seeds(quick)} of {_seeds(paper)} seeds)"
         )
-    pairs: dict[str, set[tuple[Any, Any]]] = {}
+    pairs: dict[str, set[tuple[str, str]]] = {}
     for arm in quick:
         full = next((each for each in paper if each.group == arm.group), None)
         if full is None:
             continue
-        here, there = flat(to_dict(arm.settings)), flat(to_dict(full.settings))
-        for name in dict.fromkeys([*here, *there]):
-            values = (here.get(name), there.get(name))
+        less, whole = flat(to_dict(arm.settings)), flat(to_dict(full.settings))
+        for name in dict.fromkeys([*less, *whole]):
+            values = (less.get(name), whole.get(name))
             if name != "seed" and values[0] != values[1]:
-                pairs.setdefault(name, set()).add((_plain(values[0]), _plain(values[1])))
+                pairs.setdefault(name, set()).add(
+                    (_plain(name, values[0]), _plain(name, values[1]))
+                )
     for name, found in pairs.items():
         label = name.rpartition(".")[2].replace("_", " ")
-        quick_values, full_values = (
-            ", ".join(sorted({str(pair[place]) for pair in found})) for place in (0, 1)
-        )
-        lines.append(f"{label} {quick_values} in place of {full_values}")
+        here, there = (", ".join(sorted({str(pair[place]) for pair in found})) for place in (0, 1))
+        is_short = len(here) + len(there) <= 60
+        lines.append(f"{label} {here} in place of {there}" if is_short else f"other {label}")
     return lines
 
 
@@ -139,8 +146,7 @@ def _seeds(arms: Collection[Arm]) -> int:
     return len({arm.settings.seed for arm in arms})
 
 
-def _plain(value: Any) -> Any:
-    """Something that can be a set's element, and read."""
+def _plain(name: str, value: Any) -> str:
     if value is None:
-        return "all"
-    return " ".join(str(each) for each in value) or "none" if isinstance(value, list) else value
+        return "all" if name.endswith("_images") else "none"
+    return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
