@@ -7,9 +7,7 @@ from permtrain.recipes.permuting_inputs import (
     PERMUTING_INPUTS,
     sortgan_cifar10_jpeg,
     sortgan_fashion,
-    sortgan_fashion_short,
     sortgan_mnist,
-    sortgan_mnist_short,
     unshuffle_mnist,
 )
 from permtrain.recipes.recipe import Recipe
@@ -101,20 +99,6 @@ RECIPES: dict[str, Recipe] = {
             "the same on Fashion-MNIST",
             "8 runs of 100 epochs: 7 hours of one core",
             sortgan_fashion,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "sortgan-mnist-short",
-            "the same on MNIST, 10 epochs in place of 100",
-            "8 runs of 10 epochs: 40 minutes of one core",
-            sortgan_mnist_short,
-            task=PERMUTING_INPUTS,
-        ),
-        Recipe(
-            "sortgan-fashion-short",
-            "the same on Fashion-MNIST, 10 epochs in place of 100",
-            "8 runs of 10 epochs: 40 minutes of one core",
-            sortgan_fashion_short,
             task=PERMUTING_INPUTS,
         ),
         Recipe(
