@@ -6,6 +6,7 @@ Run as: python docs/make_tables.py
 import sys
 from pathlib import Path
 
+from inputs_page import inputs_page
 from reproduction_page import reproduction_page, summary_table
 from sgperm_page import sgperm_page
 from speed_page import speed_page
@@ -28,6 +29,7 @@ def with_summary(readme: str) -> str:
 def main() -> int:
     """Writes the pages; with --check, tells by the exit code whether they are up to date."""
     made = {
+        DOCS / "inputs.md": inputs_page(),
         DOCS / "reproduction.md": reproduction_page(),
         DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),

@@ -4,7 +4,6 @@ Source: Index optimizer thesis, appendix B, "Bagging" and "Prototype of Discrimi
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from filelock import FileLock
@@ -16,8 +15,9 @@ from permtrain.data.images import ImageData, Split
 from permtrain.files import written_whole
 from permtrain.inputs.judge import judge_settings, trained
 from permtrain.inputs.pixels import shuffle_generator, shuffled
+from permtrain.inputs.splits import Splits
 from permtrain.training.evaluation import Scale
-from permtrain.training.settings import Place, Settings, settings_hash
+from permtrain.training.settings import Place, settings_hash
 from permtrain.training.trainer import Trainer
 
 _MODEL = "lenet5"
@@ -40,33 +40,32 @@ class Guides:
 
 
 def trained_guides(
-    data: ImageData, num_classifiers: int, epochs: int, train_images: int | None, place: Place
+    splits: Splits, seed: int, num_classifiers: int, epochs: int, place: Place
 ) -> Guides:
-    """Trains what is not yet in the folder of runs.
+    """Trains what is not yet in the folder of runs, on the training images of the splits.
 
     The first classifier is a run of its own. The others take its weights, draw a first layer of
     their own, and train that alone. The discriminator is trained on the same images, each once as
     it is and once shuffled.
     """
-    settings = judge_settings(data.name, _MODEL, epochs, train_images)
-    first = trained(settings, place)
+    plain = judge_settings(splits.settings.data, _MODEL, epochs, None)
+    training = replace(plain, data=splits.settings, seed=seed)
+    first = trained(training, place)
+    data = replace(splits.data, train=splits.train)
     classifiers = [first.model]
-    for seed in range(1, num_classifiers):
-        other = Trainer(replace(settings, seed=seed), place, data)
+    for number in range(1, num_classifiers):
+        other = Trainer(replace(plain, seed=seed + number), place, data)
         _share_all_but_the_first_layer(first.model, other.model)
-        _train_once(other, place, f"classifier-{seed}")
+        _train_once(other, place, f"classifier-{number}-{settings_hash(training)}")
         classifiers.append(other.model)
-    both = real_and_shuffled(data, train_images)
-    discriminator = Trainer(
-        replace(settings, data=replace(settings.data, train_images=None)), place, both
-    )
-    _train_once(discriminator, place, f"discriminator-{settings_hash(settings)}")
+    discriminator = Trainer(replace(plain, seed=seed), place, real_and_shuffled(data))
+    _train_once(discriminator, place, f"discriminator-{settings_hash(training)}")
     for model in (*classifiers, discriminator.model):
         model.eval().requires_grad_(False)
     return Guides(classifiers, first.scale, discriminator.model, discriminator.scale)
 
 
-def real_and_shuffled(data: ImageData, train_images: int | None = None) -> ImageData:
+def real_and_shuffled(data: ImageData) -> ImageData:
     """The data set of two classes that the discriminator learns: 0 shuffled, 1 real.
 
     Example:
@@ -79,12 +78,14 @@ def real_and_shuffled(data: ImageData, train_images: int | None = None) -> Image
     def doubled(split: Split, name: str) -> Split:
         pixels_NCP = shuffled(split.images.flatten(2), shuffle_generator(0, "discriminator", name))
         images = torch.cat([pixels_NCP.view_as(split.images), split.images])
-        return Split(images, torch.arange(2).repeat_interleave(len(split)))
+        labels = torch.arange(2, device=images.device).repeat_interleave(len(split))
+        return Split(images, labels)
 
-    train = Split(data.train.images[:train_images], data.train.labels[:train_images])
-    name = f"{data.name}-shuffled"
-    return ImageData(
-        name, doubled(train, "train"), doubled(data.test, "test"), ("shuffled", "real"), data.source
+    return replace(
+        data,
+        train=doubled(data.train, "train"),
+        test=doubled(data.test, "test"),
+        class_names=("shuffled", "real"),
     )
 
 
@@ -142,11 +143,10 @@ def _share_all_but_the_first_layer(first: nn.Module, other: nn.Module) -> None:
         parameter.requires_grad_(key.startswith(layer))
 
 
-def _train_once(trainer: Trainer, place: Place, what: str) -> None:
+def _train_once(trainer: Trainer, place: Place, name: str) -> None:
     """Trains, or takes the weights from the folder of runs if that was done before."""
-    settings: Settings = trainer.settings
-    name = f"{trainer.settings.data.data}-{what}-{settings_hash(settings)}"
-    path = Path(place.runs_folder) / "guides" / f"{name.replace('/', '-')}.safetensors"
+    data = trainer.settings.data.data.rpartition("/")[2]
+    path = place.runs_folder / "guides" / f"{data}-{name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if path.is_file():

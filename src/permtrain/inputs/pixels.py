@@ -115,9 +115,10 @@ def arrange_pixels(pixels_NCP: Tensor, like_NCP: Tensor, matching: Matching = "o
     if not torch.isfinite(pixels_NCP).all():
         raise NonFiniteError("pixels hold NaN or infinity; allowed: finite values")
     if pixels_NCP.shape[1] == 1:
-        return straight_through(in_order(pixels_NCP)[:, 0], like_NCP[:, 0])[:, None]
+        return straight_through(in_order(pixels_NCP.detach())[:, 0], like_NCP[:, 0])[:, None]
     match = _matched_by_order if matching == "order" else _matched_by_assignment
-    arranged: Tensor = _PassThrough.apply(match(pixels_NCP, like_NCP.detach()), like_NCP)
+    matched_NCP = match(pixels_NCP.detach(), like_NCP.detach())
+    arranged: Tensor = _PassThrough.apply(matched_NCP, like_NCP)
     return arranged
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from permtrain.errors import SettingError
-from permtrain.training.settings import DataSettings, flat, to_dict
+from permtrain.training.settings import DataSettings, to_dict
 
 VALIDATION_FRACTION = 1 / 12
 """5,000 of the 60,000 training images of MNIST."""
@@ -101,7 +101,7 @@ class UnshuffleSettings:
     prior_weight: float = 0.0
     """Of the negative log likelihood, in nats a pixel, under a normal distribution with mean and
     covariance of the training images of the label."""
-    prior_variance: float = 0.05
+    prior_variance: float = 0.1
     """Added to that covariance's diagonal, pixels in [0, 1]."""
     averaged_part: float = 0.0
     """The last part of the steps over which the images shown are averaged; in the end the pixels
@@ -135,16 +135,14 @@ InputSettings = SortGANSettings | UnshuffleSettings
 
 
 def settings_hash(settings: InputSettings) -> str:
-    """Eight hexadecimal digits; defaults are left out, so that a new option renames no old run.
+    """Eight hexadecimal digits that name the settings, defaults included; as any task's.
 
     Example:
         >>> settings_hash(SortGANSettings()) == settings_hash(SortGANSettings(epochs=100))
         True
     """
-    default = flat(to_dict(type(settings)()))
-    found = flat(to_dict(settings))
-    changed = {name: value for name, value in found.items() if value != default[name]}
-    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+    text = json.dumps(to_dict(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def run_name(settings: InputSettings) -> str:

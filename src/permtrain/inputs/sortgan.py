@@ -30,7 +30,8 @@ from permtrain.inputs.networks import (
 from permtrain.inputs.pixels import arrange_pixels, in_order, shuffle_generator, shuffled
 from permtrain.inputs.quality import laid_out, psnr
 from permtrain.inputs.settings import SortGANSettings
-from permtrain.inputs.work import Metrics, Outcome, cosine, measured, shuffled_split, splits_of
+from permtrain.inputs.splits import shuffled_split, splits_of
+from permtrain.inputs.work import Metrics, Outcome, cosine, measured
 from permtrain.training.settings import Place
 from permtrain.training.trainer import Diverged, choose_device
 

@@ -19,7 +19,8 @@ from permtrain.inputs.guides import Guides, NormalPrior, normal_prior, trained_g
 from permtrain.inputs.losses import border_penalty, roughness
 from permtrain.inputs.quality import class_means, laid_out, psnr
 from permtrain.inputs.settings import UnshuffleSettings
-from permtrain.inputs.work import Metrics, Outcome, cosine, measured, shuffled_split, splits_of
+from permtrain.inputs.splits import shuffled_split, splits_of
+from permtrain.inputs.work import Metrics, Outcome, cosine, measured
 from permtrain.optim.index import IndexOptimizer
 from permtrain.training.settings import Place
 from permtrain.training.trainer import choose_device
@@ -52,10 +53,10 @@ class Unshuffle:
         self.guides: Guides | None = None
         if settings.classifier_weight or settings.discriminator_weight:
             self.guides = trained_guides(
-                data,
+                self.splits,
+                settings.seed,
                 settings.num_classifiers,
                 settings.guide_epochs,
-                settings.data.train_images,
                 replace(place, tensorboard=False),
             )
         self.means_KCP = class_means(self.splits.train, data.num_classes).to(self.device)

@@ -1,4 +1,4 @@
-"""What every run that permutes inputs has in common: splits, shuffles, and measures in the end."""
+"""What every run that permutes inputs has in common: its parts, and measures in the end."""
 
 import math
 from collections.abc import Callable
@@ -8,10 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from permtrain.data.images import ImageData, Split
-from permtrain.data.splits import carve_validation, limit
 from permtrain.inputs.judge import judge_settings, trained
-from permtrain.inputs.pixels import Matching, shuffle_generator, shuffled
+from permtrain.inputs.pixels import Matching
 from permtrain.inputs.quality import (
     accuracy_on_real_images,
     class_means,
@@ -21,7 +19,8 @@ from permtrain.inputs.quality import (
     ssim,
 )
 from permtrain.inputs.settings import JudgeSettings
-from permtrain.training.settings import DataSettings, Place
+from permtrain.inputs.splits import Splits
+from permtrain.training.settings import Place
 
 Metrics = dict[str, Any]
 
@@ -73,46 +72,6 @@ class Work(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """The images of a run; validation and test images are those that are measured."""
-
-    data: ImageData
-    train: Split
-    validation: Split
-    test: Split
-
-    @property
-    def side_shape(self) -> tuple[int, int]:
-        return self.data.image_shape[1:]
-
-
-def splits_of(
-    data: ImageData, settings: DataSettings, seed: int, measured: int | None, device: torch.device
-) -> Splits:
-    """Training, validation and test images.
-
-    Without a validation fraction the first training images stand for validation.
-    """
-    train, validation = carve_validation(data.train, settings.validation_fraction, seed)
-    if settings.train_images is not None:
-        train = limit(train, settings.train_images)
-    validation, test = validation or train, data.test
-    if measured is not None:
-        validation, test = limit(validation, measured), limit(test, measured)
-    return Splits(data, train.to(device), validation.to(device), test.to(device))
-
-
-def shuffled_split(split: Split, seed: int, name: str, *, one_for_all: bool = False) -> Tensor:
-    """The pixels of a split that is measured, shuffled; the same for all arms of a seed.
-
-    Shapes: (N, C, P) uint8.
-    """
-    stream = ("one",) if one_for_all else (name,)
-    generator = shuffle_generator(seed, *stream)
-    return shuffled(split.images.flatten(2), generator, one_for_all=one_for_all)
-
-
 def measured(
     splits: Splits,
     on_validation_NCP: Tensor,
@@ -129,7 +88,7 @@ def measured(
     """
     data = splits.data
     trainer = trained(
-        judge_settings(data.name, judge.model, judge.epochs, judge.train_images), place
+        judge_settings(splits.settings.data, judge.model, judge.epochs, judge.train_images), place
     )
     means_KCP = class_means(splits.train, data.num_classes)
     by_mean_NCP = laid_out(shuffled_NCP, means_KCP[splits.test.labels], matching)

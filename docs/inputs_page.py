@@ -1,0 +1,100 @@
+"""The text of docs/inputs.md, its numbers from results/."""
+
+from reproduction_page import RESULTS, markdown_table, rows_of
+
+from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
+from permtrain.recipes.results import summarize_measures
+from permtrain.recipes.task import Measure
+
+HEAD = """# Permuting inputs: sortGAN and un-shuffling
+
+Made by `make tables` from `results/`. The pixels of an image are shuffled; from them and the label
+the image is to be recovered. Every output is a permutation of the shuffled pixels, which each
+evaluation checks. `permtrain run ID`, `permtrain plot image-grid RUN`; PSNR and SSIM need
+`pip install 'permtrain[inputs]'`.
+
+A shuffle leaves the histogram of an image and nothing else: whatever is recovered beyond the label
+comes from how much is bright. **Two lower bounds** stand beside every arm: the shuffled image as it
+is, and its pixels in the order of the mean training image of its label. PSNR is that of the squared
+error over all measured test images, SSIM the mean over them, "classified" the part that a
+classifier trained on real images gives the right label; its accuracy on the real ones is the last
+column. Since the label is given, a layout that shows its class alone is classified rightly, and a
+high figure there is no proof of recovery; PSNR and SSIM are to be looked at first.
+
+What was published, what is not stated there and what we chose: the docstring of
+`recipes/permuting_inputs.py`.
+
+Three things we added, and why:
+
+- **Regression in place of the GAN.** The layout of given pixels that has the least expected squared
+  error is that in the order of their expected values, given histogram and label. A generator that
+  is trained by squared error on pixel values says just these.
+- **Sorted input.** The order of shuffled pixels is noise to a generator.
+- **Averages.** The index optimizer's pixels never come to rest: straight through, tied dark pixels
+  change places at every step. The mean of the images shown over the last steps says which of them
+  belong where.
+
+Colours are moved whole. By "order": pixels are ranked by brightness (luma) and matched with the
+brightness of the colours that the generator says, rank to rank. By "assignment": the layout with
+the least summed squared distance of the colours, of which sorting is the case of one channel.
+
+"""
+
+SECTIONS = (
+    ("sortgan-mnist", "sortGAN on MNIST"),
+    ("sortgan-fashion", "sortGAN on Fashion-MNIST"),
+    ("sortgan-cifar10-jpeg", "Colours: JPEG copies of CIFAR-10"),
+    ("unshuffle-mnist", "Un-shuffling MNIST"),
+)
+
+_MEASURES = (
+    Measure("validation_psnr", "validation PSNR, dB"),
+    *PERMUTING_INPUTS.measures,
+    Measure("class_mean_classified_percent", "of class mean"),
+    Measure("shuffled_classified_percent", "of shuffled"),
+    Measure("judge_percent_on_measured", "of originals"),
+)
+_NUMBERS = {measure.column for measure in _MEASURES} | {"wall_s"}
+_SAID = {
+    "paper": "",
+    "short": "Short budget: all images, few epochs, for want of time. ",
+    "quick": "Quick budget: few images and steps, which compare arms roughly and are not those "
+    "published. ",
+}
+
+
+def inputs_page() -> str:
+    return HEAD + "\n".join(_section(recipe_id, title) for recipe_id, title in SECTIONS)
+
+
+def _section(recipe_id: str, title: str) -> str:
+    """The table of the largest budget that was run, if any was."""
+    for budget, end in (("paper", ""), ("short", "-short"), ("quick", "-quick")):
+        path = RESULTS / f"{recipe_id}{end}.csv"
+        if not path.is_file():
+            continue
+        rows = [
+            {k: float(v) if k in _NUMBERS and v else v for k, v in row.items()}
+            for row in rows_of(path)
+        ]
+        cells = [
+            [
+                group.group,
+                *(
+                    "" if value is None else f"{value[0]:.{measure.decimals}f}"
+                    for measure, value in zip(_MEASURES, group.values, strict=True)
+                ),
+            ]
+            for group in summarize_measures(rows, _MEASURES)
+        ]
+        table = markdown_table(["arm", *(measure.title for measure in _MEASURES)], cells)
+        counts = sorted({row["measured_images"] for row in rows}, key=int)
+        first = rows[0]
+        length = f"{first['epochs']} epochs" if first["epochs"] else f"{first['steps']} steps"
+        return (
+            f"## {title}\n\n{_SAID[budget]}{length}, one seed, {'/'.join(counts)} test images; "
+            "judge "
+            f"`{first['judge']}`, {float(first['judge_percent']):.2f}% on all real test images. "
+            f"`permtrain run {recipe_id} --budget {budget}`.\n\n{table}"
+        )
+    return f"## {title}\n\nNot run. `permtrain run {recipe_id} --budget paper`.\n"

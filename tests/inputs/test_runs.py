@@ -1,0 +1,282 @@
+"""Runs on images of 12 x 12 pixels: whole, interrupted, and what they leave."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from permtrain.cli.main import main
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.inputs.pixels import same_pixels
+from permtrain.inputs.running import finish_run, row_of_inputs
+from permtrain.inputs.settings import (
+    InputSettings,
+    JudgeSettings,
+    SortGANSettings,
+    UnshuffleSettings,
+    run_name,
+)
+from permtrain.inputs.sortgan import SortGAN
+from permtrain.inputs.unshuffle import Unshuffle
+from permtrain.pictures.records import IMAGE_ROWS
+from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
+from permtrain.training.record import RunFolder
+from permtrain.training.settings import DataSettings, Place
+
+JUDGE = JudgeSettings("logistic", epochs=1)
+
+
+def sortgan(folder: Path, **changes: Any) -> SortGANSettings:
+    data = DataSettings(str(folder), validation_fraction=0.2)
+    base = SortGANSettings(data=data, epochs=2, batch_size=16, judge=JUDGE)
+    return replace(base, **changes)
+
+
+def unshuffle(folder: Path, **changes: Any) -> UnshuffleSettings:
+    data = DataSettings(str(folder), validation_fraction=0.2)
+    base = UnshuffleSettings(
+        data=data, images=6, steps=3, batch_size=4, guide_epochs=1, num_classifiers=2, judge=JUDGE
+    )
+    return replace(base, **changes)
+
+
+def place_in(folder: Path) -> Place:
+    return Place(runs_folder=folder, device="cpu", threads=1)
+
+
+class Quiet:
+    """Shows nothing; stops after some parts where that is asked for, as a killed process does."""
+
+    def __init__(self, killed_after: int | None = None) -> None:
+        self.killed_after = killed_after
+        self.said: list[str] = []
+
+    def show(self, done: int, total: int) -> None:
+        if done == self.killed_after:
+            raise KeyboardInterrupt
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def run(settings: InputSettings, place: Place, display: Quiet | None = None) -> RunFolder:
+    PERMUTING_INPUTS.run(settings, place, display or Quiet())
+    return RunFolder(place.runs_folder / run_name(settings))
+
+
+def outcome(folder: RunFolder) -> tuple[dict[str, Any], bytes, list[dict[str, Any]]]:
+    result = json.loads(folder.result_file.read_text())
+    del result["wall_s"]
+    metrics = [
+        {name: value for name, value in each.items() if name != "wall_s"}
+        for each in folder.metrics()
+    ]
+    return result, (folder.path / "images.safetensors").read_bytes(), metrics
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Asks for a stop when it has been asked so many times."""
+    asked = 0
+
+    def stop_requested() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > steps
+
+    return stop_requested
+
+
+SORTGANS = {
+    "published": {},
+    "error of the output": {"regress": "generated"},
+    "one shuffle": {"shuffle": "one"},
+    "ranks": {"reads": "sorted", "discriminator": "none", "regress": "ranks", "lr_cosine": True},
+    "conv": {"reads": "sorted", "generator": "conv", "discriminator": "conv", "average": 0.9},
+    "nearest": {"generator": "nearest", "discriminator": "none", "epochs": 0, "neighbours": 3},
+}
+UNSHUFFLES = {
+    "published": {},
+    "prior": {
+        "classifier_weight": 0.0,
+        "discriminator_weight": 0.0,
+        "prior_weight": 10.0,
+        "averaged_part": 0.5,
+        "start": "class-mean",
+        "lr": 0.05,
+        "lr_cosine": True,
+    },
+}
+
+
+@pytest.mark.parametrize("changes", SORTGANS.values(), ids=SORTGANS)
+def test_sortgan_from_start_to_result(changes, image_folder: Path, tmp_path: Path) -> None:
+    _check_whole_run(sortgan(image_folder, **changes), tmp_path)
+
+
+@pytest.mark.parametrize("changes", UNSHUFFLES.values(), ids=UNSHUFFLES)
+def test_unshuffling_from_start_to_result(changes, image_folder: Path, tmp_path: Path) -> None:
+    _check_whole_run(unshuffle(image_folder, **changes), tmp_path)
+
+
+@pytest.mark.parametrize("matching", ["order", "assignment"])
+def test_colours_from_start_to_result(matching, colour_folder: Path, tmp_path: Path) -> None:
+    _check_whole_run(sortgan(colour_folder, matching=matching, epochs=1), tmp_path)
+
+
+def _check_whole_run(settings: InputSettings, tmp_path: Path) -> None:
+    folder = run(settings, place_in(tmp_path))
+    images = load_file(folder.path / "images.safetensors")
+    assert set(images) == set(IMAGE_ROWS)
+    originals = images["originals"].flatten(2)
+    for name in IMAGE_ROWS[1:]:
+        assert same_pixels(images[name].flatten(2), originals), name
+        assert not torch.equal(images[name].flatten(2), originals), name
+    with Image.open(folder.path / "images.png") as grid:
+        assert grid.size[0] == min(10, len(originals)) * 14 - 2
+    row = row_of_inputs(folder)
+    assert row["measured_images"] == len(originals) or row["measured_images"] == 24
+    assert all(np.isfinite(value) for value in row.values() if isinstance(value, float))
+    assert {measure.column for measure in PERMUTING_INPUTS.measures} <= set(row)
+
+
+@pytest.mark.parametrize("changes", SORTGANS.values(), ids=SORTGANS)
+def test_the_same_state_whether_or_not_sortgan_was_interrupted(
+    changes, image_folder: Path, tmp_path: Path
+) -> None:
+    settings = sortgan(image_folder, **changes)
+    whole = SortGAN(settings, place_in(tmp_path))
+    while whole.part < whole.num_parts:
+        whole.advance(lambda: False)
+    if settings.epochs:
+        stopped = SortGAN(settings, place_in(tmp_path))
+        assert stopped.advance(after(3)) is None
+        assert (stopped.part, stopped.batch) == (0, 3)
+        saved = _through_a_file(stopped.state_dict())
+        torch.manual_seed(123)  # another process has another state
+        resumed = SortGAN(settings, place_in(tmp_path))
+        resumed.load_state_dict(saved)
+    else:
+        resumed = SortGAN(settings, place_in(tmp_path))
+    while resumed.part < resumed.num_parts:
+        resumed.advance(lambda: False)
+    _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
+    test = whole.splits.test
+    shuffled = whole._shuffled(test, "test")
+    assert torch.equal(
+        whole.recovered(shuffled, test.labels), resumed.recovered(shuffled, test.labels)
+    )
+
+
+@pytest.mark.parametrize("changes", UNSHUFFLES.values(), ids=UNSHUFFLES)
+def test_the_same_images_whether_or_not_unshuffling_was_interrupted(
+    changes, image_folder: Path, tmp_path: Path
+) -> None:
+    settings = unshuffle(image_folder, **changes)
+    whole = Unshuffle(settings, place_in(tmp_path))
+    assert whole.num_parts == 4  # two splits of 4 and 2 images
+    while whole.part < whole.num_parts:
+        whole.advance(lambda: False)
+    stopped = Unshuffle(settings, place_in(tmp_path))
+    assert stopped.advance(lambda: False) is not None
+    assert stopped.advance(after(2)) is None
+    saved = _through_a_file(stopped.state_dict())
+    resumed = Unshuffle(settings, place_in(tmp_path))
+    resumed.load_state_dict(saved)
+    while resumed.part < resumed.num_parts:
+        resumed.advance(lambda: False)
+    _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
+
+
+@pytest.mark.parametrize("make", [sortgan, unshuffle])
+def test_a_killed_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_path: Path) -> None:
+    settings = make(image_folder)
+    expected = outcome(run(settings, place_in(tmp_path / "whole")))
+    killed = place_in(tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, killed, Quiet(killed_after=1))
+    assert not RunFolder(killed.runs_folder / run_name(settings)).is_complete
+    display = Quiet()
+    assert outcome(run(settings, killed, display)) == expected
+    assert len(display.said) == (1 if make is sortgan else 3)
+
+
+def test_a_checkpoint_of_another_run_is_refused(image_folder: Path, tmp_path: Path) -> None:
+    saved = SortGAN(sortgan(image_folder), place_in(tmp_path)).state_dict()
+    other = SortGAN(sortgan(image_folder, generator="conv"), place_in(tmp_path))
+    with pytest.raises(CheckpointError, match="checkpoint is of another run"):
+        other.load_state_dict(saved)
+    with pytest.raises(CheckpointError, match="checkpoint is of another run"):
+        Unshuffle(unshuffle(image_folder), place_in(tmp_path)).load_state_dict(saved)
+
+
+def test_without_scikit_image_nothing_is_begun(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("permtrain.inputs.quality.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"need scikit-image.*permtrain\[inputs\]"):
+        finish_run(RunFolder(tmp_path), sortgan(image_folder), place_in(tmp_path), Quiet())
+
+
+def test_the_grid_is_drawn_again_from_the_run(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(sortgan(image_folder, epochs=1), place_in(tmp_path))
+    output = tmp_path / "grid.png"
+    assert main(["plot", "image-grid", str(folder.path), "--output", str(output)]) == 0
+    assert output.stat().st_size > 1000
+    assert main(["plot", "image-grid", str(tmp_path), "--output", str(output)]) == 1
+    assert "holds no images.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: SortGANSettings(epochs=0), "epochs is 0; allowed: 1 or more"),
+        (lambda: SortGANSettings(batch_size=1), "batch_size is 1; allowed: 2 or more"),
+        (lambda: SortGANSettings(average=1.0), "average is 1.0; allowed: 0 to 1, without 1"),
+        (lambda: SortGANSettings(lr=0.0), "lr is 0.0; allowed: above 0"),
+        (lambda: UnshuffleSettings(steps=0), "steps is 0; allowed: 1 or more"),
+        (lambda: UnshuffleSettings(border_weight=-1.0), "border_weight is -1.0; allowed: 0 or"),
+        (lambda: UnshuffleSettings(prior_variance=0.0), "prior_variance is 0.0; allowed: above"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make, said: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        make()
+    assert str(refused.value).startswith(said)
+
+
+def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def _without_time(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != "seconds"}
+
+
+def _assert_same(one: Any, other: Any, where: str = "state") -> None:
+    """Equal bit for bit, all the way down."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for name in one:
+            _assert_same(one[name], other[name], f"{where}.{name}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            _assert_same(*pair, f"{where}[{i}]")
+    else:
+        assert one == other, where
