@@ -1,6 +1,7 @@
 """Permutation, then plain training: the switch is exact and the state is carried over."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -84,6 +85,7 @@ def test_it_equals_the_two_one_after_the_other(method: str, num_steps: int) -> N
     assert_same(inner_state(optimizer), inner_state(other_optimizer))
     assert rewiring.rewired is not None
     for tensor in rewiring.permuter.tensors:
+        assert tensor.profile is None
         assert torch.equal(rewiring.rewired[tensor.name], tensor.parameter)
         assert torch.equal(profile_of(tensor.parameter, tensor.view), profiles[tensor.name])
 
@@ -136,6 +138,26 @@ def test_going_back_to_before_the_switch() -> None:
     assert rewiring.rewired is None
     train(model, optimizer, range(3, 8))
     assert_same(weights_of(model), after)
+
+
+@pytest.mark.parametrize("by", ["deep copy", "pickle"])
+@pytest.mark.parametrize("copied_at", [0, 2, 4, 6])
+def test_a_copy_goes_on_by_itself(by: str, copied_at: int) -> None:
+    """In mid-period, at the switch after 4 steps, and later."""
+    model = small_net()
+    optimizer = adam(model)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 4)
+    train(model, optimizer, range(copied_at))
+    parts = (model, optimizer, rewiring)
+    copied = copy.deepcopy(parts) if by == "deep copy" else pickle.loads(pickle.dumps(parts))
+    other, other_optimizer, other_rewiring = copied
+    assert other_rewiring.permuter.optimizer is other_optimizer
+    before = weights_of(other)
+    train(model, optimizer, range(copied_at, 8))
+    assert_same(weights_of(other), before)
+    train(other, other_optimizer, range(copied_at, 8))
+    assert_same(weights_of(model), weights_of(other))
+    assert_same(rewiring.rewired, other_rewiring.rewired)
 
 
 def test_arranged_shows_arranged_weights_until_the_switch() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.optim.frozen_zeros import FrozenZeros
@@ -60,12 +61,8 @@ class Rewiring:
         self.zeros = FrozenZeros(permuter.optimizer)
         self.rewired: dict[str, Tensor] | None = None
         """The permuted weights as the first phase left them, by name; None until then."""
-        permuter.detach()
-        self.zeros.detach()
-        self._handles = [
-            permuter.optimizer.register_step_pre_hook(self._before_step),
-            permuter.optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._handles: list[RemovableHandle] = []
+        self._attach()
 
     @property
     def phase(self) -> Permuter | FrozenZeros:
@@ -117,6 +114,21 @@ class Rewiring:
                 for tensor in self.permuter.tensors
             }
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handles": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._attach()
+
+    def _attach(self) -> None:
+        self.permuter.detach()
+        self.zeros.detach()
+        self._handles = [
+            self.permuter.optimizer.register_step_pre_hook(self._before_step),
+            self.permuter.optimizer.register_step_post_hook(self._after_step),
+        ]
+
     # The permuter and the zeros are of this package: what they do before and after a step is called
     # from here, for hooks cannot be put on and taken off while torch goes through them.
 
@@ -133,3 +145,5 @@ class Rewiring:
             self.rewired = {
                 tensor.name: tensor.parameter.detach().clone() for tensor in self.permuter.tensors
             }
+            for tensor in self.permuter.tensors:  # it is not asked any more
+                tensor.profile = tensor.latent = None
