@@ -62,7 +62,7 @@ def decode_images(
     """
     pixels_nhwc: npt.NDArray[np.uint8] | None = None
     for index, one in enumerate(encoded):
-        image = _decode(one)
+        image = decode_image(one)
         found = Layout(image.width, image.height, image.mode, one.where)
         if layout is None:
             layout = found
@@ -81,7 +81,11 @@ def decode_images(
     return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), layout
 
 
-def _decode(encoded: EncodedImage) -> Image.Image:
+def decode_image(encoded: EncodedImage) -> Image.Image:
+    """One image, of mode L or RGB; transparency is dropped, a camera's orientation applied.
+
+    Raises: DataError if it cannot be decoded, or has more than 8 bits for each channel.
+    """
     content = encoded.content
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as file:

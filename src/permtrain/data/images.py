@@ -1,11 +1,19 @@
 """What a loaded data set is: two splits of images and labels, and the names of the classes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from permtrain.data.normalize import channel_statistics
+from permtrain.data.order import batch_indices
 from permtrain.errors import DataError
+
+_EVALUATED_AT_ONCE = 1000
+
+# Pixels that are taken in one go for training: 4 MiB as float32.
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +49,52 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.labels.device
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel, measured."""
+        return channel_statistics(self.images)
+
+    def part(self, chosen: Tensor) -> "Split":
+        """The images that are chosen, a bool for each."""
+        chosen = chosen.to(self.device)
+        return Split(self.images[chosen], self.labels[chosen])
+
+    def limited(self, num_images: int) -> "Split":
+        """The first images, in the same memory; the whole split if it has no more than that."""
+        return Split(self.images[:num_images], self.labels[:num_images])
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images and labels once, at most 1,000 at a time."""
+        for start in range(0, len(self), _EVALUATED_AT_ONCE):
+            some = slice(start, start + _EVALUATED_AT_ONCE)
+            yield self.images[some], self.labels[some]
+
+    def epoch_batches(
+        self, batch_size: int, *, seed: int, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        """The batches of an epoch from a place on, several together where they are small.
+
+        A small batch costs more in calls than in arithmetic.
+
+        Args:
+            batch_size: images a batch; the last may have fewer.
+            seed, epoch: the order is a function of these two.
+            first: batches that are left out at the beginning.
+
+        Shapes: images (N, C, H, W), labels (N,), and the sizes of the batches that lie together in
+            them, whose sum is N.
+        """
+        batches = batch_indices(len(self), batch_size, seed=seed, epoch=epoch)[first:]
+        num_at_once = max(_VALUES_AT_ONCE // (batch_size * self.images[0].numel()), 1)
+        for start in range(0, len(batches), num_at_once):
+            some = batches[start : start + num_at_once]
+            indices = torch.cat(list(some)).to(self.device)
+            yield self.images[indices], self.labels[indices], [len(batch) for batch in some]
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split on a device; itself where it is there already."""

@@ -12,10 +12,11 @@ from permtrain.data.cache import (
 )
 from permtrain.data.digits import read_digits
 from permtrain.data.images import ImageData, Split
-from permtrain.data.sources import Source, find_source
+from permtrain.data.sources import STREAMED_KINDS, Source, find_source
+from permtrain.data.stream import DEFAULT_SIZE, StreamedData
 from permtrain.errors import DataError
 
-__all__ = ["ImageData", "Split", "load_images"]
+__all__ = ["ImageData", "Split", "load_images", "open_stream"]
 
 
 def load_images(
@@ -64,6 +65,8 @@ def load_images(
         key = text_key(source.location) if source.kind == "digits" else files_key(source.files)
     except OSError as error:
         raise DataError(f"{name_or_path} cannot be read ({error})") from error
+    if source.kind in STREAMED_KINDS:
+        raise DataError(f"{name_or_path} is streamed, and cannot be loaded whole")
     folder = default_cache_folder() if cache_folder is None else cache_folder.expanduser()
     path = cache_path(folder, source.name, source.location)
     if source.kind == "hub":
@@ -72,6 +75,50 @@ def load_images(
     if data is None:
         data = _read_local(source)
         write_cache(path, key, data)
+    return data
+
+
+def open_stream(
+    name_or_path: str | Path, *, data_folder: Path | None = None, image_size: int | None = None
+) -> StreamedData:
+    """Open a data set that is too large for memory; its images are decoded as they are asked for.
+
+    What is read:
+
+    - `imagenet`, with a data folder: imagenet/ inside it, in one of the forms below.
+    - `imagenet`, without one: the Hugging Face hub, streamed; it asks to log in.
+    - a path: train/ and val/ with one folder of images for each class, ImageNet's usual layout; or
+      train-*.parquet and validation-*.parquet, in data/ or beside it, as the hub has them.
+
+    The images of folders are shuffled whole, those of Parquet files and of the hub by files and
+    within a buffer of 10,000. Both orders are functions of seed and epoch.
+
+    Args:
+        name_or_path: as for `load_images`.
+        data_folder: None takes the environment variable PERMTRAIN_DATA.
+        image_size: side of the squares that images are cut to; None for 224.
+
+    Raises: DataError, one line, if something is missing, empty or inconsistent; later, from the
+        splits, for an image that cannot be decoded.
+    """
+    from permtrain.data import stream_folder
+
+    size = image_size or DEFAULT_SIZE
+    try:
+        source = find_source(str(name_or_path), data_folder)
+    except OSError as error:
+        raise DataError(f"{name_or_path} cannot be read ({error})") from error
+    if source.kind == "streamed folder":
+        data = stream_folder.open_folder(source, size)
+    else:
+        from permtrain.data import stream_shards  # takes seconds to import
+
+        data = stream_shards.open_shards(source, size)
+    if source.entry is not None and data.num_classes != source.entry.num_classes:
+        raise DataError(
+            f"{data.source} has images in {data.num_classes} classes; "
+            f"{source.name} has {source.entry.num_classes}"
+        )
     return data
 
 

@@ -32,7 +32,7 @@ _ROWS_AT_ONCE = 1000
 
 def read_parquet(source: Source) -> ImageData:
     """Read train.parquet and test.parquet."""
-    with _quiet(), _temporary_folder() as folder:
+    with quiet(), _temporary_folder() as folder:
         tables = []
         for path in source.files:
             try:
@@ -50,7 +50,7 @@ def read_parquet(source: Source) -> ImageData:
                 raise
             except Exception as error:
                 raise DataError(
-                    f"{path} cannot be read as a Parquet file ({_reason(error)})"
+                    f"{path} cannot be read as a Parquet file ({reason(error)})"
                 ) from error
         train, test = tables
         return _to_images(source, train, test, str(source.files[0]), str(source.files[1]))
@@ -60,7 +60,7 @@ def read_folder(source: Source) -> ImageData:
     """Read train/ and test/, each with one folder of images for each class, in a fixed order."""
     train_path, test_path = (Path(source.location, name) for name in IMAGE_FOLDERS)
     _check_folders(source, train_path, test_path)
-    with _quiet(), _temporary_folder() as folder:
+    with quiet(), _temporary_folder() as folder:
         try:
             both = datasets.load_dataset(
                 "imagefolder",
@@ -73,7 +73,7 @@ def read_folder(source: Source) -> ImageData:
             )
         except Exception as error:
             raise DataError(
-                f"{source.location} cannot be read as folders of images ({_reason(error)})"
+                f"{source.location} cannot be read as folders of images ({reason(error)})"
             ) from error
         data = _to_images(source, both["train"], both["test"], str(train_path), str(test_path))
         return dataclasses.replace(data, train=_mixed(data.train), test=_mixed(data.test))
@@ -89,12 +89,12 @@ def open_hub(source: Source) -> Any:
     entry = source.entry
     assert entry is not None
     try:
-        with _quiet():
+        with quiet():
             return datasets.load_dataset(source.location)
     except Exception as error:
         raise DataError(
             f"{entry.name}: {source.location} cannot be fetched from the Hugging Face hub "
-            f"({_reason(error)}); without a network, put train.parquet and test.parquet into a "
+            f"({reason(error)}); without a network, put train.parquet and test.parquet into a "
             f"folder named {entry.folder} and give the folder that holds it, by --data-folder or "
             "PERMTRAIN_DATA"
         ) from error
@@ -111,7 +111,7 @@ def read_hub(source: Source, both: Any) -> ImageData:
         if name not in both:
             raise DataError(f"{source.location} has no split {name!r}; it has {', '.join(both)}")
     where = f"{source.location} (hub)"
-    with _quiet():
+    with quiet():
         return _to_images(source, both["train"], both["test"], f"{where} train", f"{where} test")
 
 
@@ -177,7 +177,7 @@ def _to_images(
 def _read_images(
     table: Any, where: str, layout: Layout | None
 ) -> tuple[npt.NDArray[np.uint8], Layout]:
-    column = _image_column(table, where)
+    column = image_column(table, where)
     if isinstance(table.features[column], datasets.Image):
         table = table.cast_column(column, datasets.Image(decode=False))
     return decode_images(_encoded_images(table, column, where), len(table), layout)
@@ -198,7 +198,7 @@ def _encoded_images(table: Any, column: str, where: str) -> Iterator[EncodedImag
             row += 1
 
 
-def _image_column(table: Any, where: str) -> str:
+def image_column(table: Any, where: str) -> str:
     columns = [name for name, feature in table.features.items() if _holds_images(feature)]
     if len(columns) != 1:
         raise DataError(
@@ -216,7 +216,7 @@ def _holds_images(feature: Any) -> bool:
 
 def _read_labels(table: Any, where: str) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
     """The labels, and the names of the classes where the column has them."""
-    column = _label_column(table, where)
+    column = label_column(table, where)
     cells = table.data.column(column)
     if cells.null_count:
         raise DataError(f"{where} has {cells.null_count} rows without a label in {column!r}")
@@ -226,7 +226,7 @@ def _read_labels(table: Any, where: str) -> tuple[npt.NDArray[np.int64], tuple[s
     return labels, None if names is None else tuple(names)
 
 
-def _label_column(table: Any, where: str) -> str:
+def label_column(table: Any, where: str) -> str:
     classes = [
         name for name, found in table.features.items() if isinstance(found, datasets.ClassLabel)
     ]
@@ -269,7 +269,7 @@ def _listed(names: tuple[str, ...] | None) -> str:
     return "by number only" if names is None else ", ".join(names)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The first line of the error at the bottom of a chain, at most 160 characters of it."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -277,7 +277,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars, log lines or warnings from `datasets`; restored after."""
     were_disabled = datasets.are_progress_bars_disabled()
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]

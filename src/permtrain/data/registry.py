@@ -15,6 +15,8 @@ class DatasetEntry:
         num_classes: number of classes; labels are 0 to num_classes - 1.
         image_shape: (channels, height, width) in pixels.
         description: one line for listings.
+        streamed: too large for memory; photographs of any size are cut to squares of
+            `image_shape`, or of the side that is asked for.
 
     Example:
         >>> DATASETS["mnist"].image_shape
@@ -27,6 +29,7 @@ class DatasetEntry:
     num_classes: int
     image_shape: tuple[int, int, int]
     description: str
+    streamed: bool = False
 
 
 DATASETS: dict[str, DatasetEntry] = {
@@ -74,6 +77,18 @@ DATASETS: dict[str, DatasetEntry] = {
                 "JPEG copies of CIFAR-10, not the original pixels; "
                 "never compare with published CIFAR-10 numbers"
             ),
+        ),
+        DatasetEntry(
+            name="imagenet",
+            hub_id="ILSVRC/imagenet-1k",
+            folder="imagenet",
+            num_classes=1000,
+            image_shape=(3, 224, 224),
+            description=(
+                "1.28 million photographs (Russakovsky et al., 2015), read as they are needed; "
+                "the hub asks to log in and agree to its terms"
+            ),
+            streamed=True,
         ),
     )
 }

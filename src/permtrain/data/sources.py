@@ -16,7 +16,19 @@ PARQUET_FILES = ("train.parquet", "test.parquet")
 IMAGE_FOLDERS = ("train", "test")
 """The folders of a data set of image files; in each, one folder for each class."""
 
+STREAMED_FOLDERS = ("train", "val")
+"""The same for a data set that is streamed: ImageNet's usual layout."""
+
+STREAMED_SHARDS = ("train-*.parquet", "validation-*.parquet")
+"""The files of a streamed data set in Parquet form, as the hub has them, in data/ or beside it."""
+
+STREAMED_KINDS = ("streamed folder", "streamed shards", "streamed hub")
+
 _EXPECTED = "train.parquet and test.parquet, or train/ and test/ with one folder of images a class"
+_STREAMED = (
+    "train/ and val/ with one folder of images a class, or train-*.parquet and "
+    "validation-*.parquet, in data/ or beside it"
+)
 
 
 @dataclass(frozen=True)
@@ -24,14 +36,23 @@ class Source:
     """Where a data set is to be read from.
 
     Fields:
-        kind: "digits" (bundled), "parquet" or "folder" (local files), or "hub".
+        kind: "digits" (bundled), "parquet" or "folder" (local files), or "hub"; or one of
+            `STREAMED_KINDS`, which is read as it is needed.
         name: the registered name, or that of the user's folder.
         location: the folder, the hub id, or the package of the digits.
         files: every local file that is read, in a fixed order.
         entry: what is registered under the name; None for the user's own data.
     """
 
-    kind: Literal["digits", "parquet", "folder", "hub"]
+    kind: Literal[
+        "digits",
+        "parquet",
+        "folder",
+        "hub",
+        "streamed folder",
+        "streamed shards",
+        "streamed hub",
+    ]
     name: str
     location: str
     files: tuple[Path, ...] = ()
@@ -60,7 +81,24 @@ def find_source(name_or_path: str, data_folder: Path | None) -> Source:
             f"a folder named {entry.folder} and give the folder that holds it, by --data-folder or "
             "PERMTRAIN_DATA"
         )
-    return Source("hub", entry.name, entry.hub_id, entry=entry)
+    kind: Literal["hub", "streamed hub"] = "streamed hub" if entry.streamed else "hub"
+    return Source(kind, entry.name, entry.hub_id, entry=entry)
+
+
+def is_streamed(name_or_path: str) -> bool:
+    """Whether the images are too many for memory; False for what does not exist.
+
+    A registered data set says so itself; a folder of the user's own does by its layout: ImageNet's,
+    train/ and val/ without test/, or the hub's shards.
+
+    Example:
+        >>> is_streamed("imagenet"), is_streamed("mnist")
+        (True, False)
+    """
+    if name_or_path in DATASETS:
+        return DATASETS[name_or_path].streamed
+    folder = Path(name_or_path).expanduser()
+    return folder.is_dir() and _streamed_files(folder) is not None
 
 
 def _looks_like_path(text: str) -> bool:
@@ -90,8 +128,13 @@ def _registered_files(entry: DatasetEntry, data_folder: Path) -> Source:
         holds = f"holds only {', '.join(held)}" if held else "is empty"
         raise DataError(
             f"{entry.name}: the data folder {data_folder} {holds}; "
-            f"expected {entry.folder}/ with {' and '.join(PARQUET_FILES)}; {hint}"
+            f"expected {entry.folder}/ with {_layout(entry)}; {hint}"
         )
+    if entry.streamed:
+        found = _streamed_source(entry.name, folder, entry)
+        if found is None:
+            raise DataError(f"{entry.name}: {folder} has no images; expected {_STREAMED}")
+        return found
     files = tuple(folder / name for name in PARQUET_FILES)
     for path in files:
         if not path.is_file():
@@ -108,6 +151,9 @@ def _own_data(folder: Path) -> Source:
     if not folder.is_dir():
         raise DataError(f"{folder} is a file; give the folder that holds {_EXPECTED}")
     name, location = folder.resolve().name, str(folder.resolve())
+    streamed = _streamed_source(name, folder.resolve())
+    if streamed is not None:
+        return streamed
     held = {path.name for path in folder.iterdir()}
     for parts, kind in ((PARQUET_FILES, "parquet"), (IMAGE_FOLDERS, "folder")):
         present = [part for part in parts if part in held]
@@ -125,6 +171,38 @@ def _own_data(folder: Path) -> Source:
         if not held
         else f"{folder} has neither; expected {_EXPECTED}"
     )
+
+
+def _layout(entry: DatasetEntry) -> str:
+    return _STREAMED if entry.streamed else " and ".join(PARQUET_FILES)
+
+
+def _streamed_files(folder: Path) -> tuple[Literal["folder", "shards"], tuple[Path, Path]] | None:
+    """The two folders of images of a folder, or the two that hold its shards; None if neither."""
+    train, val = (folder / name for name in STREAMED_FOLDERS)
+    if train.is_dir() and val.is_dir() and not (folder / "test").exists():
+        return "folder", (train, val)
+    for place in (folder, folder / "data"):
+        if all(any(place.glob(pattern)) for pattern in STREAMED_SHARDS):
+            return "shards", (place, place)
+    return None
+
+
+def _streamed_source(name: str, folder: Path, entry: DatasetEntry | None = None) -> Source | None:
+    found = _streamed_files(folder)
+    if found is None:
+        return None
+    kind, places = found
+    location = str(folder.resolve())
+    if kind == "folder":
+        files = tuple(file for place in places for file in _class_files(place))
+        return Source("streamed folder", name, location, files, entry)
+    shards = tuple(
+        file
+        for place, pattern in zip(places, STREAMED_SHARDS, strict=True)
+        for file in sorted(place.glob(pattern))
+    )
+    return Source("streamed shards", name, location, shards, entry)
 
 
 def _class_files(folder: Path) -> list[Path]:

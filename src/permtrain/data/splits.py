@@ -4,12 +4,18 @@ import torch
 
 from permtrain.data.images import Split
 from permtrain.data.order import permutation
+from permtrain.data.stream import StreamedSplit
 from permtrain.errors import SettingError
+
+AnySplit = Split | StreamedSplit
+"""In memory, or read as it is needed."""
 
 _VALIDATION_STREAM = 2**64 - 1  # an epoch that no run reaches: not the order of any epoch
 
 
-def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, Split | None]:
+def carve_validation(
+    split: AnySplit, fraction: float, seed: int
+) -> tuple[AnySplit, AnySplit | None]:
     """Take a random part of the training images away for validation.
 
     The choice is a function of (number of images, fraction, seed) only. Both parts keep the order
@@ -44,14 +50,10 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
     perm = permutation(len(split), seed, _VALIDATION_STREAM)
     chosen = torch.zeros(len(split), dtype=torch.bool)
     chosen[torch.from_numpy(perm[:num_validation])] = True
-    chosen = chosen.to(split.images.device)
-    return (
-        Split(split.images[~chosen], split.labels[~chosen]),
-        Split(split.images[chosen], split.labels[chosen]),
-    )
+    return split.part(~chosen), split.part(chosen)
 
 
-def limit(split: Split, num_images: int) -> Split:
+def limit(split: AnySplit, num_images: int) -> AnySplit:
     """The first images of a split, for quick runs; the whole split if it has no more than that.
 
     Args:
@@ -68,4 +70,4 @@ def limit(split: Split, num_images: int) -> Split:
     """
     if num_images < 1:
         raise SettingError(f"number of images is {num_images}; allowed: at least 1")
-    return Split(split.images[:num_images], split.labels[:num_images])
+    return split.limited(num_images)

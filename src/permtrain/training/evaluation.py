@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
-from permtrain.data.images import Split
 from permtrain.data.normalize import normalize
-
-_BATCH = 1000
+from permtrain.data.splits import AnySplit
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,17 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, scale: Scale, *, bfloat16: bool = False) -> Score:
+def evaluate(model: nn.Module, split: AnySplit, scale: Scale, *, bfloat16: bool = False) -> Score:
     """Evaluates the model as it stands; for LaPerm in mid-period, inside `arranged()`.
 
     Randomness: none; the model is in evaluation mode meanwhile, and back in its own afterwards.
     """
     was_training = model.training
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=split.images.device)
-    correct = torch.zeros((), dtype=torch.int64, device=split.images.device)
-    for start in range(0, len(split), _BATCH):
-        labels = split.labels[start : start + _BATCH]
-        images = scale(split.images[start : start + _BATCH])
+    loss = torch.zeros((), dtype=torch.float64, device=split.device)
+    correct = torch.zeros((), dtype=torch.int64, device=split.device)
+    for pixels, labels in split.in_order():
+        images = scale(pixels)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             logits = model(images)
         loss += F.cross_entropy(logits.float(), labels, reduction="sum")
@@ -60,7 +57,7 @@ def evaluate(model: nn.Module, split: Split, scale: Scale, *, bfloat16: bool = F
 
 def with_measured_batch_norm(
     model: nn.Module,
-    split: Split,
+    split: AnySplit,
     scale: Scale,
     *,
     num_images: int = 10_000,
@@ -74,13 +71,13 @@ def with_measured_batch_norm(
     model = copy.deepcopy(model)
 
     def batches() -> Iterator[Tensor]:
-        for start in range(0, min(num_images, len(split)), _BATCH):
-            yield scale(split.images[start : start + _BATCH])
+        for pixels, _ in split.limited(num_images).in_order():
+            yield scale(pixels)
 
     # Dropout is active meanwhile, and must not shift later draws.
     with (
         torch.random.fork_rng(),
-        torch.autocast(split.images.device.type, torch.bfloat16, enabled=bfloat16),
+        torch.autocast(split.device.type, torch.bfloat16, enabled=bfloat16),
     ):
         update_bn(batches(), model)
     return model

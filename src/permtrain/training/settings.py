@@ -47,13 +47,17 @@ class DataSettings:
 
     data: str = "digits"
     """A data set by name (`permtrain list`), or a folder with train.parquet and test.parquet, or
-    with train/ and test/ folders of class-named image folders."""
+    with train/ and test/ folders of class-named image folders. A folder with train/ and val/, or
+    with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory."""
     validation_fraction: float = 0.0
     """Part of the training images set aside for choosing anything, in [0, 1)."""
     train_images: int | None = None
     """Use the first so many training images only; at least 1."""
     test_images: int | None = None
     """Evaluate on the first so many test images only; at least 1."""
+    image_size: int | None = None
+    """Side in pixels of the squares that images of a streamed data set, as imagenet, are cut to: a
+    random part in training, the middle in evaluation. Left out: 224."""
 
     def __post_init__(self) -> None:
         _check(
@@ -62,7 +66,7 @@ class DataSettings:
             0 <= self.validation_fraction < 1,
             "0 to 1, without 1",
         )
-        for name in ("train_images", "test_images"):
+        for name in ("train_images", "test_images", "image_size"):
             value = getattr(self, name)
             _check(name, value, value is None or (_is_whole(value) and value >= 1), "1 or more")
 

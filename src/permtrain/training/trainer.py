@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from permtrain.core.plan import named_tensors
 from permtrain.data.augment import augment, augmentation_generator
-from permtrain.data.images import ImageData, Split
-from permtrain.data.load import load_images
-from permtrain.data.normalize import channel_statistics
-from permtrain.data.order import batch_indices
-from permtrain.data.splits import carve_validation, limit
+from permtrain.data.images import ImageData
+from permtrain.data.load import load_images, open_stream
+from permtrain.data.sources import is_streamed
+from permtrain.data.splits import AnySplit, carve_validation, limit
+from permtrain.data.stream import StreamedData
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
@@ -27,9 +27,6 @@ from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_
 from permtrain.training.learning_rate import learning_rate
 from permtrain.training.optimizers import attach, make_optimizer, set_learning_rate
 from permtrain.training.settings import Place, Settings
-
-# Pixels that are normalised in one go: 4 MiB as float32.
-_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass
@@ -86,14 +83,14 @@ class Trainer:
         self,
         settings: Settings,
         place: Place,
-        data: ImageData | None = None,
+        data: ImageData | StreamedData | None = None,
         trained: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.settings = settings
         self.device = choose_device(place.device)
         if place.threads is not None:
             torch.set_num_threads(place.threads)
-        data = data or load_images(settings.data.data, data_folder=place.data_folder)
+        data = data or _data(settings, place)
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
         self._images = data.image_shape, data.num_classes
         self._trained = trained
@@ -101,11 +98,11 @@ class Trainer:
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(
-            *channel_statistics(self.train_split.images),
+            *self.train_split.statistics(),
             memory_format(place.memory_format, settings.model, self.model),
         )
         self._forward = torch.compile(self.model) if place.compile else self.model
-        self._check_logits(data.num_classes)
+        self._check_logits(data.image_shape, data.num_classes)
         self._check_last_batch()
         self.optimizer = make_optimizer(settings, self.model)
         self.attached = attach(
@@ -153,7 +150,7 @@ class Trainer:
     def batches_per_epoch(self) -> int:
         return math.ceil(len(self.train_split) / self.settings.batch_size)
 
-    def evaluate(self, split: Split) -> Score:
+    def evaluate(self, split: AnySplit) -> Score:
         """Evaluates the arranged model on a split; the training state stays as it is."""
         with self.attached.arranged() if self.attached is not None else nullcontext():
             model = self.model
@@ -224,12 +221,9 @@ class Trainer:
 
     def _run_epoch(self, callbacks: Sequence[Callback], stop_requested: Callable[[], bool]) -> bool:
         settings, position = self.settings, self.position
-        batches = batch_indices(
-            len(self.train_split), settings.batch_size, seed=settings.seed, epoch=position.epoch
-        )
         self.model.train()
-        ready = self._ready_batches(batches[position.batch :])
-        while position.batch < len(batches):
+        ready = self._ready_batches()
+        while position.batch < self.batches_per_epoch:
             if stop_requested():
                 return False
             begun = time.perf_counter()
@@ -251,22 +245,16 @@ class Trainer:
         num_steps = self.settings.epochs * self.batches_per_epoch
         return learning_rate(self.settings.optimizer, epoch, step / num_steps)
 
-    def _ready_batches(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images and labels, made for several batches at once.
-
-        A small batch costs more in calls than in arithmetic.
-        """
-        num_values = self.settings.batch_size * self.train_split.images[0].numel()
-        num_at_once = max(_VALUES_AT_ONCE // num_values, 1)
-        for first in range(0, len(batches), num_at_once):
-            some = batches[first : first + num_at_once]
-            indices = torch.cat(list(some)).to(self.device)
-            sizes = [len(batch) for batch in some]
-            yield from zip(
-                self.scale(self.train_split.images[indices]).split(sizes),
-                self.train_split.labels[indices].split(sizes),
-                strict=True,
-            )
+    def _ready_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images and labels, from the position on to the end of the epoch."""
+        position = self.position
+        for pixels, labels, sizes in self.train_split.epoch_batches(
+            self.settings.batch_size,
+            seed=self.settings.seed,
+            epoch=position.epoch,
+            first=position.batch,
+        ):
+            yield from zip(self.scale(pixels).split(sizes), labels.split(sizes), strict=True)
 
     def _watched_step(self, images: Tensor, labels: Tensor) -> None:
         weights = [tensor.parameter for tensor in named_tensors(self.model) if tensor.is_weight]
@@ -309,9 +297,9 @@ class Trainer:
         return scores
 
     @torch.no_grad()
-    def _check_logits(self, num_classes: int) -> None:
+    def _check_logits(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Refuses a network of the user's own that is made for another number of classes."""
-        images = self.scale(self.test_split.images[:1])
+        images = self.scale(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.device))
         try:
             logits = self.model.eval()(images)
         except Exception as error:  # a network of the user's own may fail in any way
@@ -386,13 +374,27 @@ def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_
     return torch.contiguous_format
 
 
-def _splits(settings: Settings, data: ImageData) -> tuple[Split, Split | None, Split]:
+def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
+    """What the settings name, in memory or streamed."""
+    name, size = settings.data.data, settings.data.image_size
+    if is_streamed(name):
+        return open_stream(name, data_folder=place.data_folder, image_size=size)
+    if size is not None:
+        raise SettingError(
+            f"image_size is {size}; allowed with {name}, which is kept whole: nothing"
+        )
+    return load_images(name, data_folder=place.data_folder)
+
+
+def _splits(
+    settings: Settings, data: ImageData | StreamedData
+) -> tuple[AnySplit, AnySplit | None, AnySplit]:
     train, validation = carve_validation(
         data.train, settings.data.validation_fraction, settings.seed
     )
+    test: AnySplit = data.test
     if settings.data.train_images is not None:
         train = limit(train, settings.data.train_images)
-    test = data.test
     if settings.data.test_images is not None:
         test = limit(test, settings.data.test_images)
     return train, validation, test
