@@ -168,6 +168,7 @@ class Epochs:
         )
         self.trainer = Trainer(settings, Place(), random_images(net))
         split = self.trainer.train_split
+        assert isinstance(split, Split)
         self.images = self.trainer.scale(split.images[: settings.batch_size])
         self.labels = split.labels[: settings.batch_size]
 

@@ -91,6 +91,4 @@ def run_all(settings: Sequence[Settings], place: Place) -> list[RunResult]:
     return [start_run(each, place) for each in settings]
 
 
-IN_FULL_MESSAGE = (
-    r"step\.pt: checkpoint not written, earlier ones are kept \(\[Errno 28\] No space left"
-)
+IN_FULL_MESSAGE = r"step\.pt: checkpoint not written, earlier ones are kept \(No space left"

@@ -77,8 +77,8 @@ def test_a_run_stands_for_its_packed_file(
         capsys.readouterr()
         assert main([command, str(tmp_path)]) == 1
         assert capsys.readouterr().err == (
-            f"error: {tmp_path}: holds no packed.safetensors; allowed: a packed file, or the folder "
-            f"of a run that has one (permtrain pack {tmp_path} writes it)\n"
+            f"error: {tmp_path}: holds no packed.safetensors; allowed: a packed file, or the "
+            f"folder of a run that has one (permtrain pack {tmp_path} writes it)\n"
         )
 
 

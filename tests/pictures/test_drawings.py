@@ -1,27 +1,34 @@
 """Every kind of picture: drawn, written, and what it says of itself."""
 
+import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
+from permtrain import initialize_, pack
 from permtrain.cli.main import main
-from permtrain.errors import PictureError, SettingError
+from permtrain.errors import PermtrainError, PictureError, SettingError
 from permtrain.pictures import drawings
 from permtrain.pictures.curves import SizedScore, draw_bytes, draw_curves
 from permtrain.pictures.heat_maps import draw_connections, draw_matrix
 from permtrain.pictures.histograms import draw_histograms
 from permtrain.pictures.permutations import draw_cycles
 from permtrain.pictures.profiles import draw_profiles
-from permtrain.pictures.registry import KINDS
+from permtrain.pictures.registry import KINDS, Request
+from permtrain.pictures.runs import run_weights
 from permtrain.pictures.style import PALETTE, new_figure, save_figure
 from permtrain.training.run import start_run
+from permtrain.training.settings import DataSettings, PermutationSettings, SGPermSettings
 from run_problem import place_in, tiny
 
 TABLE = (
@@ -52,6 +59,164 @@ def test_every_kind_is_drawn_and_written(kind: str, run: Path, capsys) -> None:
     assert capsys.readouterr().out.splitlines()[-1] == "wrote figure.png"
     image = np.asarray(Image.open("figure.png").convert("RGB"))
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 3  # not blank
+
+
+def own_net() -> nn.Module:
+    """Layers of many kinds, as somebody's own network has them."""
+    return nn.ModuleDict(
+        {
+            "tokens": nn.Embedding(30, 8),
+            "up": nn.ConvTranspose2d(4, 6, 3, groups=2),
+            "conv": nn.Conv2d(6, 4, 3, groups=2),
+            "norm": nn.BatchNorm2d(4),
+            "narrow": nn.Linear(1, 5),
+            "single": nn.Linear(8, 1),
+            "memory": nn.GRU(8, 4),
+        }
+    )
+
+
+def write_pt(net: nn.Module) -> None:
+    torch.save(net.state_dict(), "own")
+
+
+def write_safetensors(net: nn.Module) -> None:
+    save_file(net.state_dict(), "own")
+
+
+def write_packed(net: nn.Module) -> None:
+    initialize_(net)
+    pack(net, "own")
+
+
+def write_keras(net: nn.Module) -> None:
+    with h5py.File("own", "w") as file:
+        for name, tensor in net.named_parameters():
+            if tensor.dim() > 1:
+                file[f"model_weights/{name}/kernel:0"] = tensor.detach().movedim(0, -1).numpy()
+
+
+OF_CHECKPOINTS = [name for name, kind in KINDS.items() if kind.source == "a checkpoint"]
+OF_RUNS = [name for name, kind in KINDS.items() if "run folder" in kind.source]
+
+
+def drawn(kind: str, source: Path | str, layer: str | None = None, vector: int = 0) -> list[str]:
+    """What a picture says of itself; it is made, and not written."""
+    figure, notes = getattr(drawings, KINDS[kind].function)(
+        Request((Path(source),), layer=layer, vector=vector)
+    )
+    assert figure.axes
+    return notes
+
+
+@pytest.mark.parametrize("write", [write_pt, write_safetensors, write_packed, write_keras])
+def test_checkpoints_of_own_networks(write: Callable[[nn.Module], None]) -> None:
+    write(own_net())
+    for kind in OF_CHECKPOINTS:
+        drawn(kind, "own")
+    for kind in OF_RUNS:
+        message = (
+            "own: only the folder of a run tells the weights before training|"
+            r"own: no run folder, settings\.json is missing"
+        )
+        with pytest.raises(PermtrainError, match=f"^({message})$"):
+            drawn(kind, "own")
+
+
+PERMUTATIONS = {
+    "layer": {"permutation": PermutationSettings(granularity="layer", sync_period=4)},
+    "kernel": {
+        "permutation": PermutationSettings(granularity="kernel", fallback="neuron", sync_period=4)
+    },
+    "index": {"permutation": PermutationSettings(method="index")},
+    "sgperm": {"permutation": PermutationSettings(method="sgperm")},
+    "bias in the row": {
+        "permutation": PermutationSettings(method="sgperm", permute_biases=True),
+        "sgperm": SGPermSettings(permuted_biases="row"),
+    },
+    "plain": {"permutation": PermutationSettings(method="plain")},
+    "supermask": {"permutation": PermutationSettings(method="supermask")},
+}
+NEEDS_PERMUTATION = ("cycles", "arrows", "graph")
+
+
+@pytest.mark.parametrize("what", PERMUTATIONS)
+def test_runs_of_every_method_and_granularity(what: str, tmp_path: Path) -> None:
+    changes = PERMUTATIONS[what]
+    place = place_in(tmp_path, watch_ranking_distance=True)
+    folder = start_run(tiny(**changes), place).folder
+    for kind in {*OF_CHECKPOINTS, *OF_RUNS} - {*NEEDS_PERMUTATION}:
+        drawn(kind, folder)
+    weights = run_weights(folder)
+    before, after = weights.by_vector()
+    moved = {
+        name: np.flatnonzero((before[name] != after[name]).any(axis=1)).tolist() for name in after
+    }
+    for kind in NEEDS_PERMUTATION:
+        if changes["permutation"].permutes:
+            drawn(kind, folder, "output.weight", moved["output.weight"][0])
+        else:
+            method = changes["permutation"].method
+            with pytest.raises(PictureError, match=f"was trained by {method}, which permutes noth"):
+                drawn(kind, folder)
+
+
+@pytest.mark.parametrize(
+    ("what", "shapes"),
+    [
+        ("layer", [(1, 144), (1, 4608), (1, 9216), (1, 1280)]),
+        ("kernel", [(16, 9), (512, 9), (1024, 9), (10, 128)]),
+        ("bias in the row", [(16, 10), (32, 145), (32, 289), (10, 129)]),
+        ("plain", [(16, 9), (32, 144), (32, 288), (10, 128)]),
+    ],
+)
+def test_vectors_are_those_that_a_run_permutes(
+    what: str, shapes: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    folder = start_run(tiny(**PERMUTATIONS[what]), place_in(tmp_path)).folder
+    weights = run_weights(folder)
+    before, after = weights.by_vector()
+    assert [w_VL.shape for w_VL in after.values()] == shapes
+    unit_shapes = [w_VL.shape for w_VL in weights.by_unit()[1].values()]
+    assert unit_shapes == [(16, 9), (32, 144), (32, 288), (10, 128)]
+    for name in weights.vectors:
+        if name in before:  # biases are no layers
+            assert (np.sort(before[name]) == np.sort(after[name])).all()
+
+
+def test_vectors_that_did_not_move(tmp_path: Path) -> None:
+    """At granularity kernel many stand still in a short run; the error names one that moved."""
+    folder = start_run(tiny(**PERMUTATIONS["kernel"]), place_in(tmp_path)).folder
+    before, after = run_weights(folder).by_vector()
+    moved = (before["conv2.weight"] != after["conv2.weight"]).any(axis=1)
+    still = int(np.flatnonzero(~moved)[0])
+    other = np.flatnonzero(moved)[0]
+    with pytest.raises(PictureError, match=f"allowed: a vector that moved, as --vector {other}$"):
+        drawn("cycles", folder, "conv2.weight", still)
+    settings = tiny(permutation=PermutationSettings(sync_period=4), epochs=1)
+    folder = start_run(settings, place_in(tmp_path)).folder
+    with pytest.raises(PictureError, match=r"no weight moved, .*; allowed: another layer$"):
+        drawn("arrows", folder, "conv1.weight")
+
+
+def test_a_run_on_own_data_and_of_an_own_network(tmp_path: Path) -> None:
+    for split, label, number in itertools.product(("train", "test"), "ab", range(8)):
+        file = tmp_path / "photos" / split / label / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((6, 7), 9 * number + (label == "b"), np.uint8)).save(file)
+    settings = tiny(
+        data=DataSettings(data="photos"), model="run_problem:net_with_dropout", batch_size=4
+    )
+    folder = start_run(settings, place_in(tmp_path / "runs", watch_ranking_distance=True)).folder
+    for kind in (*OF_CHECKPOINTS, *OF_RUNS):
+        drawn(kind, folder, vector=1)
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    assert drawn("histogram", folder)[0].startswith("weights before training are not known: ")
+    vectors = "vectors are taken to be those of output units: "
+    assert drawn("profiles", folder)[0].startswith(vectors)
+    with pytest.raises(PermtrainError, match="photos") as refused:
+        drawn("cycles", folder)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

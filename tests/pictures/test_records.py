@@ -14,7 +14,8 @@ from permtrain.errors import CheckpointError, PictureError
 from permtrain.pictures.curves import SizedScore
 from permtrain.pictures.ranking_distance import value_percentiles
 from permtrain.pictures.records import curves_of, labels_of, ranking_history, sized_scores
-from permtrain.pictures.weights import initial_layers, read_layers
+from permtrain.pictures.runs import run_weights
+from permtrain.pictures.weights import read_layers
 from permtrain.training import ranking_watch
 from permtrain.training.ranking_watch import RankingWatch, read_ranking
 from permtrain.training.run import resume_run, start_run
@@ -104,7 +105,7 @@ def test_tables_without_scores(text: str, message: str, tmp_path: Path) -> None:
 def test_history_of_a_watched_run(tmp_path: Path) -> None:
     folder = start_run(plain(watch_ranking_distance=True), place_in(tmp_path)).folder
     history = ranking_history(folder)
-    before, after = initial_layers(folder), read_layers(folder)
+    before, after = run_weights(folder).by_unit()
     assert history.layer == next(iter(before))
     assert history.epochs.tolist() == [0, 1, 2, 3]
     ends = [before[history.layer], after[history.layer]]

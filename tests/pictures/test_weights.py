@@ -13,7 +13,8 @@ from torch import nn
 
 import permtrain
 from permtrain.errors import CheckpointError, PermtrainError, PictureError
-from permtrain.pictures.weights import initial_layers, read_layers
+from permtrain.pictures.runs import run_weights
+from permtrain.pictures.weights import read_layers
 from permtrain.training.run import start_run
 from run_problem import interrupted_run, place_in, plain, tiny
 
@@ -131,9 +132,10 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 def test_run_folder_before_and_after(settings, tmp_path: Path) -> None:
     folder = start_run(settings, place_in(tmp_path)).folder
     random_state = torch.get_rng_state()
-    before, after = initial_layers(folder), read_layers(folder)
+    before, after = run_weights(folder).by_unit()
     assert torch.equal(torch.get_rng_state(), random_state)
     assert list(before) == list(after)
+    assert {n: w_VL.tolist() for n, w_VL in after.items()} == as_lists(folder)
     for name in after:
         is_permuted = np.array_equal(np.sort(before[name], axis=1), np.sort(after[name], axis=1))
         assert is_permuted == (settings.permutation.method == "laperm")
@@ -154,6 +156,6 @@ def test_checkpoints_of_runs_are_read(tmp_path: Path) -> None:
 
 def test_before_is_known_of_runs_only(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="only the folder of a run tells the weights before"):
-        initial_layers(tmp_path / "net.pt")
+        run_weights(tmp_path / "net.pt")
     with pytest.raises(PermtrainError, match=r"no run folder, settings\.json is missing"):
-        initial_layers(tmp_path)
+        run_weights(tmp_path)

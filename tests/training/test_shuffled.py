@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from permtrain.core.profile import profile_of
 from permtrain.errors import CheckpointError, SettingError
-from permtrain.pictures.weights import initial_layers
+from permtrain.pictures.runs import run_weights
 from permtrain.training.record import RunFolder
 from permtrain.training.run import (
     Interrupted,
@@ -68,7 +68,7 @@ def test_a_first_run_trains_what_is_shuffled(tmp_path: Path) -> None:
     assert result.travel.moved_fraction > 0
     assert verify_trainer(trainer)[0]
     assert verify_weights_file(trainer, second.weights_file)
-    drawn = initial_layers(second.path)
+    drawn, _ = run_weights(second.path).by_unit()
     assert all((initial[name].flatten(1).numpy() == drawn[name]).all() for name in drawn)
 
 

@@ -1,5 +1,7 @@
 """Smaller splits out of larger ones: a validation part, or the first images only."""
 
+from typing import TypeAlias, TypeVar
+
 import torch
 
 from permtrain.data.images import Split
@@ -7,15 +9,15 @@ from permtrain.data.order import permutation
 from permtrain.data.stream import StreamedSplit
 from permtrain.errors import SettingError
 
-AnySplit = Split | StreamedSplit
+AnySplit: TypeAlias = Split | StreamedSplit
 """In memory, or read as it is needed."""
+
+S = TypeVar("S", Split, StreamedSplit, AnySplit)
 
 _VALIDATION_STREAM = 2**64 - 1  # an epoch that no run reaches: not the order of any epoch
 
 
-def carve_validation(
-    split: AnySplit, fraction: float, seed: int
-) -> tuple[AnySplit, AnySplit | None]:
+def carve_validation(split: S, fraction: float, seed: int) -> tuple[S, S | None]:
     """Take a random part of the training images away for validation.
 
     The choice is a function of (number of images, fraction, seed) only. Both parts keep the order
@@ -53,7 +55,7 @@ def carve_validation(
     return split.part(~chosen), split.part(chosen)
 
 
-def limit(split: AnySplit, num_images: int) -> AnySplit:
+def limit(split: S, num_images: int) -> S:
     """The first images of a split, for quick runs; the whole split if it has no more than that.
 
     Args:

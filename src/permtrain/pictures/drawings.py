@@ -6,7 +6,7 @@ import numpy as np
 
 from permtrain.data.load import load_images
 from permtrain.data.registry import DATASETS
-from permtrain.errors import PictureError
+from permtrain.errors import PermtrainError, PictureError
 from permtrain.pictures.arrays import Floats, row_of
 from permtrain.pictures.curves import draw_bytes, draw_curves
 from permtrain.pictures.graphs import draw_graph, draw_partition, subset_graph, subset_of
@@ -29,7 +29,8 @@ from permtrain.pictures.records import (
     sized_scores,
 )
 from permtrain.pictures.registry import Drawing, Request
-from permtrain.pictures.weights import Layers, initial_layers, read_layers
+from permtrain.pictures.runs import run_weights
+from permtrain.pictures.weights import Layers, read_layers
 from permtrain.training.record import RunFolder
 
 PARTITION_RATIO = 0.05
@@ -39,10 +40,13 @@ AGGRESSIVENESS = 0.15
 """alpha, likewise."""
 
 _NUM_IMAGES = 64
+_MOST_LENGTHS = 20
+_FEWEST_IN_SUBSET, _MOST_IN_SUBSET = 12, 280
+"""So that a graph has something to show, and room for it."""
 
 
 def profiles(request: Request) -> Drawing:
-    layers = read_layers(request.source)
+    layers, notes = _vectors(request.source)
     if request.layer is not None:
         layers = {request.layer: _layer(layers, request)}
     figure = (
@@ -50,50 +54,53 @@ def profiles(request: Request) -> Drawing:
         if request.layer is None
         else draw_profile_sorting(layers[request.layer], request.layer)
     )
-    return figure, ["similarity of profiles (1: all vectors hold the same values)"] + [
+    return figure, [*notes, "similarity of profiles (1: all vectors hold the same values)"] + [
         f"  {name}: {profile_similarity(w_VL):.6f} ({w_VL.shape[0]} vectors of {w_VL.shape[1]})"
         if len(w_VL) > 1
-        else f"  {name}: a single vector"
+        else f"  {name}: a single vector of {w_VL.shape[1]}"
         for name, w_VL in layers.items()
     ]
 
 
 def profile_3d(request: Request) -> Drawing:
-    name, w_VL = _chosen(request)
-    return draw_profile_3d(w_VL, name), []
+    layers, notes = _vectors(request.source)
+    name, w_VL = _chosen(layers, request)
+    return draw_profile_3d(w_VL, name), notes
 
 
 def histogram(request: Request) -> Drawing:
-    layers = read_layers(request.source)
+    before, after, notes = _units(request.source)
     if request.layer is not None:
-        layers = {request.layer: _layer(layers, request)}
-    before = _before(request.source)
+        after = {request.layer: _layer(after, request)}
     if before is not None:
-        before = {name: before[name] for name in layers}
-    return draw_histograms(layers, before), []
+        before = {name: before[name] for name in after}
+    return draw_histograms(after, before), notes
 
 
 def neurons(request: Request) -> Drawing:
-    name, after_VL = _chosen(request)
-    return draw_neurons(after_VL, name, _layer_before(request.source, name)), []
+    name, before_VL, after_VL, notes = _unit_pair(request)
+    return draw_neurons(after_VL, name, before_VL), notes
 
 
 def heat_map(request: Request) -> Drawing:
-    name, after_VL = _chosen(request)
-    return draw_matrix(after_VL, name, _layer_before(request.source, name)), []
+    name, before_VL, after_VL, notes = _unit_pair(request)
+    return draw_matrix(after_VL, name, before_VL), notes
 
 
 def connections(request: Request) -> Drawing:
-    name, after_VL = _chosen(request)
-    figure = draw_connections(after_VL, name, _layer_before(request.source, name))
-    return figure, [f"{name}: {np.mean(after_VL != 0):.2%} of the weights are not zero"]
+    name, before_VL, after_VL, notes = _unit_pair(request)
+    figure = draw_connections(after_VL, name, before_VL)
+    return figure, [*notes, f"{name}: {np.mean(after_VL != 0):.2%} of the weights are not zero"]
 
 
 def cycles(request: Request) -> Drawing:
     title, before_L, after_L = _vector_pair(request)
     figure = draw_cycles(before_L, after_L, title)
     lengths = [len(cycle) for cycle in rank_cycles(before_L, after_L).cycles]
-    return figure, [f"{title}: cycles of {', '.join(map(str, lengths))}"]
+    longest = ", ".join(map(str, lengths[:_MOST_LENGTHS]))
+    others = len(lengths) - _MOST_LENGTHS
+    more = f" and {others} shorter" if others > 0 else ""
+    return figure, [f"{title}: cycles of {longest}{more}"]
 
 
 def arrows(request: Request) -> Drawing:
@@ -104,25 +111,39 @@ def arrows(request: Request) -> Drawing:
 def graph(request: Request) -> Drawing:
     """What training did to each weight stands for its recommendation: first minus last value."""
     title, before_L, after_L = _vector_pair(request)
+    ratio = partition_ratio(len(before_L))
     made = subset_graph(
         before_L,
         before_L - after_L,
         aggressiveness=AGGRESSIVENESS,
-        partition_ratio=PARTITION_RATIO,
+        partition_ratio=ratio,
         seed=request.seed,
     )
     note = (
         "recommendations: each weight's value before training minus after it; "
-        f"alpha {AGGRESSIVENESS}, lambda {PARTITION_RATIO}"
+        f"alpha {AGGRESSIVENESS}, lambda {ratio:.3g}"
     )
     return draw_graph(made, title), [note]
 
 
 def partition(request: Request) -> Drawing:
-    name, w_VL = _chosen(request)
+    layers, notes = _vectors(request.source)
+    name, w_VL = _chosen(layers, request)
     vector = row_of(w_VL, request.vector, name)
-    ranks = subset_of(len(vector), PARTITION_RATIO, seed=request.seed)
-    return draw_partition(vector, ranks, f"{name}, vector {request.vector}"), []
+    ratio = partition_ratio(len(vector))
+    ranks = subset_of(len(vector), ratio, seed=request.seed)
+    figure = draw_partition(vector, ranks, f"{name}, vector {request.vector}")
+    return figure, [*notes, f"lambda {ratio:.3g}"]
+
+
+def partition_ratio(length: int) -> float:
+    """SGPerm's first lambda, made larger or smaller where a subset would have few or many weights.
+
+    Example:
+        >>> partition_ratio(784), partition_ratio(9), partition_ratio(28_000)
+        (0.05, 1.0, 0.01)
+    """
+    return min(max(PARTITION_RATIO, _FEWEST_IN_SUBSET / length), _MOST_IN_SUBSET / length, 1.0)
 
 
 def ranking_distance(request: Request) -> Drawing:
@@ -156,9 +177,8 @@ def image_rows(request: Request) -> Drawing:
     return draw_image_rows(rows), []
 
 
-def _chosen(request: Request) -> tuple[str, Floats]:
+def _chosen(layers: Layers, request: Request) -> tuple[str, Floats]:
     """The layer asked for, else the one with most weights."""
-    layers = read_layers(request.source)
     if request.layer is not None:
         return request.layer, _layer(layers, request)
     largest = max(layers, key=lambda name: layers[name].size)
@@ -171,18 +191,56 @@ def _layer(layers: Layers, request: Request) -> Floats:
     return layers[request.layer]
 
 
-def _before(source: Path) -> Layers | None:
-    return initial_layers(source) if source.is_dir() else None
+def _units(source: Path) -> tuple[Layers | None, Layers, list[str]]:
+    """Every layer by output unit, before where that is known, and what is to be said of it."""
+    if not source.is_dir():
+        return None, read_layers(source), []
+    after = read_layers(source)  # refuses what is no complete run
+    try:
+        weights = run_weights(source)
+    except PermtrainError as error:
+        return None, after, [f"weights before training are not known: {error}"]
+    return *weights.by_unit(), []
 
 
-def _layer_before(source: Path, name: str) -> Floats | None:
-    before = _before(source)
-    return None if before is None else before[name]
+def _unit_pair(request: Request) -> tuple[str, Floats | None, Floats, list[str]]:
+    """One layer by output unit, likewise."""
+    before, after, notes = _units(request.source)
+    name, after_VL = _chosen(after, request)
+    return name, None if before is None else before[name], after_VL, notes
+
+
+def _vectors(source: Path) -> tuple[Layers, list[str]]:
+    """Every layer by weight vector: a run's own; of other checkpoints, those of output units."""
+    if not source.is_dir():
+        return read_layers(source), []
+    units = read_layers(source)
+    try:
+        weights = run_weights(source)
+    except PermtrainError as error:
+        return units, [f"vectors are taken to be those of output units: {error}"]
+    return weights.by_vector()[1], []
 
 
 def _vector_pair(request: Request) -> tuple[str, Floats, Floats]:
-    """One vector of a run, before and after."""
-    before = initial_layers(request.source)
-    name, after_VL = _chosen(request)
+    """One vector that a run permutes, before and after."""
+    weights = run_weights(request.source)
+    if not weights.vectors:
+        raise PictureError(
+            f"{request.source}: was trained by {weights.method}, which permutes nothing; allowed: "
+            "a run of laperm, index or sgperm"
+        )
+    before, after = weights.by_vector()
+    name, after_VL = _chosen(
+        {name: w_VL for name, w_VL in after.items() if name in weights.vectors}, request
+    )
     after_L = row_of(after_VL, request.vector, name)
-    return f"{name}, vector {request.vector}", before[name][request.vector], after_L
+    before_L = before[name][request.vector]
+    if (before_L == after_L).all():
+        moved = np.flatnonzero((before[name] != after_VL).any(axis=1))
+        others = f"a vector that moved, as --vector {moved[0]}" if len(moved) else "another layer"
+        raise PictureError(
+            f"{name}, vector {request.vector}: no weight moved, so there is nothing to draw; "
+            f"allowed: {others}"
+        )
+    return f"{name}, vector {request.vector}", before_L, after_L

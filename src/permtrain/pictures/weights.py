@@ -1,10 +1,11 @@
-"""The weight vectors of any checkpoint, as arrays. Nothing in a file is executed.
+"""The weights of any checkpoint, as matrices of output units. Nothing in a file is executed.
 
 A file is recognised by its first bytes, not by its name: safetensors, our packed file, what
 `torch.save` writes, Keras's .h5; or it is the folder of a run.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from permtrain.data.registry import DATASETS
+from permtrain.core.vectors import Layout
 from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_line
+from permtrain.initial.record import TensorRecord
+from permtrain.initial.rows import Rows
 from permtrain.packed.model import unpack
 from permtrain.packed.reader import FORMAT as PACKED
+from permtrain.packed.reader import PackedFile
 from permtrain.pictures.arrays import Floats
-from permtrain.training.birth import newborn_network
 from permtrain.training.record import RunFolder
 
 Layers = dict[str, Floats]
-"""Layer name to weight vectors (V, L): all weights into one output unit are a vector."""
+"""Layer name to a matrix of its weights, (V, L): a row for each output unit, or weight vector."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -30,9 +33,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 def read_layers(path: Path) -> Layers:
     """Every layer of a checkpoint: its floating tensors of two or more dimensions, in its order.
 
-    A torch tensor has its output units on axis 0, as those of linear layers and convolutions do
-    (what a file holds of transposed convolutions and embeddings is cut along the same axis, for it
-    does not tell them apart); a Keras kernel has them on its last axis.
+    A packed file tells where the output units of a tensor are that is an arrangement, or that
+    stands as it was born. Else they are taken to be on axis 0, as those of linear layers and
+    convolutions are; a safetensors file or a state dict does not tell these from transposed
+    convolutions and embeddings. A Keras kernel has them on its last axis.
 
     Args:
         path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
@@ -52,45 +56,39 @@ def read_layers(path: Path) -> Layers:
         {'a.weight': (4, 12)}
     """
     file = _weights_file(path) if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file")
-    with open(file, "rb") as opened:
-        head = opened.read(9)
-    if head.startswith(_HDF5):
+    if _head(file).startswith(_HDF5):
         layers = {name: _vectors(np.moveaxis(k, -1, 0)) for name, k in _keras_kernels(file)}
     else:
-        is_safetensors = head[8:9] == b"{"
-        tensors = _safetensors(file) if is_safetensors else _state_dict(file)
-        layers = _layers_of(tensors)
+        layouts = _layouts_in(file)
+        layers = {
+            name: rows_by_unit(tuple(tensor.shape), layouts.get(name)).to_vectors(as_numpy(tensor))
+            for name, tensor in _tensors_in(file).items()
+            if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
+        }
     if not layers:
         raise PictureError(f"{path}: holds no weights of two or more dimensions to draw")
     return layers
 
 
-def initial_layers(path: Path) -> Layers:
-    """The layers of a run's network before its first step, drawn anew from its settings.
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a complete run, by name; errors as `read_layers`."""
+    return _tensors_in(_weights_file(folder))
 
-    Args:
-        path: the folder of a run on a data set of `permtrain list`, which says what the images are.
 
-    Raises:
-        PictureError: no run folder, or a run on other data.
-        CheckpointError, SettingError: its settings cannot be read.
-    """
-    if not path.is_dir():
-        raise PictureError(f"{path}: only the folder of a run tells the weights before training")
-    settings = RunFolder(path).settings()
-    data = DATASETS.get(settings.data.data)
-    if data is None:
-        raise PictureError(
-            f"{path}: the weights before training are not known, for the run's data are "
-            f"{settings.data.data!r}; allowed: {', '.join(DATASETS)}"
-        )
-    with torch.random.fork_rng(devices=[]):
-        model = newborn_network(
-            settings, data.image_shape, data.num_classes, RunFolder(path).trained()
-        )
-    return _layers_of(dict(model.state_dict()))
+def rows_by_unit(
+    shape: tuple[int, ...], layout: Layout | TensorRecord | Rows | None = None
+) -> Rows:
+    """How a tensor is cut into the inputs of its output units; None takes axis 0 for these."""
+    if layout is None:
+        return Rows(shape, "neuron")
+    return Rows(shape, "neuron", layout.output_axis, 0, layout.groups)
+
+
+def as_numpy(tensor: Tensor) -> Floats:
+    """A floating tensor as an array; of float32 if it has 16 bits, as numpy lacks bfloat16."""
+    is_short = tensor.element_size() < 4
+    plain: Floats = (tensor.float() if is_short else tensor).detach().numpy()
+    return plain
 
 
 def _weights_file(folder: Path) -> Path:
@@ -104,18 +102,15 @@ def _weights_file(folder: Path) -> Path:
     return run.weights_file
 
 
-def _layers_of(tensors: Mapping[str, Tensor]) -> Layers:
-    return {
-        name: _vectors(_as_numpy(tensor))
-        for name, tensor in tensors.items()
-        if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
-    }
+def _head(file: Path) -> bytes:
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file")
+    with open(file, "rb") as opened:
+        return opened.read(9)
 
 
-def _as_numpy(tensor: Tensor) -> Floats:
-    is_short = tensor.element_size() < 4  # among them types that numpy does not know
-    plain: Floats = (tensor.float() if is_short else tensor).detach().numpy()
-    return plain
+def _tensors_in(file: Path) -> dict[str, Tensor]:
+    return _safetensors(file) if _is_safetensors(file) else _state_dict(file)
 
 
 def _vectors(weights: Floats) -> Floats:
@@ -123,13 +118,40 @@ def _vectors(weights: Floats) -> Floats:
 
 
 def _safetensors(file: Path) -> dict[str, Tensor]:
+    if _is_packed(file):
+        return unpack(file)
+    with _opened(file) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def _layouts_in(file: Path) -> dict[str, TensorRecord | Rows]:
+    """Where a packed file says that the output units of its tensors are; nothing of other files."""
+    if not _is_packed(file):
+        return {}
+    packed = PackedFile(file)
+    entries = {name: packed.entry(name) for name in packed}
+    layouts = {name: entry.rows or entry.record for name, entry in entries.items()}
+    return {name: layout for name, layout in layouts.items() if layout is not None}
+
+
+def _is_safetensors(file: Path) -> bool:
+    return _head(file)[8:9] == b"{"
+
+
+def _is_packed(file: Path) -> bool:
+    if not _is_safetensors(file):
+        return False
+    with _opened(file) as opened:
+        return PACKED in (opened.metadata() or {})
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
     try:
         with safe_open(file, framework="pt") as opened:
-            if PACKED not in (opened.metadata() or {}):
-                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            yield opened
     except Exception as error:  # a damaged file can raise nearly anything
         raise CheckpointError(f"{file}: not readable as safetensors ({one_line(error)})") from error
-    return unpack(file)
 
 
 def _state_dict(file: Path) -> dict[str, Tensor]:
