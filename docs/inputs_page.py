@@ -1,9 +1,10 @@
 """The text of docs/inputs.md, its numbers from results/."""
 
-from reproduction_page import RESULTS, markdown_table, rows_of
+from reproduction_page import RESULTS, markdown_table
 
 from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
 from permtrain.recipes.results import summarize_measures
+from permtrain.recipes.rows import read_csv
 from permtrain.recipes.task import Measure
 
 HEAD = """# Permuting inputs: sortGAN and un-shuffling
@@ -75,7 +76,7 @@ def _section(recipe_id: str, title: str) -> str:
             continue
         rows = [
             {k: float(v) if k in _NUMBERS and v else v for k, v in row.items()}
-            for row in rows_of(path)
+            for row in read_csv(path)
         ]
         cells = [
             [
