@@ -9,6 +9,7 @@ from torch import Tensor
 
 from permtrain.core.plan import named_tensors
 from permtrain.core.ranking import ranking
+from permtrain.core.vectors import VectorView
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.optim.permuter import Permuter
@@ -30,8 +31,9 @@ class RankingWatch:
         mean, deviation   of the ranking distance from the step before, over all weights, divided by
                           the vector's length
 
-    Values are those that the inner optimizer trains, not the arranged ones. A run that goes on from
-    the middle of an epoch lacks the steps of that epoch that came before.
+    Values are those that the inner optimizer trains: the weights themselves, latent weights, or
+    the scores of a supermask; not the arranged ones. Of equal values the first ranks lower. A run
+    that goes on from the middle of an epoch lacks the steps of that epoch that came before.
 
     Args:
         file: what stands in it up to the trainer's epoch stays.
@@ -48,8 +50,9 @@ class RankingWatch:
         if not weights:
             raise SettingError("the network has no weight matrix whose ranking could be watched")
         self.layer, self._parameter = weights[0].name, weights[0].parameter
+        self._view = VectorView(tuple(self._parameter.shape), "neuron", weights[0].layout)
         self._trainer = trainer
-        self._ranks = ranking(self._weight)
+        self._ranks = ranking(self._vectors)
         self._steps: list[int] = []
         self._distances: list[tuple[Tensor, Tensor]] = []
         epoch = trainer.position.epoch
@@ -57,6 +60,10 @@ class RankingWatch:
         self._lines = [line for line in lines if line["epoch"] <= epoch]
         if not self._lines:
             self._add_line(epoch)
+
+    @property
+    def _vectors(self) -> Tensor:
+        return self._view.to_vectors(self._weight)
 
     @property
     def _weight(self) -> Tensor:
@@ -73,7 +80,7 @@ class RankingWatch:
         return self._parameter.detach()
 
     def after_step(self, trainer: Trainer) -> None:
-        ranks = ranking(self._weight)
+        ranks = ranking(self._vectors)
         length = ranks[0].numel()
         distance = (ranks - self._ranks).abs().double() / length
         self._distances.append((distance.mean(), distance.std(correction=0)))
@@ -84,7 +91,7 @@ class RankingWatch:
         self._add_line(metrics["epoch"])
 
     def _add_line(self, epoch: int) -> None:
-        values_VL = self._weight.flatten(1).double()
+        values_VL = self._vectors.double()
         marks = torch.tensor(PERCENTILES, dtype=torch.float64, device=values_VL.device)
         self._lines.append(
             {
