@@ -34,8 +34,8 @@ AGGRESSIVENESS = 0.15
 """alpha, likewise."""
 
 SIMILARITY = (
-    "similarity of profiles: how alike a layer's sorted vectors are, from 0 to 1, where all hold the "
-    "same values"
+    "similarity of profiles: how alike a layer's sorted vectors are, from 0 to 1, where all hold "
+    "the same values"
 )
 
 _NUM_IMAGES = 64
