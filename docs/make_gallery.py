@@ -90,7 +90,8 @@ SHOWN = {
         moves them between two synchronisations; a line each for some percentiles of every
         vector, dashed the smallest and the largest weight. Middle: how far ranks move in
         one step (ranking distance), mean and standard deviation over all weights. Bottom:
-        the loss.
+        the loss. Here vectors have nine weights, far from each other: soon none of them
+        passes another.
     """,
     "curves": """
         Test accuracy along training, one line for each arm of an experiment: the mean over
