@@ -274,7 +274,9 @@ def test_nothing_is_drawn_again_where_nothing_changed(
 
     monkeypatch.setattr(pictures, "MAKERS", [maker])
     collector = Collector(place_in(tmp_path))
-    first, second = (collector.collect([reported(folder)])[0] for _ in range(2))
+    (first,) = collector.collect([reported(folder)])
+    (folder / "report.html").write_text("the page, written into the run's folder")
+    (second,) = collector.collect([reported(folder)])
     assert made == [folder]
     assert second.pictures is first.pictures
     assert second.inspection is first.inspection

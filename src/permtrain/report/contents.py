@@ -15,7 +15,7 @@ from permtrain.report.inspection import Inspection, Inspector
 from permtrain.report.pictures import Picture, pictures_of
 from permtrain.report.sizes import Size, sizes_of
 from permtrain.report.sources import ReportedRun
-from permtrain.training.record import read_json, selection_key
+from permtrain.training.record import RunFolder, read_json, selection_key
 from permtrain.training.run import RunResult
 from permtrain.training.settings import (
     Place,
@@ -178,7 +178,7 @@ class Collector:
 
     def _looked_at(self, run: ReportedRun, look: bool) -> _Costly:
         """What an earlier look found, if the run's files are those of then."""
-        key, state = (run.folder.path.resolve(), look), _state_of(run.folder.path)
+        key, state = (run.folder.path.resolve(), look), _state_of(run.folder)
         if key in self._costly and self._costly[key][0] == state:
             return self._costly[key][1]
         found = self._look_at(run, look)
@@ -212,13 +212,23 @@ class Collector:
 _State = frozenset[tuple[str, int, int]]
 
 
-def _state_of(folder: Path) -> _State:
-    """Names, sizes and times of all that is in a run's folder."""
+def _state_of(folder: RunFolder) -> _State:
+    """Names, sizes and times of a run's own files; the page itself may lie beside them."""
+    files = [
+        folder.settings_file,
+        folder.place_file,
+        folder.metrics_file,
+        folder.ranking_file,
+        folder.result_file,
+        folder.weights_file,
+        folder.packed_file,
+        *folder.checkpoints.glob("*.pt"),
+    ]
     found = []
-    for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # the run has removed it meanwhile
+    for file in files:
+        with suppress(FileNotFoundError):  # not there yet, or removed meanwhile
             facts = file.stat()
-            found.append((str(file), facts.st_size, facts.st_mtime_ns))
+            found.append((file.name, facts.st_size, facts.st_mtime_ns))
     return frozenset(found)
 
 
