@@ -30,6 +30,14 @@ def test_weights_become_constants_with_their_signs() -> None:
     )
 
 
+def test_every_weight_can_be_used_zeros_too() -> None:
+    layer = nn.Linear(4, 1, bias=False)
+    nn.init.zeros_(layer.weight)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+    Supermask(optimizer, layer, keep=1.0)
+    assert layer.weight[0].tolist() == pytest.approx([math.sqrt(2 / 4)] * 4)
+
+
 def one_layer() -> tuple[nn.Linear, torch.optim.Optimizer, Supermask]:
     layer = nn.Linear(4, 1, bias=False)
     with torch.no_grad():

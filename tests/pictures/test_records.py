@@ -1,25 +1,29 @@
 """Run folders and tables as curves and points; the record of ranking distances."""
 
 import json
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from permtrain.core.permutation import ranking_distance
 from permtrain.core.plan import named_tensors
 from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, PictureError
 from permtrain.pictures.curves import SizedScore
-from permtrain.pictures.ranking_distance import value_percentiles
+from permtrain.pictures.ranking_distance import ranking_distances, value_percentiles
 from permtrain.pictures.records import curves_of, labels_of, ranking_history, sized_scores
 from permtrain.pictures.runs import run_weights
 from permtrain.pictures.weights import read_layers
 from permtrain.training import ranking_watch
 from permtrain.training.ranking_watch import RankingWatch, read_ranking
 from permtrain.training.run import resume_run, start_run
-from permtrain.training.settings import Settings
+from permtrain.training.settings import InitialSettings, PermutationSettings, Settings
 from permtrain.training.trainer import Trainer
 from run_problem import STEPS_PER_EPOCH, interrupted_run, place_in, plain, tiny
 
@@ -172,7 +176,7 @@ def test_every_layer_is_watched_where_asked_for(tmp_path: Path) -> None:
 def test_ranks_are_those_of_the_ranking(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(6, 2, 9, 9, generator=generator).to(dtype)  # 16 bits: ties
-    ranks = ranking_watch._ranks(weight.contiguous(memory_format=torch.channels_last))
+    ranks = ranking_watch._ranks(weight.flatten(1))
     assert torch.equal(ranks.long(), ranking(weight.flatten(1)).long())
 
 
@@ -204,6 +208,66 @@ def test_a_summary_by_hand(tmp_path: Path) -> None:
         "weight_percentiles_first": "-0.5000 0.0000 1.0000",
         "weight_percentiles_last": "0.5000 1.0000 2.0000",
     }
+
+
+class FollowingWatch:
+    """Distances between steps by stable sorting in NumPy, of what a function finds in a trainer."""
+
+    def __init__(self, trainer: Trainer, values: Callable[[Trainer], Tensor]) -> None:
+        self.values = values
+        self.seen = [self._now(trainer)]
+
+    def _now(self, trainer: Trainer) -> NDArray[np.float32]:
+        return self.values(trainer).detach().flatten(1).numpy().copy()
+
+    @property
+    def distances(self) -> list[tuple[float, float]]:
+        return [ranking_distances(one, other) for one, other in pairwise(self.seen)]
+
+    def after_step(self, trainer: Trainer) -> None:
+        self.seen.append(self._now(trainer))
+
+    def after_epoch(self, trainer: Trainer, metrics: object) -> None:
+        pass
+
+
+def shown(trainer: Trainer) -> Tensor:
+    return next(t.parameter for t in named_tensors(trainer.model) if t.is_weight)
+
+
+FOLLOWED: dict[str, tuple[PermutationSettings, Callable[[Trainer], Tensor]]] = {
+    "laperm": (PermutationSettings(sync_period=4), shown),
+    "index": (PermutationSettings(method="index"), lambda t: t.attached.tensors[0].scores),
+    "index, every fourth step": (
+        PermutationSettings(method="index", sync_period=4),
+        lambda t: t.attached.tensors[0].scores,
+    ),
+    "supermask": (PermutationSettings(method="supermask"), lambda t: t.attached.scores[0]),
+}
+
+
+@pytest.mark.parametrize("method", FOLLOWED)
+def test_a_watch_follows_what_is_trained_in_nets_of_few_levels(method: str, tmp_path: Path) -> None:
+    """Profiles of three levels are full of ties, which rank by position."""
+    permutation, followed = FOLLOWED[method]
+    settings = tiny(permutation=permutation, initial=InitialSettings(levels=3))
+    trainer = Trainer(settings, place_in(tmp_path))
+    watches = [FollowingWatch(trainer, values) for values in (followed, shown)]
+    trainer.run([RankingWatch(tmp_path / "ranking.jsonl", trainer), *watches])
+    lines = [json.loads(line) for line in (tmp_path / "ranking.jsonl").read_text().splitlines()]
+    found = [pair for line in lines for pair in zip(line["mean"], line["deviation"], strict=True)]
+    followed_watch, shown_watch = watches
+    np.testing.assert_allclose(found, followed_watch.distances, rtol=1e-12)
+    last = followed_watch.seen[-1]
+    assert (lines[-1]["lowest"], lines[-1]["highest"]) == (last.min(), last.max())
+    np.testing.assert_allclose(lines[-1]["percentiles"], value_percentiles(last), rtol=1e-12)
+    num_levels = {len(np.unique(vector)) for vector in shown_watch.seen[4]}  # after 4 steps
+    assert max(num_levels) <= 3
+    if followed is not shown:
+        assert len(np.unique(last)) > 100
+        assert shown_watch.distances != followed_watch.distances
+    if method == "laperm":  # a synchronisation alone changes the order of what ties
+        assert found[3] != (0.0, 0.0)
 
 
 def test_watching_changes_no_weight_and_goes_on_after_a_stop(tmp_path: Path) -> None:

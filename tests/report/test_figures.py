@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from permtrain.core.vectors import VectorView
 from permtrain.packed.report import FileReport, TensorReport
+from permtrain.pictures.arrays import evenly
 from permtrain.report.curves import Curve, curves, measures_of
 from permtrain.report.figures import curve_figure, dots_figure, heat_figure, label, size_figure
 from permtrain.report.movement import MOST_LAYERS, MOST_PICTURES, most_states, movement
 from permtrain.report.page import curve_table
 from permtrain.report.sizes import Size, sizes_of
-from permtrain.report.thinning import evenly, three_digits
+from permtrain.report.thinning import three_digits
 
 
 @given(st.integers(0, 3000), st.integers(2, 500))

@@ -13,17 +13,18 @@ import torch
 import permtrain.report.pictures as pictures
 from permtrain.cli.main import main
 from permtrain.errors import CheckpointError, ProfileError, SettingError
-from permtrain.recipes.recipe import Arm, Recipe
+from permtrain.recipes.recipe import Arm, Outcome, Recipe
 from permtrain.recipes.registry import RECIPES
-from permtrain.report.contents import Collector, group_results
+from permtrain.report.contents import Collector, SmallFile, group_results, small_files
 from permtrain.report.page import page_html
 from permtrain.report.pictures import Picture
-from permtrain.report.sources import ReportedRun, find_runs
+from permtrain.report.sources import RecipeArm, ReportedRun, find_runs
 from permtrain.report.watch import watch
 from permtrain.training.record import RunFolder, new_run_folder
 from permtrain.training.run import RunResult, resume_run, start_run
-from permtrain.training.settings import run_name
-from run_problem import interrupted_run, place_in, plain, tiny
+from permtrain.training.settings import InitialSettings, run_name
+from permtrain.training.trainer import Trainer
+from run_problem import interrupted_run, place_in, plain, run_all, tiny
 
 ATTACK = '</script><script>alert(1)</script><img src=x onerror="alert(1)">'
 
@@ -222,13 +223,106 @@ def test_a_recipes_runs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     arms = [Arm("Adam", replace(plain(epochs=1), seed=seed), 99.5) for seed in (0, 1, 2)]
     monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", "for tests", "none", lambda budget: arms))
     folder = start_run(arms[1].settings, place_in(tmp_path)).folder
+    of = RecipeArm(RECIPES["tiny"], "quick", arms[1])
     assert find_runs(["tiny"], tmp_path, "quick") == [
-        ReportedRun("Adam, seed 1", "Adam", RunFolder(folder), 99.5)
+        ReportedRun("Adam, seed 1", "Adam", RunFolder(folder), 99.5, of)
     ]
+    assert (of.recipe.id, of.arm.name) == ("tiny", "Adam, seed 1")
     output = tmp_path / "out.html"
     flags = ["--runs-folder", str(tmp_path), "--output", str(output), "--device", "cpu"]
     assert main(["report", "tiny", *flags]) == 0
     assert "99.50%" in output.read_text()
+
+
+def test_folders_of_one_name_are_told_apart(permuted: Path, unpermuted: Path, tmp_path) -> None:
+    for place, run in (("a", permuted), ("b", unpermuted)):
+        shutil.copytree(run, tmp_path / place / "same")
+    folders = [str(tmp_path / place / "same") for place in "ab"]
+    runs = find_runs([*folders, str(permuted)], tmp_path, "quick")
+    assert [run.label for run in runs] == ["a/same", "b/same", permuted.name]
+    found = group_results(Collector(place_in(tmp_path), most_inspected=0).collect(runs))
+    results = [RunResult.read(RunFolder(run)).test_accuracy for run in (permuted, unpermuted)]
+    assert [(each.num_runs, each.accuracy) for each in found] == [
+        (1, results[0]), (1, results[1]), (1, results[0]),
+    ]  # fmt: skip
+    assert find_runs(folders[:1], tmp_path, "quick")[0].label == "same"
+
+
+def test_groups_of_several_recipes_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, name in enumerate(("one", "two")):
+        arms = [Arm("Adam", plain(epochs=1, seed=seed))]
+        recipe = Recipe(name, "for tests", "none", lambda budget, arms=arms: arms)
+        monkeypatch.setitem(RECIPES, name, recipe)
+        start_run(arms[0].settings, place_in(tmp_path))
+    groups = [run.group for run in find_runs(["one", "two"], tmp_path, "quick")]
+    assert groups == ["one: Adam", "two: Adam"]
+    assert [run.group for run in find_runs(["two"], tmp_path, "quick")] == ["Adam"]
+
+
+def test_nothing_is_drawn_again_where_nothing_changed(
+    permuted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(permuted, folder)
+    made: list[Path] = []
+
+    def maker(run: RunFolder) -> list[Picture]:
+        made.append(run.path)
+        return [Picture(f"number {len(made)}", "a dot", "image/png", b"PNG")]
+
+    monkeypatch.setattr(pictures, "MAKERS", [maker])
+    collector = Collector(place_in(tmp_path))
+    (first,) = collector.collect([reported(folder)])
+    (folder / "report.html").write_text("the page, written into the run's folder")
+    (second,) = collector.collect([reported(folder)])
+    assert made == [folder]
+    assert second.pictures is first.pictures
+    assert second.inspection is first.inspection
+    (folder / "weights.safetensors").touch()
+    (third,) = collector.collect([reported(folder)])
+    assert [picture.title for picture in third.pictures] == ["number 2"]
+    assert third.inspection.layers == first.inspection.layers
+
+
+def test_a_recipes_alternatives_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = [
+        Arm("few levels", tiny(epochs=1, initial=InitialSettings(levels=2))),
+        *(Arm("Adam", plain(epochs=1, seed=seed)) for seed in (0, 1)),
+    ]
+
+    def alternatives(arm: Arm, trainer: Trainer) -> list[Outcome]:
+        size = 100 * (1 + arm.settings.seed)
+        return [
+            Outcome(f"{arm.group}, as it is", "quantised, float32", None, 60_000),
+            Outcome(f"{arm.group}, rounded", "quantised, <b>", 0.25 * arm.settings.seed, size),
+        ]
+
+    recipe = Recipe("tiny", "for tests", "none", lambda budget: arms, alternatives)
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    results = run_all([arm.settings for arm in arms], place_in(tmp_path))
+    runs = find_runs(["tiny"], tmp_path, "quick")
+    contents = Collector(place_in(tmp_path), most_inspected=0).collect(runs)
+    packed = (results[0].folder / "packed.safetensors").stat().st_size
+    accuracies = [round(100 * result.test_accuracy, 4) / 100 for result in results]
+    mean = (accuracies[1] + accuracies[2]) / 2
+    few, of_adam = accuracies[0], sorted(accuracies[1:])
+    assert small_files(contents) == [
+        SmallFile("Adam, rounded", "quantised, <b>", 2, 0.125, 0.0, 0.25, 150.0),
+        SmallFile("few levels", "permutation", 1, few, few, few, packed),
+        SmallFile("Adam, as it is", "quantised, float32", 2, mean, *of_adam, 60_000.0),
+    ]
+    text = page_html(contents, "title")
+    chart = Page(text).chart_data["smallFiles"]
+    assert chart["layout"]["xaxis"]["type"] == "log"
+    assert [trace["name"] for trace in chart["data"]] == [
+        "quantised, &lt;b&gt;", "permutation", "quantised, float32",
+    ]  # fmt: skip
+    assert (chart["data"][0]["x"], chart["data"][0]["y"]) == ([150.0], [0.125])
+    assert chart["data"][0]["error_y"]["array"] == [0.125]
+    assert f'<td class="n">{packed:,}</td>' in text
+    assert '<a href="#bytes">' in text
 
 
 def test_the_command(permuted: Path, tmp_path: Path, capsys) -> None:

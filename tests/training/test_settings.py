@@ -384,3 +384,17 @@ def test_what_is_out_of_range_is_refused_by_name(make: Any, message: str) -> Non
     with pytest.raises(SettingError) as refused:
         make()
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("initial", "said"),
+    [
+        (InitialSettings(sparsity=0.5), "sparsity is 0.5"),
+        (InitialSettings(layer_sparsity={"fc*": 0.9}), "sparsity is {'fc*': 0.9}"),
+    ],
+)
+def test_a_supermask_has_no_zeros_at_birth(initial: InitialSettings, said: str) -> None:
+    """Zeros would become constants, as all weights do."""
+    with pytest.raises(SettingError) as refused:
+        Settings(initial=initial, permutation=PermutationSettings(method="supermask"))
+    assert str(refused.value).startswith(f"{said}; allowed with method supermask, which makes con")

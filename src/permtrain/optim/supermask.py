@@ -41,6 +41,8 @@ def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
 def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
     """The signs of the weights, times sqrt(2 / fan_in) sqrt(1 / k): sections 3.1 and 4.2.
 
+    A weight that is 0 counts as positive: every weight can be used.
+
     Example:
         >>> signed_constants(torch.tensor([[0.3, -2.0]]), 2, 0.25)
         tensor([[ 2., -2.]])

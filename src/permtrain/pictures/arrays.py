@@ -67,16 +67,20 @@ def row_of(w_VL: Floats, vector: int, name: str) -> Floats:
     return row
 
 
-def evenly(count: int, most: int) -> NDArray[np.int64]:
-    """At most `most` of `count` places, spread evenly, the first and the last among them.
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the places 0 to count - 1, evenly spaced, the first and the last included.
+
+    Args:
+        count: 0 or more.
+        most: 2 or more.
 
     Example:
-        >>> evenly(9, 3).tolist(), evenly(3, 9).tolist()
-        ([0, 4, 8], [0, 1, 2])
+        >>> evenly(9, 5), evenly(3, 5)
+        ([0, 2, 4, 6, 8], [0, 1, 2])
     """
     if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
+        return list(range(count))
+    return [place * (count - 1) // (most - 1) for place in range(most)]
 
 
 def block_means(values_HW: Floats | NDArray[np.bool_], most: int) -> tuple[Floats, tuple[int, int]]:

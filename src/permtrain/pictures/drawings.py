@@ -39,6 +39,11 @@ PARTITION_RATIO = 0.05
 AGGRESSIVENESS = 0.15
 """alpha, likewise."""
 
+SIMILARITY = (
+    "similarity of profiles: how alike a layer's sorted vectors are, from 0 to 1, where all hold "
+    "the same values"
+)
+
 _NUM_IMAGES = 64
 _MOST_LENGTHS = 20
 _FEWEST_IN_SUBSET, _MOST_IN_SUBSET = 12, 280
@@ -54,7 +59,7 @@ def profiles(request: Request) -> Drawing:
         if request.layer is None
         else draw_profile_sorting(layers[request.layer], request.layer)
     )
-    return figure, [*notes, "similarity of profiles (1: all vectors hold the same values)"] + [
+    return figure, [*notes, SIMILARITY] + [
         f"  {name}: {profile_similarity(w_VL):.6f} ({w_VL.shape[0]} vectors of {w_VL.shape[1]})"
         if len(w_VL) > 1
         else f"  {name}: a single vector of {w_VL.shape[1]}"

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from permtrain.errors import PictureError
 from permtrain.pictures.arrays import Floats, drawable, evenly
@@ -187,6 +187,6 @@ def _overlay(axes: Axes, sorted_VL: Floats) -> None:
 
 def _drawn_of(
     shape: tuple[int, ...], most_vectors: int, most_ranks: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[list[int], list[int]]:
     """Which vectors and which places of them are drawn."""
     return evenly(shape[0], most_vectors), evenly(shape[1], most_ranks)

@@ -117,8 +117,8 @@ def draw_ranking_distance(histories: Mapping[str, RankingHistory]) -> Figure:
         loss.set_xlabel("epoch")
         entitle(values, f"{title}\n{history.layer}")
         if column == 0:
-            values.set_ylabel("weights: extremes (black),\n15th, 50th, 85th percentile")
-            distance.set_ylabel("ranking distance of a step,\nover the vector's length")
+            values.set_ylabel("weights: extremes (dashed),\nvectors' 15th, 50th, 85th percentile")
+            distance.set_ylabel("change of rank in a step,\nas part of the vector's length")
             distance.legend(fontsize=7, frameon=False)
             loss.set_ylabel(history.loss_name)
     return figure

@@ -55,7 +55,7 @@ KINDS: dict[str, Kind] = {
     "profiles": Kind(
         "profiles",
         _CHECKPOINT,
-        "sorted weight vectors of every layer; with --layer, as they stand too",
+        "sorted weight vectors of every layer laid over each other; with --layer, unsorted too",
     ),
     "profile-3d": Kind(
         "profile_3d", _CHECKPOINT, "one layer's vectors in 3-D, unsorted and sorted"
@@ -70,20 +70,22 @@ KINDS: dict[str, Kind] = {
     "connections": Kind(
         "connections",
         _CHECKPOINT,
-        "where a sparse layer has weights, with a zoom; of a run, before too",
+        "which weights of a sparse layer are not zero, with a zoom; of a run, before too",
     ),
     "cycles": Kind("cycles", _RUN, "one vector's permutation as cycles on a circle"),
     "arrows": Kind("arrows", _RUN, "one vector before and after, joined by arrows"),
     "graph": Kind(
-        "graph", _RUN, "one subset's permissibility graph and the cycles SGPerm finds in it"
+        "graph", _RUN, "which moves SGPerm would permit among some weights, and the cycles it finds"
     ),
     "partition": Kind(
-        "partition", _CHECKPOINT, "one subset of a random partition, on heat map and profile"
+        "partition",
+        _CHECKPOINT,
+        "some weights drawn at random, as SGPerm draws them, on heat map and profile",
     ),
     "ranking-distance": Kind(
         "ranking_distance",
         "run folders trained with --watch-ranking-distance",
-        "ranking distance, values of the weights and loss over training",
+        "how far weights change rank at each step, beside their values and the loss",
         takes_many=True,
     ),
     "curves": Kind(

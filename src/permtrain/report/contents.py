@@ -2,17 +2,20 @@
 
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from permtrain.errors import PermtrainError
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
+from permtrain.recipes.results import rows_of
 from permtrain.report.inspection import Inspection, Inspector
 from permtrain.report.pictures import Picture, pictures_of
 from permtrain.report.sizes import Size, sizes_of
 from permtrain.report.sources import ReportedRun
-from permtrain.training.record import read_json, selection_key
+from permtrain.training.record import RunFolder, read_json, selection_key
 from permtrain.training.run import RunResult
 from permtrain.training.settings import (
     Place,
@@ -43,6 +46,8 @@ class RunContents:
         inspection: None if the weights of this run were not looked at.
         sizes: of the packed file against others; empty where there is no file.
         pictures: of other makers.
+        outcomes: rows of results of a complete arm whose recipe tells sizes of files: its own, or
+            those of its alternatives, which do not permute.
         notes: what could not be shown, and why.
     """
 
@@ -56,6 +61,7 @@ class RunContents:
     inspection: Inspection | None
     sizes: list[Size]
     pictures: list[Picture]
+    outcomes: list[dict[str, Any]]
     notes: list[str]
 
     @property
@@ -105,13 +111,27 @@ class GroupResult:
     spread: float | None
 
 
+@dataclass(frozen=True)
+class _Costly:
+    """What takes long to find out of a run's files."""
+
+    inspection: Inspection | None
+    pictures: list[Picture]
+    outcomes: list[dict[str, Any]]
+    notes: list[str]
+
+
 class Collector:
-    """Collects the contents of runs, again and again while they go on."""
+    """Collects the contents of runs, again and again while they go on.
+
+    What takes long, looking at weights and drawing, is done anew only where a run's files changed.
+    """
 
     def __init__(self, place: Place, most_inspected: int = MOST_INSPECTED) -> None:
         self.place = place
         self.most_inspected = most_inspected
-        self._inspectors: dict[str, Inspector] = {}
+        self._inspectors: dict[Path, Inspector] = {}
+        self._costly: dict[tuple[Path, bool], tuple[_State, _Costly]] = {}
 
     def collect(self, runs: Sequence[ReportedRun]) -> list[RunContents]:
         """The contents of each run, in the same order.
@@ -126,15 +146,9 @@ class Collector:
         folder, notes = run.folder, []
         history = folder.metrics()
         key = selection_key(history[-1]) if history else "test_accuracy"
-        inspection = None
-        if look and history:
-            inspector = self._inspectors.setdefault(
-                str(folder.path), Inspector(folder, folder.place(self.place))
-            )
-            inspection = inspector.look()
-            if inspection.hindrance is not None:
-                notes.append(f"The weights could not be looked at: {inspection.hindrance}")
-        elif history:
+        costly = self._looked_at(run, look and bool(history))
+        notes += costly.notes
+        if history and not look:
             notes.append(
                 f"Weights are shown for {self.most_inspected} runs at most; report this run alone "
                 "to see its own."
@@ -145,11 +159,6 @@ class Collector:
                 sizes = sizes_of(report_of(PackedFile(folder.packed_file)))
             except PermtrainError as error:
                 notes.append(f"The packed file could not be read: {error}")
-        pictures: list[Picture] = []
-        try:
-            pictures = pictures_of(folder) if look and history else []
-        except PermtrainError as error:
-            notes.append(f"Pictures could not be made: {error}")
         return RunContents(
             run=run,
             settings=folder.settings(),
@@ -160,11 +169,67 @@ class Collector:
             best=max(history, key=lambda m: (m[key], -m["epoch"])) if history else None,
             selected_on=key.removesuffix("_accuracy"),
             result=RunResult.read(folder) if folder.is_complete else None,
-            inspection=inspection,
+            inspection=costly.inspection,
             sizes=sizes,
-            pictures=pictures,
+            pictures=costly.pictures,
+            outcomes=costly.outcomes,
             notes=notes,
         )
+
+    def _looked_at(self, run: ReportedRun, look: bool) -> _Costly:
+        """What an earlier look found, if the run's files are those of then."""
+        key, state = (run.folder.path.resolve(), look), _state_of(run.folder)
+        if key in self._costly and self._costly[key][0] == state:
+            return self._costly[key][1]
+        found = self._look_at(run, look)
+        self._costly[key] = state, found
+        return found
+
+    def _look_at(self, run: ReportedRun, look: bool) -> _Costly:
+        folder, inspection, notes = run.folder, None, []
+        pictures: list[Picture] = []
+        outcomes: list[dict[str, Any]] = []
+        if look:
+            inspector = self._inspectors.setdefault(
+                folder.path.resolve(), Inspector(folder, folder.place(self.place))
+            )
+            inspection = inspector.look()
+            if inspection.hindrance is not None:
+                notes.append(f"The weights could not be looked at: {inspection.hindrance}")
+            try:
+                pictures = pictures_of(folder)
+            except PermtrainError as error:
+                notes.append(f"Pictures could not be made: {error}")
+        of = run.of
+        if of is not None and of.recipe.alternatives is not None and folder.is_complete:
+            try:
+                outcomes = rows_of(of.recipe, of.budget, of.arm, folder, self.place)
+            except PermtrainError as error:
+                notes.append(f"Sizes and accuracies of files could not be told: {error}")
+        return _Costly(inspection, pictures, outcomes, notes)
+
+
+_State = frozenset[tuple[str, int, int]]
+
+
+def _state_of(folder: RunFolder) -> _State:
+    """Names, sizes and times of a run's own files; the page itself may lie beside them."""
+    files = [
+        folder.settings_file,
+        folder.place_file,
+        folder.metrics_file,
+        folder.ranking_file,
+        folder.result_file,
+        folder.weights_file,
+        folder.packed_file,
+        *folder.checkpoints.glob("*.pt"),
+    ]
+    found = []
+    for file in files:
+        with suppress(FileNotFoundError):  # not there yet, or removed meanwhile
+            facts = file.stat()
+            found.append((file.name, facts.st_size, facts.st_mtime_ns))
+    return frozenset(found)
 
 
 def _of_each_group_first(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
@@ -196,3 +261,47 @@ def group_results(contents: Sequence[RunContents]) -> list[GroupResult]:
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class SmallFile:
+    """Runs of one group, stored in one way; accuracies are fractions after the last epoch.
+
+    Attributes:
+        group: as in results.
+        family: what makes the file small: permutation, a way of quantising, supermask.
+        num_runs: how many.
+        accuracy, lowest, highest: mean of the runs' test accuracies, and their range.
+        num_bytes: mean of the runs' files.
+    """
+
+    group: str
+    family: str
+    num_runs: int
+    accuracy: float
+    lowest: float
+    highest: float
+    num_bytes: float
+
+
+def small_files(contents: Sequence[RunContents]) -> list[SmallFile]:
+    """Accuracy and bytes of recipes that tell sizes, alternatives too; the smallest file first."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for each in contents:
+        for row in each.outcomes:
+            rows.setdefault(row["arm"], []).append(row)
+    found = []
+    for group, mine in rows.items():
+        accuracies = [row["test_percent"] / 100 for row in mine]
+        found.append(
+            SmallFile(
+                group,
+                mine[0]["family"],
+                len(mine),
+                statistics.fmean(accuracies),
+                min(accuracies),
+                max(accuracies),
+                statistics.fmean(row["file_bytes"] for row in mine),
+            )
+        )
+    return sorted(found, key=lambda each: each.num_bytes)

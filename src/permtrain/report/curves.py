@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from permtrain.report.thinning import evenly
+from permtrain.pictures.arrays import evenly
 from permtrain.training.trainer import Metrics
 
 # What is asked for first, comes first; what a record lacks is left out.

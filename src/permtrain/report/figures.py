@@ -7,6 +7,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from permtrain.report.contents import SmallFile
 from permtrain.report.curves import MEASURES, Curve
 from permtrain.report.movement import LayerMovement
 from permtrain.report.sizes import Size
@@ -16,6 +17,7 @@ Figure = dict[str, Any]
 # Okabe and Ito's colours that stand out on white and on black; told apart without colour by dashes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NEGATIVE_TO_POSITIVE = [[0, "#2166ac"], [0.5, "#f7f7f7"], [1, "#b2182b"]]
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -103,6 +105,40 @@ def size_figure(sizes: Sequence[Size]) -> Figure:
         ],
         "layout": layout | {"height": 240},
     }
+
+
+def small_files_figure(files: Sequence[SmallFile]) -> Figure:
+    """Accuracy against bytes, on a logarithmic axis: a colour and a marker for each family."""
+    layout = _layout("bytes of the file", "test accuracy")
+    layout["xaxis"] |= {"type": "log"}
+    layout["yaxis"] |= {"tickformat": ".1~%"}
+    data = []
+    for number, family in enumerate(dict.fromkeys(each.family for each in files)):
+        mine = [each for each in files if each.family == family]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label(family),
+                "x": [each.num_bytes for each in mine],
+                "y": [each.accuracy for each in mine],
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [each.highest - each.accuracy for each in mine],
+                    "arrayminus": [each.accuracy - each.lowest for each in mine],
+                },
+                "text": [label(each.group) for each in mine],
+                "marker": {
+                    "size": 10,
+                    "color": COLOURS[number % len(COLOURS)],
+                    "symbol": SYMBOLS[number % len(SYMBOLS)],
+                },
+                "hovertemplate": "%{text}<br>%{x:,.0f} bytes, %{y:.2%}<extra></extra>",
+            }
+        )
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    return {"data": data, "layout": layout | {"legend": legend}}
 
 
 def heat_figure(layer: LayerMovement) -> Figure:

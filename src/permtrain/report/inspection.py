@@ -8,8 +8,8 @@ from torch import Tensor
 from permtrain.core.plan import named_tensors
 from permtrain.core.vectors import VectorView
 from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.pictures.arrays import evenly
 from permtrain.report.movement import LayerMovement, most_states, movement
-from permtrain.report.thinning import evenly
 from permtrain.training.optimizers import permuted_views
 from permtrain.training.record import RunFolder, load_into
 from permtrain.training.run import (

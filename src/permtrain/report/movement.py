@@ -7,7 +7,8 @@ from torch import Tensor
 
 from permtrain.core.permutation import ranking_distance
 from permtrain.core.vectors import VectorView
-from permtrain.report.thinning import evenly, three_digits
+from permtrain.pictures.arrays import evenly
+from permtrain.report.thinning import three_digits
 
 MOST_ROWS = 32
 MOST_COLUMNS = 48

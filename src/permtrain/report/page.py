@@ -20,11 +20,17 @@ from typing import Any
 
 from permtrain.errors import SettingError
 from permtrain.files import written_whole
-from permtrain.report.contents import RunContents, group_results
+from permtrain.pictures.arrays import evenly
+from permtrain.report.contents import RunContents, group_results, small_files
 from permtrain.report.curves import MEASURES, MOST_POINTS, Curve, curves, measures_of
-from permtrain.report.figures import curve_figure, dots_figure, heat_figure, size_figure
+from permtrain.report.figures import (
+    curve_figure,
+    dots_figure,
+    heat_figure,
+    size_figure,
+    small_files_figure,
+)
 from permtrain.report.movement import MOST_COLUMNS, MOST_DOTS, MOST_LAYERS, MOST_ROWS
-from permtrain.report.thinning import evenly
 
 # Rows of a chart's table; the chart itself shows more.
 MOST_TABLE_ROWS = 20
@@ -83,6 +89,7 @@ def page_html(contents: Sequence[RunContents], title: str, refresh_s: float | No
         hashes=[_hash(script) for script in scripts],
         contents=contents,
         groups=group_results(contents),
+        small_files=small_files(contents),
         measures=[
             {"name": MEASURES[measure], "table": curve_table(found, measure)}
             for measure, found in measures.items()
@@ -115,6 +122,7 @@ def chart_data(
             {"name": MEASURES[measure], "figure": curve_figure(found, measure)}
             for measure, found in measures.items()
         ],
+        "smallFiles": small_files_figure(stored) if (stored := small_files(contents)) else None,
         "sizes": [size_figure(each.sizes) if each.sizes else None for each in contents],
         "runs": [
             {

@@ -1,13 +1,23 @@
 """Which runs a report is about."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from permtrain.errors import CheckpointError, SettingError
-from permtrain.recipes.recipe import Budget
+from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.record import RunFolder
+
+
+@dataclass(frozen=True)
+class RecipeArm:
+    """Which arm of which recipe a run is."""
+
+    recipe: Recipe
+    budget: Budget
+    arm: Arm
 
 
 @dataclass(frozen=True)
@@ -19,18 +29,23 @@ class ReportedRun:
         group: what it shares with its other seeds; curves and results are averaged over a group.
         folder: its files.
         published: top-1 test accuracy in percent that the paper gives for the group, if any.
+        of: the arm of a recipe that it is; None for a folder.
     """
 
     label: str
     group: str
     folder: RunFolder
     published: float | None = None
+    of: RecipeArm | None = None
 
 
 def find_runs(
     names: Sequence[str], runs_folder: Path, budget: Budget, *, begun: bool = False
 ) -> list[ReportedRun]:
     """The runs of folders and recipes, in the order given, each once.
+
+    Folders of one name in different places are told apart by as many of the folders above them as
+    it takes; where there are several recipes, a group's name begins with its recipe's.
 
     Args:
         names: folders of runs, ids of recipes.
@@ -48,7 +63,36 @@ def find_runs(
     for name in names:
         for run in _runs_of(name, runs_folder, budget, begun):
             runs.setdefault(run.folder.path.resolve(), run)
-    return list(runs.values())
+    has_many_recipes = len({run.of.recipe.id for run in runs.values() if run.of is not None}) > 1
+    folders = [path for path, run in runs.items() if run.of is None]
+    names_of = dict(zip(folders, distinct_names(folders), strict=True))
+    return [_named(run, names_of.get(path), has_many_recipes) for path, run in runs.items()]
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as many as tell it from the others.
+
+    Example:
+        >>> distinct_names([Path("/a/runs/x"), Path("/b/runs/x"), Path("/a/runs/y")])
+        ['a/runs/x', 'b/runs/x', 'y']
+    """
+    names = [""] * len(paths)
+    for count in range(1, 1 + max((len(path.parts) for path in paths), default=0)):
+        ends = ["/".join(path.parts[-count:]) for path in paths]
+        times = Counter(ends)
+        names = [
+            name or (end if times[end] == 1 else "") for name, end in zip(names, ends, strict=True)
+        ]
+    return names
+
+
+def _named(run: ReportedRun, name: str | None, has_many_recipes: bool) -> ReportedRun:
+    if name is not None:
+        return replace(run, label=name, group=name)
+    if has_many_recipes and run.of is not None:
+        recipe = run.of.recipe.id
+        return replace(run, label=f"{recipe}: {run.label}", group=f"{recipe}: {run.group}")
+    return run
 
 
 def num_runs(names: Sequence[str], budget: Budget) -> int:
@@ -79,7 +123,8 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
     for arm in RECIPES[name].arms_within(budget):
         folder = RunFolder(RECIPES[name].folder(arm, runs_folder))
         if folder.settings_file.is_file() and (begun or folder.metrics()):
-            found.append(ReportedRun(arm.name, arm.group, folder, arm.published))
+            of = RecipeArm(RECIPES[name], budget, arm)
+            found.append(ReportedRun(arm.name, arm.group, folder, arm.published, of))
     if not found:
         raise SettingError(
             f"{runs_folder} holds no run of {name}, budget {budget}; start one with: "

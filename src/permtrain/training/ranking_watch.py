@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from permtrain.core.arrangement import arrange_vectors
-from permtrain.core.plan import named_tensors
+from permtrain.core.plan import NamedTensor, named_tensors
+from permtrain.core.vectors import VectorView
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.optim.permuter import Permuter
@@ -23,10 +24,11 @@ PERCENTILES = (0.15, 0.5, 0.85)
 
 @dataclass
 class _Watched:
-    """A layer, its ranks after the last step, and the distances since the last line."""
+    """A layer cut into its neurons' weights, their ranks, and the distances since the last line."""
 
     name: str
     parameter: Tensor
+    view: VectorView
     ranks_VL: Tensor
     distances: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
@@ -64,8 +66,7 @@ class RankingWatch:
             raise SettingError("the network has no weight matrix whose ranking could be watched")
         self._trainer = trainer
         self._layers = [
-            _Watched(tensor.name, tensor.parameter, _ranks(self._weight(tensor.parameter)))
-            for tensor in (weights if every_layer else weights[:1])
+            self._watched(tensor) for tensor in (weights if every_layer else weights[:1])
         ]
         self._steps: list[int] = []
         epoch = trainer.position.epoch
@@ -73,6 +74,13 @@ class RankingWatch:
         self._lines = [line for line in lines if line["epoch"] <= epoch]
         if not self._lines:
             self._add_lines(epoch)
+
+    def _watched(self, tensor: NamedTensor) -> _Watched:
+        parameter = tensor.parameter
+        view = VectorView(tuple(parameter.shape), "neuron", tensor.layout)
+        return _Watched(
+            tensor.name, parameter, view, _ranks(view.to_vectors(self._weight(parameter)))
+        )
 
     def _weight(self, parameter: Tensor) -> Tensor:
         """What the inner optimizer trains: the latent weights or the scores, where it has some."""
@@ -91,7 +99,7 @@ class RankingWatch:
 
     def after_step(self, trainer: Trainer) -> None:
         for layer in self._layers:
-            ranks_VL = _ranks(self._weight(layer.parameter))
+            ranks_VL = _ranks(layer.view.to_vectors(self._weight(layer.parameter)))
             distance = (ranks_VL - layer.ranks_VL).abs_().double() / ranks_VL.shape[1]
             layer.distances.append((distance.mean(), distance.std(correction=0)))
             layer.ranks_VL = ranks_VL
@@ -102,7 +110,7 @@ class RankingWatch:
 
     def _add_lines(self, epoch: int) -> None:
         for layer in self._layers:
-            values_VL = self._weight(layer.parameter).flatten(1).double()
+            values_VL = layer.view.to_vectors(self._weight(layer.parameter)).double()
             marks = torch.tensor(PERCENTILES, dtype=torch.float64, device=values_VL.device)
             self._lines.append(
                 {
@@ -122,13 +130,12 @@ class RankingWatch:
             file.write("".join(json.dumps(line) + "\n" for line in self._lines).encode())
 
 
-def _ranks(weight: Tensor) -> Tensor:
+def _ranks(w_VL: Tensor) -> Tensor:
     """Each weight's rank in its vector, (V, L), whole numbers in floating point.
 
     Ranks are what 0 to L - 1 becomes when it is laid out in the order of the weights, and that is
     compiled: 30 times as fast as `ranking`.
     """
-    w_VL = weight.flatten(1)
     if w_VL.element_size() < 4:  # 16 bits hold no ranks; the order stays
         w_VL = w_VL.float()
     places_1L = torch.arange(w_VL.shape[1], dtype=w_VL.dtype, device=w_VL.device)[None]

@@ -367,6 +367,12 @@ class Settings:
                 f"{', '.join(names)} is set, and method is {method!r}; allowed with settings of "
                 "SGPerm: sgperm (of the inner optimizer: --inner-options)"
             )
+        if method == "supermask" and self.initial.is_sparse:
+            sparsity = self.initial.layer_sparsity or self.initial.sparsity
+            raise SettingError(
+                f"sparsity is {sparsity}; allowed with method supermask, which makes constants of "
+                "all weights, zeros too, and may use each of them: 0 (keep says how many it uses)"
+            )
         if self.sgperm.permuted_biases == "row" and not self.permutation.permute_biases:
             raise SettingError("permuted_biases is 'row'; allowed without permute_biases: apart")
         # Slow weights would not hold what a permuter or a supermask holds.

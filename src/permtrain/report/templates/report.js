@@ -67,6 +67,9 @@
     show();
   }
 
+  // ---- accuracy against bytes
+  if (data.smallFiles) draw(find("bytes-chart"), data.smallFiles);
+
   // ---- weights on their way
   if (data.runs.length) {
     const [run, layer, checkpoint, play] = ["run", "layer", "checkpoint", "play"].map(find);
