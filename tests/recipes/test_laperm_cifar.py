@@ -235,6 +235,20 @@ def test_the_index_optimizer_on_cifar10(granularity: str) -> None:
     ]
 
 
+def test_the_index_optimizer_on_imagenet() -> None:
+    arms = arms_of("index-imagenet")
+    first = arms[0].settings
+    assert (first.model, first.batch_size, first.epochs) == ("resnet34", 1024, 90)
+    assert (first.data.data, first.data.train_images) == ("imagenet", None)
+    assert first.augmentation == Augmentation(horizontal_flip=True)
+    assert first.optimizer == arms_of("index-layer-cifar10")[0].settings.optimizer
+    assert (first.initial.rule, first.initial.sparsity) == ("kaiming_normal", 0.0)
+    assert methods(arms) == [("index", 1), ("laperm", 1), ("plain", None)]
+    granularities = [arm.settings.permutation.granularity for arm in arms]
+    assert granularities == ["layer", "layer", None]
+    assert [arm.published for arm in arms] == [None, 70.93, None]
+
+
 @pytest.mark.parametrize("recipe_id", ON_CIFAR10)
 def test_budgets_keep_every_arm_and_only_train_less(recipe_id: str) -> None:
     paper = arms_of(recipe_id)

@@ -4,6 +4,7 @@ from permtrain.errors import SettingError
 from permtrain.recipes.copies import with_copies
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import (
+    index_imagenet,
     index_kernel,
     index_kernel_cifar10,
     index_layer,
@@ -171,6 +172,12 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        Recipe(
+            "index-imagenet",
+            "resnet34 on ImageNet, permuted within a layer (Index optimizer, table 5.1)",
+            "3 runs of 90 epochs; not estimated, wants GPUs",
+            index_imagenet,
         ),
         *(recipe for original in _ON_CIFAR10 for recipe in with_copies(original)),
     )
