@@ -16,7 +16,7 @@ from permtrain.training.settings import InitialSettings, PermutationSettings, Pl
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "results"
-DENSE = Settings()
+DENSE = Settings(watch_ranking_distance=True)
 SPARSE = replace(
     DENSE,
     initial=InitialSettings(sparsity=0.8, sparse_fans=True),
@@ -33,7 +33,7 @@ it is the run of `permtrain train` (`digits-cnn` on scikit-learn's digits, LaPer
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(runs_folder=Path(folder), watch_ranking_distance=True)
+        place = Place(runs_folder=Path(folder))
         dense, sparse = (start_run(settings, place).folder for settings in (DENSE, SPARSE))
         sources: dict[str, tuple[tuple[Path, ...], str]] = dict.fromkeys(KINDS, ((dense,), ""))
         sources["connections"] = (sparse,), "a run with 80% zeros, by the index optimizer"

@@ -9,6 +9,7 @@ from .initial.record import TensorRecord, initial_values
 from .optim.frozen_zeros import FrozenZeros
 from .optim.index import IndexOptimizer
 from .optim.laperm import LaPerm
+from .optim.rewiring import Rewiring
 from .optim.sgperm import SGPerm
 from .packed.model import pack, unpack
 from .packed.reader import PackedFile
@@ -21,6 +22,7 @@ __all__ = [
     "LaPerm",
     "PackedFile",
     "Permutation",
+    "Rewiring",
     "SGPerm",
     "TensorRecord",
     "VectorView",

@@ -31,8 +31,8 @@ TABLE = (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = place_in(tmp_path_factory.mktemp("runs"), watch_ranking_distance=True)
-    return start_run(tiny(), place).folder
+    place = place_in(tmp_path_factory.mktemp("runs"))
+    return start_run(tiny(watch_ranking_distance=True), place).folder
 
 
 @pytest.fixture(autouse=True)

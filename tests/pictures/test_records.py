@@ -1,7 +1,6 @@
 """Run folders and tables as curves and points; the record of ranking distances."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,14 @@ import torch
 
 from permtrain.core.permutation import ranking_distance
 from permtrain.core.plan import named_tensors
+from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, PictureError
 from permtrain.pictures.curves import SizedScore
 from permtrain.pictures.ranking_distance import value_percentiles
 from permtrain.pictures.records import curves_of, labels_of, ranking_history, sized_scores
 from permtrain.pictures.weights import initial_layers, read_layers
-from permtrain.training.ranking_watch import RankingWatch
+from permtrain.training import ranking_watch
+from permtrain.training.ranking_watch import RankingWatch, read_ranking
 from permtrain.training.run import resume_run, start_run
 from permtrain.training.settings import Settings
 from permtrain.training.trainer import Trainer
@@ -101,7 +102,7 @@ def test_tables_without_scores(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_history_of_a_watched_run(tmp_path: Path) -> None:
-    folder = start_run(plain(), place_in(tmp_path, watch_ranking_distance=True)).folder
+    folder = start_run(plain(watch_ranking_distance=True), place_in(tmp_path)).folder
     history = ranking_history(folder)
     before, after = initial_layers(folder), read_layers(folder)
     assert history.layer == next(iter(before))
@@ -147,13 +148,68 @@ def test_watched_distances_are_those_between_steps(tmp_path: Path) -> None:
     assert any(mean > 0 for mean, _ in watched)
 
 
+def test_every_layer_is_watched_where_asked_for(tmp_path: Path) -> None:
+    settings = tiny(watch_ranking_distance=True, watch_every_layer=True)
+    folder = start_run(settings, place_in(tmp_path / "all")).folder
+    first = start_run(tiny(watch_ranking_distance=True), place_in(tmp_path / "first")).folder
+    lines, of_first = (read_ranking(each / "ranking.jsonl") for each in (folder, first))
+    names = ["conv1.weight", "conv2.weight", "conv3.weight", "output.weight"]
+    assert [(line["epoch"], line["layer"]) for line in lines] == [
+        (epoch, name) for epoch in range(4) for name in names
+    ]
+    assert [line for line in lines if line["layer"] == names[0]] == of_first
+    history = ranking_history(folder, "output.weight")
+    assert history.layer == "output.weight"
+    assert history.percentiles.shape == (4, 3, 10)
+    assert len(history.mean) == 3 * STEPS_PER_EPOCH
+    assert ranking_history(folder).layer == names[0]
+    with pytest.raises(PictureError, match=r"layer is 'fc'; recorded in .*: conv1.weight, conv2"):
+        ranking_history(folder, "fc")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_ranks_are_those_of_the_ranking(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(6, 2, 9, 9, generator=generator).to(dtype)  # 16 bits: ties
+    ranks = ranking_watch._ranks(weight.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(ranks.long(), ranking(weight.flatten(1)).long())
+
+
+def test_a_summary_by_hand(tmp_path: Path) -> None:
+    def line(epoch: int, layer: str, shift: float, mean: list[float]) -> dict[str, object]:
+        return {
+            "epoch": epoch,
+            "layer": layer,
+            "percentiles": [[shift - 1.0, shift], [shift, shift], [shift, shift + 2.0]],
+            "steps": [],
+            "mean": mean,
+            "deviation": [2 * each for each in mean],
+        }
+
+    lines = [
+        line(0, "a", 0.0, []),
+        line(0, "b", 9.0, []),
+        line(1, "a", 5.0, [0.5, 0.25]),
+        line(1, "b", 9.0, [9.0, 9.0]),
+        line(2, "a", 1.0, [0.125]),
+        line(2, "b", 9.0, [9.0]),
+    ]
+    file = tmp_path / "ranking.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert ranking_watch.ranking_summary(file) == {
+        "ranking_distance": 0.291667,
+        "ranking_deviation": 0.583333,
+        "ranking_distance_at": "1=0.375 2=0.125",
+        "weight_percentiles_first": "-0.5000 0.0000 1.0000",
+        "weight_percentiles_last": "0.5000 1.0000 2.0000",
+    }
+
+
 def test_watching_changes_no_weight_and_goes_on_after_a_stop(tmp_path: Path) -> None:
-    place = place_in(tmp_path / "a", watch_ranking_distance=True)
-    whole = start_run(plain(), place).folder
+    watched = plain(watch_ranking_distance=True)
+    whole = start_run(watched, place_in(tmp_path / "a")).folder
     unwatched = start_run(plain(), place_in(tmp_path / "b")).folder
-    stopped = interrupted_run(
-        plain(), replace(place, runs_folder=tmp_path / "c"), step=STEPS_PER_EPOCH
-    )
+    stopped = interrupted_run(watched, place_in(tmp_path / "c"), step=STEPS_PER_EPOCH)
     resume_run(stopped, place_in(tmp_path / "c"))
     assert (whole / "ranking.jsonl").read_text() == (stopped / "ranking.jsonl").read_text()
     one, other = read_layers(whole), read_layers(unwatched)

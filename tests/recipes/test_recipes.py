@@ -28,10 +28,15 @@ NUM_ARMS = {
     "sgperm-ahead": 8,
     "tiny-mnist": 10,
     "tiny-fashion": 10,
+    "laperm-agnostic-mnist": 8,
+    "laperm-rewire-mnist": 2,
+    "ranking-distance": 4,
+    "laperm-init-mnist": 7,
     "index-imagenet": 3,
-    # on CIFAR-10; see test_laperm_cifar.py
+    # On CIFAR-10; see test_laperm_cifar.py.
     **{name: num for first, num in ON_CIFAR10.items() for name in (first, f"{first}-jpeg")},
 }
+NUM_SEEDS = {"laperm-agnostic-mnist": 30, "laperm-init-mnist": 5}
 ONE_SEED = ("index-imagenet", "laperm-period-", "laperm-sparse-", "laperm-sparsity-")
 
 
@@ -42,6 +47,8 @@ def seeds_of(recipe_id: str, budget: str) -> list[int]:
         return [0]
     if recipe_id == "sgperm-study":
         return [0, 1]
+    if recipe_id in NUM_SEEDS:
+        return list(range(NUM_SEEDS[recipe_id]))
     return list(range(5 if recipe_id.startswith("sgperm") else 3))
 
 
@@ -210,8 +217,9 @@ def test_every_first_arm_trains_two_steps(
     before = trainer.shown_weights()
     assert not trainer.run(stop_requested=lambda: trainer.position.step == 2)
     assert trainer.position.step == 2
-    if trainer.settings.initial.levels:  # two steps cross no gap between levels
-        after = {tensor.name: tensor.latent for tensor in trainer.attached.tensors}
+    initial = trainer.settings.initial
+    if initial.levels or initial.rule == "constant":  # two steps cross no gap between values
+        after = {tensor.name: tensor.scores.detach() for tensor in trainer.attached.tensors}
     else:
         after = trainer.shown_weights()
     assert any(not torch.equal(after[name], before[name]) for name in after)

@@ -11,6 +11,7 @@ from permtrain.models.registry import build_network
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
+from permtrain.optim.rewiring import Rewiring
 from permtrain.training.learning_rate import learning_rate
 from permtrain.training.optimizers import attach, granularity_rule, inner_optimizer
 from permtrain.training.settings import OptimizerSettings, PermutationSettings
@@ -232,6 +233,46 @@ def test_methods_are_attached_with_their_defaults() -> None:
     chosen = attached(sync_period=7, granularity="kernel", fallback="layer", permute_biases=True)
     assert (chosen.sync_period, chosen.granularity) == (7, ("kernel", "layer"))
     assert [tensor.name for tensor in chosen.tensors][:2] == ["0.weight", "0.bias"]
+
+
+def test_a_first_phase_of_permutation() -> None:
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters())
+    rewiring = attach(PermutationSettings(sync_period=30, permuted_steps=1500), optimizer, model)
+    assert type(rewiring) is Rewiring
+    assert rewiring.num_steps == 1500
+    assert (type(rewiring.permuter), rewiring.permuter.sync_period) == (LaPerm, 30)
+
+
+@pytest.mark.parametrize(
+    ("unit", "milestones", "synchronized_at"),
+    [
+        ("steps", (5, 9), [2, 4, 6, 9, 12, 16]),
+        # Five batches an epoch: from step 6 every third step, from step 11 every fourth.
+        ("epochs", (1, 2), [2, 4, 6, 9, 12, 16]),
+    ],
+)
+def test_the_sync_period_changes_where_the_settings_say(
+    unit: str, milestones: tuple[int, ...], synchronized_at: list[int]
+) -> None:
+    settings = PermutationSettings(
+        sync_period=2,
+        sync_milestones=milestones,
+        sync_periods=(3, 4),
+        sync_milestones_in=unit,
+    )
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters())
+    permuter = attach(settings, optimizer, model, batches_per_epoch=5)
+    assert isinstance(permuter, LaPerm)
+    found = []
+
+    def note(step: int) -> None:
+        if permuter.num_synchronizations > len(found):
+            found.append(step)
+
+    train(model, optimizer, range(1, 17), note)
+    assert found == synchronized_at
 
 
 def test_the_rule_of_the_settings() -> None:

@@ -60,10 +60,31 @@ CASES = {
     ),
     "plain, cosine": plain(optimizer=OptimizerSettings(lr=0.01, lr_cosine=True)),
     "plain": plain(),
+    "lookahead": plain(optimizer=OptimizerSettings(lookahead_period=4)),
     "frozen zeros": tiny(
         permutation=PermutationSettings(method="plain-frozen-zeros"),
         initial=InitialSettings(sparsity=0.5),
         optimizer=SGD,
+    ),
+    "rewiring, over by then": tiny(
+        permutation=PermutationSettings(sync_period=4, permuted_steps=6),
+        initial=InitialSettings(sparsity=0.5),
+        optimizer=SGD,
+    ),
+    "rewiring, still to come": tiny(
+        permutation=PermutationSettings(method="index", permuted_steps=9),
+        initial=InitialSettings(sparsity=0.5),
+    ),
+    "sync periods by epochs": tiny(
+        permutation=PermutationSettings(sync_period=2, sync_milestones=(1, 2), sync_periods=(3, 5)),
+    ),
+    "sync periods by steps, latent weights": tiny(
+        permutation=PermutationSettings(
+            method="index",
+            sync_milestones=(6, 8),
+            sync_periods=(4, 3),
+            sync_milestones_in="steps",
+        ),
     ),
     "bfloat16": tiny(autocast="bfloat16"),
     "validation": tiny(data=DataSettings(train_images=130, validation_fraction=0.1)),
@@ -84,7 +105,7 @@ def test_interrupted_in_mid_epoch_and_mid_period(case: str, tmp_path: Path) -> N
     assert outcome(folder) == outcome(whole)
 
 
-@pytest.mark.parametrize("case", ["laperm", "index k=3"])
+@pytest.mark.parametrize("case", ["laperm", "index k=3", "rewiring, over by then"])
 @pytest.mark.parametrize("steps", [[5], [1, 14], [4, 5, 12]])
 def test_interrupted_elsewhere_and_more_than_once(
     case: str, steps: list[int], tmp_path: Path
@@ -100,7 +121,9 @@ def test_interrupted_elsewhere_and_more_than_once(
     assert outcome(folder) == outcome(whole)
 
 
-@pytest.mark.parametrize("case", ["laperm", "index per layer", "frozen zeros"])
+@pytest.mark.parametrize(
+    "case", ["laperm", "index per layer", "frozen zeros", "rewiring, still to come"]
+)
 def test_any_checkpoint_goes_on_to_the_same_end(case: str, tmp_path: Path) -> None:
     place = place_in(tmp_path, checkpoint_steps=3, keep_checkpoints=100)
     whole = start_run(CASES[case], place).folder

@@ -16,6 +16,7 @@ from permtrain.cli.report import show_result
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuter import Permuter
+from permtrain.optim.rewiring import Rewiring
 from permtrain.training.record import RunFolder, RunIsBegun, new_run_folder
 from permtrain.training.run import (
     RunResult,
@@ -122,6 +123,34 @@ def test_methods_that_permute_nothing_have_no_proof(tmp_path: Path) -> None:
     with (console := Console(width=120)).capture() as said:
         show_result(plain(), {"plain": result}, console)
     assert "proof" not in said.get()
+
+
+def test_the_proof_of_a_rewired_run_is_of_the_moment_of_the_switch(tmp_path: Path) -> None:
+    settings = tiny(
+        initial=InitialSettings(sparsity=0.5),
+        permutation=PermutationSettings(sync_period=4, permuted_steps=6),
+    )
+    result = start_run(settings, place_in(tmp_path))
+    assert result.intact
+    assert result.verification == (
+        "at step 6, where permutation ended, all 90 weight vectors hold exactly their initial "
+        "values"
+    )
+    assert result.travel is not None
+    assert result.travel.moved_fraction > 0
+    weights = load_file(result.folder / "weights.safetensors")
+    trainer = load_run(result.folder, place_in(tmp_path))
+    assert isinstance(trainer.attached, Rewiring)
+    for name, rewired in trainer.attached.rewired.items():
+        assert torch.equal(weights[name] == 0, rewired == 0)
+        assert not torch.equal(weights[name], rewired)
+    verification, _ = verify_trainer(trainer)
+    assert verification
+    assert verify_weights_file(trainer, result.folder / "weights.safetensors") is None
+    name = next(iter(trainer.attached.rewired))
+    trainer.attached.rewired[name][0] += 1
+    verification, travel = verify_trainer(trainer)
+    assert (verification.changed, travel) == ({name: [0]}, None)
 
 
 def test_a_violated_invariant_is_reported(tmp_path: Path) -> None:

@@ -187,8 +187,9 @@ def test_plain_data_that_is_refused(plain: Any, message: str) -> None:
 METHODS = "laperm, index, sgperm, plain, plain-frozen-zeros"
 RULES = (
     "kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, "
-    "xavier_trunc_normal, constant"
+    "xavier_trunc_normal, constant, shuffle"
 )
+DRAWN = RULES.removesuffix(", constant, shuffle")
 NAN, INF = float("nan"), float("inf")
 
 
@@ -215,7 +216,42 @@ NAN, INF = float("nan"), float("inf")
         (lambda: DataSettings(validation_fraction=-0.1), "validation_fraction is -0.1; allowed: 0"),
         (lambda: DataSettings(train_images=0), "train_images is 0; allowed: 1 or more"),
         (lambda: InitialSettings(rule="he"), f"rule is 'he'; allowed: {RULES}"),
-        (lambda: InitialSettings(rule="shuffle"), f"rule is 'shuffle'; allowed: {RULES}"),
+        (
+            lambda: InitialSettings(rule="shuffle", trained_rule="shuffle"),
+            f"trained_rule is 'shuffle'; allowed: {DRAWN}",
+        ),
+        (
+            lambda: InitialSettings(trained_epochs=3),
+            "trained_epochs is 3; allowed: nothing with rule kaiming_uniform",
+        ),
+        (
+            lambda: InitialSettings(trained_rule="xavier_normal"),
+            "trained_rule is 'xavier_normal'; allowed: nothing with rule kaiming_uniform",
+        ),
+        (
+            lambda: InitialSettings(rule="shuffle", trained_epochs=0),
+            "trained_epochs is 0; allowed: 1 or more",
+        ),
+        (
+            lambda: OptimizerSettings(lookahead_period=0),
+            "lookahead_period is 0; allowed: 1 or more",
+        ),
+        (
+            lambda: OptimizerSettings(lookahead_period=6, lookahead_step=1.5),
+            "lookahead_step is 1.5; allowed: above 0, below 1",
+        ),
+        (
+            lambda: OptimizerSettings(lookahead_step=0.8),
+            "lookahead_step is 0.8; allowed: 0.5 without lookahead_period",
+        ),
+        (
+            lambda: Settings(optimizer=OptimizerSettings(lookahead_period=6)),
+            "lookahead_period is 6; allowed: nothing with method laperm",
+        ),
+        (
+            lambda: Settings(watch_every_layer=True),
+            "watch_every_layer is True; allowed: False without watch_ranking_distance",
+        ),
         (lambda: InitialSettings(sparsity=1), "sparsity is 1; allowed: 0 to 1, without 1"),
         (lambda: InitialSettings(sparsity=NAN), "sparsity is nan; allowed: 0 to 1, without 1"),
         (lambda: InitialSettings(layer_sparsity={"a": 1.5}), "sparsity is 1.5; allowed: 0 to 1"),
@@ -259,6 +295,40 @@ NAN, INF = float("nan"), float("inf")
             "evaluate_at is (5, 3); allowed: ascending steps from 1",
         ),
         (lambda: Settings(watched_steps=-1), "watched_steps is -1; allowed: 0 or more"),
+        (
+            lambda: PermutationSettings(permuted_steps=0),
+            "permuted_steps is 0; allowed: 1 or more",
+        ),
+        (
+            lambda: PermutationSettings(method="sgperm", permuted_steps=5),
+            "permuted_steps is 5; allowed: nothing with method sgperm",
+        ),
+        (
+            lambda: PermutationSettings(method="plain", sync_milestones=(5,), sync_periods=(3,)),
+            "sync_milestones is (5,); allowed: nothing with method plain",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones=(5, 5), sync_periods=(3, 4)),
+            "sync_milestones is (5, 5); allowed: ascending epochs from 1",
+        ),
+        (
+            lambda: PermutationSettings(
+                sync_milestones=(0,), sync_periods=(3,), sync_milestones_in="steps"
+            ),
+            "sync_milestones is (0,); allowed: ascending steps from 1",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones=(5,)),
+            "sync_periods is (); allowed: a whole number of steps from 1 for each of the 1 miles",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones=(5,), sync_periods=(0,)),
+            "sync_periods is (0,); allowed: a whole number of steps from 1",
+        ),
+        (
+            lambda: PermutationSettings(sync_milestones_in="batches"),
+            "sync_milestones_in is 'batches'; allowed: epochs, steps",
+        ),
         (
             lambda: PermutationSettings(method="plain", sync_period=5),
             "sync_period is 5; allowed: nothing with method plain",

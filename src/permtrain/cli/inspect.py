@@ -46,7 +46,12 @@ def verify(
         checkpoint: last, best, or a checkpoint file.
     """
     from permtrain.training.record import RunFolder
-    from permtrain.training.run import load_run, verify_trainer, verify_weights_file
+    from permtrain.training.run import (
+        load_run,
+        verification_text,
+        verify_trainer,
+        verify_weights_file,
+    )
 
     trainer = load_run(run, place, checkpoint)
     verified = verify_trainer(trainer)
@@ -55,11 +60,11 @@ def verify(
         raise SettingError(f"{run} was trained by {method}, which permutes nothing")
     verification, travel = verified
     if travel is None:
-        raise ChangedWeightsError(str(verification))
+        raise ChangedWeightsError(verification_text(trainer, verification))
     file = RunFolder(run).weights_file
     if checkpoint == "last" and file.is_file():  # the one that is used
         in_file = verify_weights_file(trainer, file)
-        if not in_file:
+        if in_file is not None and not in_file:
             raise ChangedWeightsError(f"{file}: {in_file}")
-    print(verification)
+    print(verification_text(trainer, verification))
     print(f"{travel.moved_fraction:.1%} of the weights stand elsewhere than at first")

@@ -1,6 +1,8 @@
 """When weights are synchronised: the sync period k, a number or a schedule."""
 
+from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import TypeAlias
 
@@ -8,6 +10,28 @@ from permtrain.errors import SettingError
 
 SyncPeriod: TypeAlias = int | Callable[[int], int | None] | None
 """Steps between synchronisations, or a function from the step to them; None: not now."""
+
+
+@dataclass(frozen=True)
+class StepwisePeriod:
+    """A schedule that changes the period after some steps.
+
+    Attributes:
+        first: the period in force at first.
+        changes: (step, period), ascending: after that step the period is that one.
+
+    Example:
+        >>> schedule = StepwisePeriod(20, ((1000, 100), (3000, 500)))
+        >>> [schedule(step) for step in (1000, 1001, 3000, 3001)]
+        [20, 100, 100, 500]
+    """
+
+    first: int
+    changes: tuple[tuple[int, int], ...]
+
+    def __call__(self, step: int) -> int:
+        place = bisect_right([change for change, _ in self.changes], step - 1)
+        return self.changes[place - 1][1] if place else self.first
 
 
 def check_sync_period(sync_period: object) -> None:

@@ -120,7 +120,7 @@ def partition(request: Request) -> Drawing:
 
 
 def ranking_distance(request: Request) -> Drawing:
-    histories = [ranking_history(source) for source in request.sources]
+    histories = [ranking_history(source, request.layer) for source in request.sources]
     settings = [RunFolder(source).settings() for source in request.sources]
     titles: dict[str, int] = {}
     for i, label in enumerate(labels_of(settings)):

@@ -191,13 +191,16 @@ def _column(row: Mapping[str, str], names: Sequence[str], file: Path) -> str:
     raise PictureError(f"{file}: has no column {names[0]}; allowed: one of {', '.join(names)}")
 
 
-def ranking_history(folder: Path) -> RankingHistory:
+def ranking_history(folder: Path, layer: str | None = None) -> RankingHistory:
     """What `--watch-ranking-distance` recorded of a run, with its losses.
 
     The validation loss is taken where images were set aside, else the test loss.
 
+    Args:
+        layer: its name; left out, the first that was recorded.
+
     Raises:
-        PictureError: nothing was recorded.
+        PictureError: nothing was recorded, or not of that layer.
         CheckpointError: no run folder, or a damaged record.
     """
     run = RunFolder(folder)
@@ -211,6 +214,10 @@ def ranking_history(folder: Path) -> RankingHistory:
     metrics = run.metrics()
     if not metrics or not lines:
         raise PictureError(f"{folder}: no epoch is recorded yet")
+    layers = list(dict.fromkeys(line["layer"] for line in lines))
+    if layer is not None and layer not in layers:
+        raise PictureError(f"layer is {layer!r}; recorded in {folder}: {', '.join(layers)}")
+    lines = [line for line in lines if line["layer"] == (layer or layers[0])]
     key = "validation_loss" if "validation_loss" in metrics[0] else "test_loss"
     steps_per_epoch = metrics[0]["step"]
     return RankingHistory(

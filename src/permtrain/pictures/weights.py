@@ -87,7 +87,9 @@ def initial_layers(path: Path) -> Layers:
             f"{settings.data.data!r}; allowed: {', '.join(DATASETS)}"
         )
     with torch.random.fork_rng(devices=[]):
-        model = newborn_network(settings, data.image_shape, data.num_classes)
+        model = newborn_network(
+            settings, data.image_shape, data.num_classes, RunFolder(path).trained()
+        )
     return _layers_of(dict(model.state_dict()))
 
 

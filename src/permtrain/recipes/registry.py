@@ -1,6 +1,7 @@
 """Every recipe by its id."""
 
 from permtrain.errors import SettingError
+from permtrain.recipes.agnostic import laperm_agnostic_mnist
 from permtrain.recipes.copies import with_copies
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import (
@@ -12,6 +13,7 @@ from permtrain.recipes.index_2021 import (
     index_neuron,
     index_neuron_cifar10,
 )
+from permtrain.recipes.initial_weights import laperm_init_mnist
 from permtrain.recipes.laperm_cifar import (
     laperm_conv_cifar10,
     laperm_period_cifar10,
@@ -21,7 +23,9 @@ from permtrain.recipes.laperm_cifar import (
     laperm_sparsity_all,
     laperm_vgg7_cifar10,
 )
+from permtrain.recipes.ranking_distance import ranking_distance
 from permtrain.recipes.recipe import Budget, Recipe
+from permtrain.recipes.rewire import laperm_rewire_mnist
 from permtrain.recipes.sgperm import sgperm_fc_fashion, sgperm_fc_mnist, sgperm_logistic_mnist
 from permtrain.recipes.sgperm_ahead import sgperm_ahead, sgperm_study
 from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
@@ -54,7 +58,7 @@ _ON_CIFAR10 = (
     Recipe(
         "laperm-conv-cifar10",
         "conv2, conv4 and conv13, LaPerm k=1000 (Train by Reconnect, 5.2)",
-        "18 runs of 125 epochs, 11, 19 and 54 h each",
+        "27 runs of 125 epochs, 12, 20 and 55 h each",
         laperm_conv_cifar10,
         budgets=_WITH_SHORT,
     ),
@@ -172,6 +176,31 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        Recipe(
+            "laperm-agnostic-mnist",
+            "f1 and f2 on MNIST, one value shared by all weights (Train by Reconnect, 5.5)",
+            "120 runs of 10 epochs, 120 of 25",
+            laperm_agnostic_mnist,
+        ),
+        Recipe(
+            "laperm-rewire-mnist",
+            "fc500-300 with 90% zeros on MNIST, rewired and trained (Permute to Train, 5.2.3)",
+            "6 runs of 48 epochs",
+            laperm_rewire_mnist,
+        ),
+        Recipe(
+            "ranking-distance",
+            "fc100-100 on MNIST, how the order of weights changes (Train by Reconnect, 3 and A.3)",
+            "12 runs of 30 epochs",
+            ranking_distance,
+        ),
+        Recipe(
+            "laperm-init-mnist",
+            "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
+            "35 runs of 45 epochs",
+            laperm_init_mnist,
+            budgets=_WITH_SHORT,
         ),
         Recipe(
             "index-imagenet",

@@ -13,6 +13,7 @@ from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.task import Measure
+from permtrain.training.ranking_watch import ranking_summary
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.run import RunResult, load_run
 from permtrain.training.settings import Place
@@ -66,6 +67,7 @@ def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
         "changed_fraction": None if changes is None else float(f"{changes.changed_fraction:.6g}"),
         "mean_change": None if changes is None else float(f"{changes.mean_change:.6g}"),
         "change_norm": None if changes is None else float(f"{changes.norm:.6g}"),
+        **(ranking_summary(folder.ranking_file) if arm.settings.watch_ranking_distance else {}),
     }
 
 

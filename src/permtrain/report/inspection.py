@@ -8,12 +8,16 @@ from torch import Tensor
 from permtrain.core.plan import named_tensors
 from permtrain.core.vectors import VectorView
 from permtrain.errors import CheckpointError, PermtrainError
-from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.report.movement import LayerMovement, most_states, movement
 from permtrain.report.thinning import evenly
 from permtrain.training.optimizers import permuted_views
 from permtrain.training.record import RunFolder, load_into
-from permtrain.training.run import load_run, verify_trainer, verify_weights_file
+from permtrain.training.run import (
+    load_run,
+    verification_text,
+    verify_trainer,
+    verify_weights_file,
+)
 from permtrain.training.settings import Place
 from permtrain.training.trainer import Trainer
 from permtrain.training.travel import Travel
@@ -28,6 +32,7 @@ class Inspection:
         layers: how each moved; empty where nothing could be looked at.
         step: of the checkpoint that was verified.
         verification: of the last checkpoint's weights; None where the method permutes nothing.
+        verified: what was verified, in words.
         file_verification: of weights.safetensors; None where there is none, too.
         travel: None where the weights are not those of the beginning, too.
         hindrance: why nothing could be looked at, in words.
@@ -36,6 +41,7 @@ class Inspection:
     layers: list[LayerMovement] = field(default_factory=list)
     step: int | None = None
     verification: Verification | None = None
+    verified: str | None = None
     file_verification: Verification | None = None
     travel: Travel | None = None
     hindrance: str | None = None
@@ -78,7 +84,7 @@ class Inspector:
             if path not in self._seen:
                 self._see(path, shown)
         load_into(trainer, self.folder.last_checkpoint())
-        born = recorded_initial_weights(trainer.model)
+        born = trainer.initial_weights()
         later = sorted(self._seen.values(), key=lambda state: state[0])
         states = [(0, born), *(later[place] for place in evenly(len(later), most))]
         verified = verify_trainer(trainer)
@@ -89,6 +95,7 @@ class Inspector:
             layers=movement(states, shown),
             step=trainer.position.step,
             verification=None if verified is None else verified[0],
+            verified=None if verified is None else verification_text(trainer, verified[0]),
             file_verification=in_file,
             travel=None if verified is None else verified[1],
         )

@@ -1,17 +1,26 @@
 """The network of some settings, as it is before the first step."""
 
-import torch
-from torch import nn
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor, nn
+
+from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.models.registry import build_network
 from permtrain.training.settings import Settings
 
 
 def newborn_network(
-    settings: Settings, image_shape: tuple[int, int, int], num_classes: int
+    settings: Settings,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    trained: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """Builds the network and draws its initial weights, on the CPU; the same for the same settings.
+
+    Args:
+        trained: state of a trained network of these settings, which rule shuffle needs.
 
     Randomness: torch's global generator is set to the settings' seed, and used for biases that are
     kept as torch draws them.
@@ -26,6 +35,10 @@ def newborn_network(
     torch.manual_seed(settings.seed)
     model = build_network(settings.model, image_shape, num_classes)
     initial = settings.initial
+    if initial.rule == "shuffle":
+        if trained is None:
+            raise SettingError("rule is 'shuffle', and there are no trained weights to shuffle")
+        model.load_state_dict(trained)
     initialize_(
         model,
         initial.rule,

@@ -16,8 +16,10 @@ from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.optim.permuter import Permuter
+from permtrain.optim.rewiring import Rewiring
 from permtrain.optim.sgperm import SGPerm
 from permtrain.optim.supermask import Supermask
+from permtrain.optim.sync_period import StepwisePeriod, SyncPeriod
 from permtrain.training.settings import OptimizerSettings, PermutationSettings, Settings
 
 # Their weight_decay shrinks the weights beside the gradient, as AdamW's.
@@ -75,7 +77,8 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
         as `inner_optimizer`; SettingError, GranularityError: SGPerm refuses a setting.
     """
     if settings.permutation.method != "sgperm":
-        return inner_optimizer(settings.optimizer, model)
+        inner = inner_optimizer(settings.optimizer, model)
+        return inner if settings.optimizer.lookahead_period is None else _lookahead(settings, inner)
     inner_optimizer(settings.optimizer, model)  # refuses what it would refuse later
     cls = _optimizer_class(settings.optimizer.inner)
     options: dict[str, Any] = {"lr": settings.optimizer.lr, **settings.optimizer.inner_options}
@@ -92,6 +95,24 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
     )
 
 
+def _lookahead(settings: Settings, inner: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Zhang, Lucas, Ba, Hinton, Lookahead Optimizer, 2019, Algorithm 1.
+
+    pytorch_optimizer's: timm's begins its slow weights at the first synchronisation only.
+    """
+    try:
+        from pytorch_optimizer import Lookahead
+    except ImportError:
+        raise SettingError(
+            f"lookahead_period is {settings.optimizer.lookahead_period}, and pytorch_optimizer is "
+            "not installed; pip install 'permtrain[baselines]'"
+        ) from None
+    optimizer: torch.optim.Optimizer = Lookahead(
+        inner, k=settings.optimizer.lookahead_period, alpha=settings.optimizer.lookahead_step
+    )
+    return optimizer
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the rate of all groups, and of the inner optimizer's."""
     inner = getattr(optimizer, "inner", None)
@@ -103,9 +124,15 @@ def permuted_views(
     optimizer: torch.optim.Optimizer, attached: Attached | None
 ) -> dict[str, VectorView] | None:
     """How each permuted tensor is cut, by name; None if nothing is permuted."""
-    if isinstance(attached, Permuter):
-        return {tensor.name: tensor.view for tensor in attached.tensors}
+    permuter = attached.permuter if isinstance(attached, Rewiring) else attached
+    if isinstance(permuter, Permuter):
+        return {tensor.name: tensor.view for tensor in permuter.tensors}
     return optimizer.views if isinstance(optimizer, SGPerm) else None
+
+
+def rewired_weights(attached: Attached | None) -> dict[str, Tensor] | None:
+    """The permuted weights at the end of a first phase of permutation; None if there was none."""
+    return attached.rewired if isinstance(attached, Rewiring) else None
 
 
 def biases_in_rows(optimizer: torch.optim.Optimizer) -> dict[str, str]:
@@ -118,6 +145,7 @@ def attach(
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
     seed: int = 0,
+    batches_per_epoch: int = 1,
 ) -> Attached | None:
     """Attaches the method that the settings name; None for the plain inner optimizer."""
     if settings.method in ("plain", "sgperm"):
@@ -126,22 +154,32 @@ def attach(
         return FrozenZeros(optimizer)
     if settings.method == "supermask":
         return Supermask(optimizer, model, settings.keep, seed=seed)
-    rule = granularity_rule(settings)
-    if settings.method == "laperm":
-        return LaPerm(
-            optimizer,
-            settings.sync_period or 20,
-            model=model,
-            granularity=rule,
-            permute_biases=settings.permute_biases,
-        )
-    return IndexOptimizer(
+    method = LaPerm if settings.method == "laperm" else IndexOptimizer
+    permuter = method(
         optimizer,
-        rule,
+        granularity=granularity_rule(settings),
         model=model,
-        sync_period=settings.sync_period or 1,
+        sync_period=sync_period(settings, batches_per_epoch),
         permute_biases=settings.permute_biases,
     )
+    steps = settings.permuted_steps
+    return permuter if steps is None else Rewiring(permuter, steps)
+
+
+def sync_period(settings: PermutationSettings, batches_per_epoch: int) -> SyncPeriod:
+    """The sync period of the settings, or its schedule in steps.
+
+    Example:
+        >>> settings = PermutationSettings(sync_milestones=(2,), sync_periods=(500,))
+        >>> sync_period(settings, batches_per_epoch=1200)
+        StepwisePeriod(first=20, changes=((2400, 500),))
+    """
+    first = settings.sync_period or (20 if settings.method == "laperm" else 1)
+    if not settings.sync_milestones:
+        return first
+    unit = batches_per_epoch if settings.sync_milestones_in == "epochs" else 1
+    steps = [unit * milestone for milestone in settings.sync_milestones]
+    return StepwisePeriod(first, tuple(zip(steps, settings.sync_periods, strict=True)))
 
 
 def granularity_rule(settings: PermutationSettings) -> GranularityRule:

@@ -4,6 +4,7 @@ settings.json      the resolved settings
 place.json         where it runs: data folder, device, threads
 environment.json   versions, device, commit
 metrics.jsonl      one line an epoch
+trained.safetensors   with rule shuffle, the weights that were shuffled
 ranking.jsonl      likewise, with --watch-ranking-distance
 checkpoints/       the last few, and the best
 weights.safetensors, packed.safetensors, result.json   when the run is complete
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.files import written_whole
@@ -68,6 +71,10 @@ class RunFolder:
         return self.path / "weights.safetensors"
 
     @property
+    def trained_file(self) -> Path:
+        return self.path / "trained.safetensors"
+
+    @property
     def packed_file(self) -> Path:
         return self.path / "packed.safetensors"
 
@@ -93,6 +100,21 @@ class RunFolder:
         if not self.settings_file.is_file():
             raise CheckpointError(f"{self.path}: no run folder, settings.json is missing")
         return from_dict(read_json(self.settings_file))
+
+    def trained(self) -> dict[str, Tensor] | None:
+        """The weights that were shuffled at the beginning; None if none were.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
+        if self.settings().initial.rule != "shuffle":
+            return None
+        try:
+            return load_file(self.trained_file)
+        except Exception as error:  # a damaged file can raise nearly anything
+            raise CheckpointError(
+                f"{self.trained_file}: not readable as safetensors ({error})"
+            ) from error
 
     def place(self, given: Place) -> Place:
         """Where the run was started, but for what is given otherwise."""

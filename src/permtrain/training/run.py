@@ -4,7 +4,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
 
 from permtrain.errors import CheckpointError, PackedFileError, PermtrainError
 from permtrain.files import written_whole
-from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
-from permtrain.training.optimizers import biases_in_rows, permuted_views
+from permtrain.training.optimizers import biases_in_rows, permuted_views, rewired_weights
 from permtrain.training.ranking_watch import RankingWatch
 from permtrain.training.record import (
     Checkpointer,
@@ -33,7 +33,13 @@ from permtrain.training.record import (
     write_json,
 )
 from permtrain.training.rows import with_biases_in_rows
-from permtrain.training.settings import Place, Settings, run_name, settings_hash
+from permtrain.training.settings import (
+    Place,
+    Settings,
+    first_training,
+    run_name,
+    settings_hash,
+)
 from permtrain.training.tensorboard import TensorBoardLog
 from permtrain.training.trainer import Callback, Metrics, Trainer
 from permtrain.training.travel import Travel, travel_between
@@ -58,7 +64,8 @@ class RunResult:
         best_test_accuracy, best_epoch: of the epoch with the highest accuracy on `selected_on`.
         selected_on: "validation", or "test" where no validation images were set aside.
         verification: whether every permuted vector holds its initial values, in words; None where
-            the method permutes nothing.
+            the method permutes nothing. Where permutation ended before training did, what held
+            then.
         intact: the same as a truth value.
         travel: how far the permuted weights travelled; None likewise, or if they are not intact.
         wall_s: seconds of training and evaluation, over all sessions.
@@ -107,14 +114,40 @@ def start_run(
 ) -> RunResult:
     """Trains a new run in a folder of its own under `place.runs_folder`.
 
+    With rule shuffle a run comes first that trains what is shuffled, in a folder of its own beside
+    it; if that is there already, it is taken, or gone on with.
+
     Raises:
         SettingError, DataError: before any folder is made, if the settings cannot be run.
         Interrupted: the user stopped it.
     """
-    trainer = Trainer(settings, place)
+    trained = _trained_weights(settings, place, callbacks)
+    trainer = Trainer(settings, place, trained=trained)
     folder = new_run_folder(place.runs_folder, run_name(settings), settings, place, trainer.device)
     with alone_in(folder):
+        _keep(trained, folder)
         return _run(trainer, folder, place, callbacks)
+
+
+def _trained_weights(
+    settings: Settings, place: Place, callbacks: Sequence[Callback]
+) -> dict[str, Tensor] | None:
+    """The weights that rule shuffle takes, after the last epoch; None with other rules."""
+    first = first_training(settings)
+    if first is None:
+        return None
+    folder = RunFolder(place.runs_folder / run_name(first))
+    if not folder.path.exists():
+        start_run(first, place, callbacks)
+    elif not folder.is_complete:
+        resume_run(folder.path, place, callbacks)
+    return load_file(folder.weights_file)
+
+
+def _keep(trained: dict[str, Tensor] | None, folder: RunFolder) -> None:
+    if trained is not None and not folder.trained_file.is_file():
+        with written_whole(folder.trained_file) as file:
+            file.write(safetensors_bytes(trained))
 
 
 def resume_run(
@@ -129,8 +162,14 @@ def resume_run(
     """
     folder = RunFolder(path)
     place = folder.place(place)
-    trainer = Trainer(folder.settings(), place)
+    settings = folder.settings()
+    if folder.trained_file.is_file():
+        trained = folder.trained()
+    else:  # it was killed before it kept them
+        trained = _trained_weights(settings, replace(place, runs_folder=path.parent), callbacks)
+    trainer = Trainer(settings, place, trained=trained)
     with alone_in(folder):
+        _keep(trained, folder)
         if checkpoint is not None or folder.numbered_checkpoints():
             load_into(trainer, checkpoint or folder.last_checkpoint())
         forget_after(folder, trainer.position)
@@ -141,7 +180,7 @@ def resume_run(
 def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
     folder = RunFolder(path)
-    trainer = Trainer(folder.settings(), folder.place(place))
+    trainer = Trainer(folder.settings(), folder.place(place), trained=folder.trained())
     file = {
         "last": folder.last_checkpoint,
         "best": lambda: folder.checkpoints / "best.pt",
@@ -151,14 +190,16 @@ def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
 
 
 def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
-    """The invariant of a weights file, against the initial values of its run; None as below.
+    """The invariant of a weights file, against the initial values of its run.
+
+    None if the method permutes nothing, or no longer did when the file was written.
 
     Raises:
         CheckpointError: the file is missing or damaged.
         ProfileError: it holds other tensors.
     """
     views = permuted_views(trainer.optimizer, trainer.attached)
-    if views is None:
+    if views is None or rewired_weights(trainer.attached) is not None:
         return None
     biases = biases_in_rows(trainer.optimizer)
     try:
@@ -167,7 +208,7 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
         raise CheckpointError(f"{path}: not readable as safetensors ({error})") from error
     if missing := sorted({*views, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
-    initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
+    initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
     weights, views = with_biases_in_rows(weights, views, biases)
     return verify_weights(weights, initial, views)
 
@@ -176,17 +217,29 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     """The invariant and the travel of a run's arranged weights, against its initial values.
 
     The initial values are drawn anew from the record of how the model was born, so that this shows
-    more than that the permuter agrees with itself. None if the method permutes nothing; no travel
-    where the weights are not those of the beginning.
+    more than that the permuter agrees with itself. Where permutation has ended before training
+    does, the weights are those of that moment. None if the method permutes nothing; no travel where
+    the weights are not those of the beginning.
     """
     views = permuted_views(trainer.optimizer, trainer.attached)
     if views is None:
         return None
     biases = biases_in_rows(trainer.optimizer)
-    initial, _ = with_biases_in_rows(recorded_initial_weights(trainer.model), views, biases)
-    weights, views = with_biases_in_rows(trainer.shown_weights(), views, biases)
+    initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
+    weights = trainer.shown_weights()
+    if (rewired := rewired_weights(trainer.attached)) is not None:
+        weights |= {name: weight.cpu() for name, weight in rewired.items()}
+    weights, views = with_biases_in_rows(weights, views, biases)
     verification = verify_weights(weights, initial, views)
     return verification, travel_between(initial, weights, views) if verification else None
+
+
+def verification_text(trainer: Trainer, verification: Verification) -> str:
+    """What was verified, in words."""
+    if rewired_weights(trainer.attached) is None:
+        return str(verification)
+    steps = trainer.settings.permutation.permuted_steps
+    return f"at step {steps}, where permutation ended, {verification}"
 
 
 def _run(
@@ -194,8 +247,9 @@ def _run(
 ) -> RunResult:
     checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
     watches: list[Callback] = []
-    if place.watch_ranking_distance:
-        watches.append(RankingWatch(folder.ranking_file, trainer))
+    if trainer.settings.watch_ranking_distance:
+        every_layer = trainer.settings.watch_every_layer
+        watches.append(RankingWatch(folder.ranking_file, trainer, every_layer))
     if place.tensorboard:
         watches.append(TensorBoardLog(folder.tensorboard_folder, trainer))
     with stop_on_interrupt() as stop_requested:
@@ -231,7 +285,7 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
         best_test_accuracy=best["test_accuracy"],
         best_epoch=best["epoch"],
         selected_on=key.removesuffix("_accuracy"),
-        verification=str(verified[0]) if verified else None,
+        verification=verification_text(trainer, verified[0]) if verified else None,
         intact=bool(verified[0]) if verified else None,
         travel=verified[1] if verified else None,
         wall_s=round(sum(metrics["wall_s"] for metrics in history), 1),

@@ -76,9 +76,14 @@ class InitialSettings:
     """How the weights are born."""
 
     rule: str = "kaiming_uniform"
-    """The distribution, by torch.nn.init's names; or constant (`permtrain list`)."""
+    """The distribution, by torch.nn.init's names; or constant, or shuffle (`permtrain list`)."""
     value: float | None = None
     """The one shared value of rule constant."""
+    trained_rule: str = "kaiming_normal"
+    """Rule shuffle moves trained weights within each vector. They are those of a run of its own,
+    made first: by the inner optimizer alone, from weights of this rule ..."""
+    trained_epochs: int | None = None
+    """... for so many epochs; left out, for as many as this run."""
     vectors: Literal["kernel", "neuron", "layer"] = "neuron"
     """What a weight vector is for the options below; usually the granularity of the run."""
     share: bool = False
@@ -97,15 +102,23 @@ class InitialSettings:
     sparsity_by: Literal["exact", "bernoulli", "magnitude"] = "exact"
     """Which weights are zero: an exact number at random places, each by chance, the smallest."""
     first_layer_sparsity_cap: float | None = None
-    """At most this sparsity in the first layer."""
+    """At most this sparsity in the first layer (with bernoulli, the chance of it)."""
     sparse_fans: bool = False
     """Fans count only the part of the weights that is not zero at first: larger weights."""
     biases: Literal["rule", "zero", "keep"] = "rule"
     """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them."""
 
     def __post_init__(self) -> None:
-        rules = [rule for rule in RULES if rule != "shuffle"]  # there is no trained model yet
-        _check("rule", self.rule, self.rule in rules, ", ".join(rules))
+        _check("rule", self.rule, self.rule in RULES, ", ".join(RULES))
+        drawn = [rule for rule in RULES if rule not in ("constant", "shuffle")]
+        _check("trained_rule", self.trained_rule, self.trained_rule in drawn, ", ".join(drawn))
+        epochs = self.trained_epochs
+        whole = epochs is None or (_is_whole(epochs) and epochs >= 1)
+        _check("trained_epochs", epochs, whole, "1 or more")
+        if self.rule != "shuffle":
+            why = f"nothing with rule {self.rule}"
+            _check("trained_rule", self.trained_rule, self.trained_rule == "kaiming_normal", why)
+            _check("trained_epochs", epochs, epochs is None, why)
         for rate in (self.sparsity, *self.layer_sparsity.values()):
             _check("sparsity", rate, 0 <= rate < 1, "0 to 1, without 1")
         both = bool(self.sparsity and self.layer_sparsity)
@@ -127,6 +140,15 @@ class PermutationSettings:
     """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
     sync_period: int | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
+    sync_milestones: tuple[int, ...] = ()
+    """Epochs after which the sync period changes ..."""
+    sync_periods: tuple[int, ...] = ()
+    """... to these, one for each milestone."""
+    sync_milestones_in: Literal["epochs", "steps"] = "epochs"
+    """What the milestones count: epochs, or optimizer steps."""
+    permuted_steps: int | None = None
+    """Permute for so many first steps only; then the inner optimizer goes on, its state carried
+    over, and weights that are zero by then stay zero."""
     granularity: Literal["kernel", "neuron", "layer"] | None = None
     """Which weights may exchange values. Left out: neuron for laperm and sgperm, layer for
     index."""
@@ -145,6 +167,11 @@ class PermutationSettings:
             self.sync_period is None or (_is_whole(self.sync_period) and self.sync_period >= 1),
             "a whole number of steps from 1",
         )
+        self._check_sync_milestones()
+        steps = self.permuted_steps
+        _check(
+            "permuted_steps", steps, steps is None or (_is_whole(steps) and steps >= 1), "1 or more"
+        )
         if not self.permutes:
             for name in ("sync_period", "granularity", "fallback", "permute_biases"):
                 value = getattr(self, name)
@@ -152,9 +179,34 @@ class PermutationSettings:
         _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
         if self.method != "supermask":
             _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
-        if self.method == "sgperm":
-            period = self.sync_period
-            _check("sync_period", period, period is None, "nothing with method sgperm")
+        if self.method not in ("laperm", "index"):
+            for name in ("sync_period", "sync_milestones", "permuted_steps"):
+                value = getattr(self, name)
+                _check(name, value, value in (None, ()), f"nothing with method {self.method}")
+
+    def _check_sync_milestones(self) -> None:
+        milestones, periods = self.sync_milestones, self.sync_periods
+        ascending = list(milestones) == sorted(set(milestones))
+        _check(
+            "sync_milestones",
+            milestones,
+            ascending and all(_is_whole(each) and each >= 1 for each in milestones),
+            f"ascending {self.sync_milestones_in} from 1",
+        )
+        _check(
+            "sync_periods",
+            periods,
+            len(periods) == len(milestones)
+            and all(_is_whole(each) and each >= 1 for each in periods),
+            f"a whole number of steps from 1 for each of the {len(milestones)} milestones",
+        )
+        units = ("epochs", "steps")
+        _check(
+            "sync_milestones_in",
+            self.sync_milestones_in,
+            self.sync_milestones_in in units,
+            ", ".join(units),
+        )
 
     @property
     def permutes(self) -> bool:
@@ -210,6 +262,10 @@ class OptimizerSettings:
     """Any class of torch.optim, by name."""
     lr: float = 1e-3
     """Initial learning rate, above 0."""
+    lookahead_period: int | None = None
+    """Lookahead around the inner optimizer, a baseline: every so many steps slow weights go ..."""
+    lookahead_step: float = 0.5
+    """... this part of the way to the weights, above 0, below 1, and the weights go there."""
     inner_options: dict[str, float] = field(default_factory=dict)
     """Further arguments of that class, as in: momentum 0.9."""
     l2: float = 0.0
@@ -228,6 +284,19 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         _check("lr", self.lr, 0 < self.lr < math.inf, "above 0")
+        period = self.lookahead_period
+        whole = period is None or (_is_whole(period) and period >= 1)
+        _check("lookahead_period", period, whole, "1 or more")
+        _check(
+            "lookahead_step", self.lookahead_step, 0 < self.lookahead_step < 1, "above 0, below 1"
+        )
+        if period is None:
+            _check(
+                "lookahead_step",
+                self.lookahead_step,
+                self.lookahead_step == 0.5,
+                "0.5 without lookahead_period",
+            )
         _check("l2", self.l2, 0 <= self.l2 < math.inf, "0 or more")
         _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, up to 1")
         _check("lr_decay_epochs", self.lr_decay_epochs, self.lr_decay_epochs >= 1, "1 or more")
@@ -274,6 +343,11 @@ class Settings:
     """Evaluate after these optimizer steps too, as in: 25 100 400."""
     watched_steps: int = 0
     """For so many first steps, record which part of the weights changed, and by how much."""
+    watch_ranking_distance: bool = False
+    """Record the ranking distance of every step in the first weight matrix, for permtrain plot; it
+    costs a sort of that matrix a step."""
+    watch_every_layer: bool = False
+    """Record it in all layers."""
 
     def __post_init__(self) -> None:
         steps = list(self.evaluate_at)
@@ -281,6 +355,8 @@ class Settings:
         _check("evaluate_at", self.evaluate_at, ascending, "ascending steps from 1")
         whole = _is_whole(self.watched_steps) and self.watched_steps >= 0
         _check("watched_steps", self.watched_steps, whole, "0 or more")
+        without = self.watch_every_layer and not self.watch_ranking_distance
+        _check("watch_every_layer", True, not without, "False without watch_ranking_distance")
         method = self.permutation.method
         if method != "sgperm" and self.sgperm != SGPermSettings():
             default = SGPermSettings()
@@ -293,6 +369,10 @@ class Settings:
             )
         if self.sgperm.permuted_biases == "row" and not self.permutation.permute_biases:
             raise SettingError("permuted_biases is 'row'; allowed without permute_biases: apart")
+        # Slow weights would not hold what a permuter or a supermask holds.
+        period = self.optimizer.lookahead_period
+        alone = method in ("plain", "plain-frozen-zeros")
+        _check("lookahead_period", period, period is None or alone, f"nothing with method {method}")
         if method == "sgperm" and self.optimizer.l2:
             raise SettingError(f"l2 is {self.optimizer.l2}; allowed with method sgperm: 0")
         for name in ("epochs", "batch_size"):
@@ -333,9 +413,6 @@ class Place:
     """A checkpoint every so many steps too, not only after each epoch."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay, beside the best; 1 or more."""
-    watch_ranking_distance: bool = False
-    """Record the ranking distance of every step in the first weight matrix, for permtrain plot; it
-    costs a sort of that matrix a step."""
     tensorboard: bool = False
     """Also write TensorBoard's event files into the run's folder: the numbers of each epoch, and
     the figures at the end."""
@@ -356,6 +433,8 @@ class Place:
     def filled_from(self, remembered: dict[str, Any]) -> "Place":
         """This place, its defaults replaced by what a run's folder remembers.
 
+        What is no longer a matter of the place is left out.
+
         Example:
             >>> Place(device="cpu").filled_from({"device": "cuda", "threads": 2}).threads
             2
@@ -364,7 +443,7 @@ class Place:
         filled: dict[str, Any] = {
             name: Path(value) if name == "data_folder" and value is not None else value
             for name, value in remembered.items()
-            if getattr(self, name) == getattr(default, name)
+            if name in vars(default) and getattr(self, name) == getattr(default, name)
         }
         return dataclasses.replace(self, **filled)
 
@@ -436,6 +515,33 @@ def flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value != {}:
             found[f"{prefix}{name}"] = value
     return found
+
+
+def first_training(settings: Settings) -> Settings | None:
+    """The settings of the run whose weights rule shuffle takes; None with any other rule.
+
+    Example:
+        >>> shuffled = Settings(initial=InitialSettings(rule="shuffle"), seed=3)
+        >>> plain = PermutationSettings(method="plain")
+        >>> first_training(shuffled) == Settings(
+        ...     initial=InitialSettings(rule="kaiming_normal"), permutation=plain, seed=3
+        ... )
+        True
+    """
+    initial = settings.initial
+    if initial.rule != "shuffle":
+        return None
+    return dataclasses.replace(
+        settings,
+        initial=InitialSettings(rule=initial.trained_rule, biases=initial.biases),
+        permutation=PermutationSettings(method="plain"),
+        sgperm=SGPermSettings(),
+        epochs=initial.trained_epochs or settings.epochs,
+        evaluate_at=(),
+        watched_steps=0,
+        watch_ranking_distance=False,
+        watch_every_layer=False,
+    )
 
 
 def settings_hash(settings: Settings) -> str:

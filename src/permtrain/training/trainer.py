@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from permtrain.data.sources import is_streamed
 from permtrain.data.splits import AnySplit, carve_validation, limit
 from permtrain.data.stream import StreamedData
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
+from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
 from permtrain.training.birth import newborn_network
 from permtrain.training.change import Change, change_between
@@ -67,6 +68,7 @@ class Trainer:
         settings: what to compute.
         place: where.
         data: images already in memory; None loads them by the settings.
+        trained: the weights that rule shuffle moves (`settings.first_training`).
 
     Attributes:
         evaluations: those after the steps `settings.evaluate_at`.
@@ -78,7 +80,11 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: Settings, place: Place, data: ImageData | StreamedData | None = None
+        self,
+        settings: Settings,
+        place: Place,
+        data: ImageData | StreamedData | None = None,
+        trained: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.settings = settings
         self.device = choose_device(place.device)
@@ -86,7 +92,9 @@ class Trainer:
             torch.set_num_threads(place.threads)
         data = data or _data(settings, place)
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
-        self.model = newborn_network(settings, data.image_shape, data.num_classes)
+        self._images = data.image_shape, data.num_classes
+        self._trained = trained
+        self.model = newborn_network(settings, *self._images, trained)
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(
@@ -97,7 +105,13 @@ class Trainer:
         self._check_logits(data.image_shape, data.num_classes)
         self._check_last_batch()
         self.optimizer = make_optimizer(settings, self.model)
-        self.attached = attach(settings.permutation, self.optimizer, self.model, settings.seed)
+        self.attached = attach(
+            settings.permutation,
+            self.optimizer,
+            self.model,
+            settings.seed,
+            self.batches_per_epoch,
+        )
         self.position = Position()
         self.evaluations: list[Metrics] = []
         self.changes: list[Change] = []
@@ -153,6 +167,17 @@ class Trainer:
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.model.state_dict().items()
             }
+
+    def initial_weights(self) -> dict[str, Tensor]:
+        """What the model's weights were at first, made anew from the settings, on the CPU.
+
+        By the record of how they were drawn, which holds those that were drawn; a network that was
+        born of shuffled weights is made once more, and so are its other parameters.
+        """
+        if self._trained is None:
+            return recorded_initial_weights(self.model)
+        with torch.random.fork_rng(devices=[]):
+            return newborn_network(self.settings, *self._images, self._trained).state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on bit for bit, as plain data and tensors."""

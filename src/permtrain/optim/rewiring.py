@@ -1,0 +1,149 @@
+"""Permutation first, to find out which connections there are; then plain training of those."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._compile import _disable_dynamo
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.optim.frozen_zeros import FrozenZeros
+from permtrain.optim.permuter import Permuter
+
+
+class Rewiring:
+    """Lets a permuter act for some steps; then its optimizer goes on alone, zeros staying zero.
+
+    The optimizer is one object all along, so that its state is carried over ("Adam, which inherits
+    all inner states from the inner optimizer of LAPerm"). At the last step of the first phase the
+    weights are synchronised, whether or not a period is complete, and from there the optimizer
+    moves what is not zero.
+
+    Source: Permute to Train, section 5.2.3, experiment 1.
+
+    Args:
+        permuter: a `LaPerm` or an `IndexOptimizer`, before its first step. It is detached: its
+            hooks are called from here.
+        num_steps: applied optimizer steps of the first phase, 1 or more.
+
+    State: that of the phase it is in; after the first one also the weights that it ended with.
+    Raises:
+        SettingError: `num_steps` below 1, or a permuter that has made steps.
+
+    Example:
+        >>> from permtrain import LaPerm
+        >>> layer = torch.nn.Linear(3, 1, bias=False)
+        >>> with torch.no_grad():
+        ...     _ = layer.weight.copy_(torch.tensor([[0.0, 0.0, 1.0]]))
+        >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+        >>> rewiring = Rewiring(LaPerm(optimizer, sync_period=1), num_steps=1)
+        >>> for gradient in ([0.0, -5.0, 0.0], [1.0, 0.5, 1.0]):
+        ...     layer.weight.grad = torch.tensor([gradient])
+        ...     _ = optimizer.step()
+        ...     print(layer.weight.tolist())
+        [[0.0, 1.0, 0.0]]
+        [[0.0, 0.5, 0.0]]
+    """
+
+    def __init__(self, permuter: Permuter, num_steps: int) -> None:
+        if num_steps < 1:
+            raise SettingError(f"num_steps is {num_steps}; allowed: 1 or more")
+        if permuter.num_steps:
+            raise SettingError(
+                f"the permuter has made {permuter.num_steps} steps; allowed: one before its first"
+            )
+        self.permuter = permuter
+        self.num_steps = num_steps
+        self.zeros = FrozenZeros(permuter.optimizer)
+        self.rewired: dict[str, Tensor] | None = None
+        """The permuted weights as the first phase left them, by name; None until then."""
+        self._handles: list[RemovableHandle] = []
+        self._attach()
+
+    @property
+    def phase(self) -> Permuter | FrozenZeros:
+        """What acts on the next step."""
+        return self.permuter if self.rewired is None else self.zeros
+
+    def detach(self) -> None:
+        """Takes the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def arranged(self) -> AbstractContextManager[None]:
+        """Shows arranged weights inside the block in the first phase, and any as they are later."""
+        return self.phase.arranged()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly, in either phase."""
+        return {
+            "version": 1,
+            "permuter": self.permuter.state_dict() if self.rewired is None else None,
+            "zeros": self.zeros.state_dict(),
+            "rewired": self.rewired,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            CheckpointError: it is of something else.
+        """
+        expected = {"version", "permuter", "zeros", "rewired"}
+        if set(state_dict) != expected or state_dict["version"] != 1:
+            raise CheckpointError(
+                f"rewiring state has keys {sorted(map(str, state_dict))}; "
+                f"allowed: {sorted(expected)}, version 1"
+            )
+        rewired = state_dict["rewired"]
+        shapes = {tensor.name: tuple(tensor.view.shape) for tensor in self.permuter.tensors}
+        if rewired is not None and {n: tuple(w.shape) for n, w in rewired.items()} != shapes:
+            raise CheckpointError(f"rewired weights are of another model; allowed: {shapes}")
+        self.zeros.load_state_dict(state_dict["zeros"])
+        if rewired is None:
+            self.permuter.load_state_dict(state_dict["permuter"])
+            self.rewired = None
+        else:
+            self.rewired = {
+                tensor.name: rewired[tensor.name].to(tensor.parameter.device, copy=True)
+                for tensor in self.permuter.tensors
+            }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handles": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._attach()
+
+    def _attach(self) -> None:
+        self.permuter.detach()
+        self.zeros.detach()
+        self._handles = [
+            self.permuter.optimizer.register_step_pre_hook(self._before_step),
+            self.permuter.optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    # The permuter and the zeros are of this package: what they do before and after a step is called
+    # from here, for hooks cannot be put on and taken off while torch goes through them.
+
+    @_disable_dynamo
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        return self.phase._before_step(optimizer, args, kwargs)
+
+    @_disable_dynamo
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self.phase._after_step(optimizer, args, kwargs)
+        if self.rewired is None and self.permuter.num_steps == self.num_steps:
+            self.permuter.synchronize()
+            self.rewired = {
+                tensor.name: tensor.parameter.detach().clone() for tensor in self.permuter.tensors
+            }
+            for tensor in self.permuter.tensors:  # it is not asked any more
+                tensor.profile = tensor.latent = None
