@@ -4,7 +4,7 @@ ON_CIFAR10 = {
     "laperm-resnet20-cifar10": 2,
     "laperm-vgg7-cifar10": 3,
     "laperm-period-cifar10": 11,
-    "laperm-conv-cifar10": 6,
+    "laperm-conv-cifar10": 9,
     "laperm-sparse-conv4": 11,
     "laperm-sparse-resnet50": 16,
     "laperm-sparsity-all": 80,

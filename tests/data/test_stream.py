@@ -21,8 +21,10 @@ from permtrain.data.order import permutation
 from permtrain.data.splits import carve_validation, limit
 from permtrain.data.stream import StreamedData, StreamedSplit
 from permtrain.errors import DataError, SettingError
+from permtrain.recipes.registry import RECIPES
 from permtrain.training.run import start_run
 from permtrain.training.settings import DataSettings, PermutationSettings, Settings
+from permtrain.training.trainer import Trainer
 from run_problem import interrupted_run, outcome, place_in
 
 Write = Callable[[Path], Path]
@@ -375,9 +377,9 @@ def test_the_hub_is_asked_for_a_stream(tmp_path: Path, monkeypatch: pytest.Monke
 
 def settings_for(folder: Path) -> Settings:
     return Settings(
-        data=DataSettings(data=str(folder), image_size=32),
+        data=DataSettings(data=str(folder), image_size=10),
         augmentation=Augmentation(horizontal_flip=True),
-        model="conv4",
+        model="run_problem:net_with_dropout",
         permutation=PermutationSettings(method="index", granularity="layer"),
         epochs=2,
         batch_size=5,
@@ -394,15 +396,38 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(write: Write, tmp_pa
     assert whole.intact
 
 
-def test_resnet34_trains_on_folders_from_the_command_line(
+def test_folders_are_trained_on_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_folders(tmp_path / "tiny")
-    flags = ["--data", str(folder), "--image-size", "32", "--model", "resnet34"]
-    flags += ["--method", "index", "--epochs", "1", "--batch-size", "6", "--horizontal-flip"]
+    flags = ["--data", str(folder), "--image-size", "10", "--horizontal-flip"]
+    flags += ["--model", "run_problem:net_with_dropout", "--method", "index"]
+    flags += ["--epochs", "2", "--batch-size", "6", "--no-baseline"]
     flags += ["--runs-folder", str(tmp_path / "runs"), "--device", "cpu", "--threads", "1"]
     assert main(["train", *flags]) == 0
-    assert "proof: 21,2" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "proof: " in said
+    assert "VIOLATED" not in said
+    (run,) = (tmp_path / "runs").iterdir()
+    assert main(["verify", str(run)]) == 0
+
+
+def test_resnet34_takes_two_steps_of_the_recipe(tmp_path: Path) -> None:
+    (arm,) = (a for a in RECIPES["index-imagenet"].arms("quick") if a.published is not None)
+    data = DataSettings(data=str(write_folders(tmp_path / "tiny")), image_size=32)
+    trainer = Trainer(replace(arm.settings, data=data, batch_size=4), place_in(tmp_path))
+    before = layers_of(trainer)
+    assert not trainer.run(stop_requested=lambda: trainer.position.step == 2)
+    after = layers_of(trainer)
+    assert len(before) == len(after) == 37  # 33 convolutions, 3 shortcuts, the output
+    for name, weight in after.items():
+        assert torch.equal(weight.sort().values, before[name].sort().values), name
+        assert not torch.equal(weight, before[name]), name
+
+
+def layers_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    shown = trainer.shown_weights()
+    return {name: weight.flatten() for name, weight in shown.items() if weight.dim() >= 2}
 
 
 def test_an_image_size_is_for_streams_only(tmp_path: Path) -> None:

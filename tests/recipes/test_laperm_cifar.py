@@ -49,6 +49,7 @@ def common(recipe_id: str) -> Settings:
             permutation=first.permutation,
             initial=first.initial,
             model=first.model,
+            optimizer=replace(arm.settings.optimizer, lookahead_period=None),
         )
         assert varied == first
         permutation = arm.settings.permutation
@@ -124,8 +125,13 @@ def test_periods_swept(recipe_id: str) -> None:
 
 def test_three_depths() -> None:
     arms = arms_of("laperm-conv-cifar10")
-    assert [arm.settings.model for arm in arms] == [*2 * ["conv2"], *2 * ["conv4"], *2 * ["conv13"]]
-    assert methods(arms) == 3 * [("laperm", 1000), ("plain", None)]
+    assert [arm.settings.model for arm in arms] == [*3 * ["conv2"], *3 * ["conv4"], *3 * ["conv13"]]
+    assert methods(arms) == 3 * [("laperm", 1000), ("plain", None), ("plain", None)]
+    lookahead = [
+        (arm.settings.optimizer.lookahead_period, arm.settings.optimizer.lookahead_step)
+        for arm in arms
+    ]
+    assert lookahead == 3 * [(None, 0.5), (None, 0.5), (6, 0.5)]
     assert published("laperm-conv-cifar10") == {
         "conv2, LaPerm k=1000": 78.21,
         "conv4, LaPerm k=1000": 89.17,
@@ -189,7 +195,7 @@ def test_all_networks_against_what_remains() -> None:
     )
     assert rates(conv7, 0, 1) == [1e-3, 9.5e-4]
     assert conv7.optimizer.l2 == 0
-    others = arms_of("laperm-conv-cifar10")[2].settings
+    others = arms_of("laperm-conv-cifar10")[3].settings
     assert by_model["conv4"].optimizer == by_model["conv13"].optimizer == others.optimizer
     assert by_model["resnet50-cifar"].optimizer == common("laperm-sparse-resnet50").optimizer
 
@@ -233,6 +239,20 @@ def test_the_index_optimizer_on_cifar10(granularity: str) -> None:
         ("kaiming_uniform", 0.0, "exact"),
         ("kaiming_normal", 0.9, "magnitude"),
     ]
+
+
+def test_the_index_optimizer_on_imagenet() -> None:
+    arms = arms_of("index-imagenet")
+    first = arms[0].settings
+    assert (first.model, first.batch_size, first.epochs) == ("resnet34", 1024, 90)
+    assert (first.data.data, first.data.train_images) == ("imagenet", None)
+    assert first.augmentation == Augmentation(horizontal_flip=True)
+    assert first.optimizer == arms_of("index-layer-cifar10")[0].settings.optimizer
+    assert (first.initial.rule, first.initial.sparsity) == ("kaiming_normal", 0.0)
+    assert methods(arms) == [("index", 1), ("laperm", 1), ("plain", None)]
+    granularities = [arm.settings.permutation.granularity for arm in arms]
+    assert granularities == ["layer", "layer", None]
+    assert [arm.published for arm in arms] == [None, 70.93, None]
 
 
 @pytest.mark.parametrize("recipe_id", ON_CIFAR10)
