@@ -122,12 +122,13 @@ def normal_prior(split: Split, num_classes: int, variance: float) -> NormalPrior
     """
     means, precisions = [], []
     size = split.images[0].numel()
+    floor_VV = variance * torch.eye(size, dtype=torch.float64, device=split.images.device)
     for label in range(num_classes):
         images_MV = split.images[split.labels == label].flatten(1).double() / 255
-        mean_V = images_MV.mean(dim=0) if len(images_MV) else torch.zeros(size).double()
+        count = max(len(images_MV), 1)
+        mean_V = images_MV.sum(dim=0) / count
         away_MV = images_MV - mean_V
-        covariance_VV = away_MV.T @ away_MV / max(len(images_MV), 1)
-        covariance_VV += variance * torch.eye(size, dtype=torch.float64)
+        covariance_VV = away_MV.T @ away_MV / count + floor_VV
         means.append(mean_V.float())
         precisions.append(torch.linalg.inv(covariance_VV).float())
     return NormalPrior(torch.stack(means), torch.stack(precisions))

@@ -59,7 +59,7 @@ class Unshuffle:
                 settings.guide_epochs,
                 replace(place, tensorboard=False, watch_ranking_distance=False),
             )
-        self.means_KCP = class_means(self.splits.train, data.num_classes).to(self.device)
+        self.means_KCP = class_means(self.splits.train, data.num_classes)
         self.prior: NormalPrior | None = None
         if settings.prior_weight:
             self.prior = normal_prior(self.splits.train, data.num_classes, settings.prior_variance)
