@@ -109,6 +109,7 @@ UNSHUFFLES = {
         "discriminator_weight": 0.0,
         "prior_weight": 10.0,
         "averaged_part": 0.5,
+        "prior_mean": "nearest",
         "start": "class-mean",
         "lr": 0.05,
         "lr_cosine": True,

@@ -14,7 +14,7 @@ from permtrain.pictures.curves import SizedScore, band_of, sized_arms
 from permtrain.pictures.graphs import permitted_moves, subset_graph, subset_of
 from permtrain.pictures.heat_maps import connections
 from permtrain.pictures.histograms import histogram_of
-from permtrain.pictures.images import image_grid
+from permtrain.pictures.images import image_grid, rows_of_images
 from permtrain.pictures.permutations import on_circle, rank_cycles
 from permtrain.pictures.profiles import profile_similarity, sorted_vectors
 from permtrain.pictures.ranking_distance import ranking_distances, value_percentiles
@@ -215,6 +215,21 @@ def test_arms_are_sorted_by_size() -> None:
     assert (large.num_bytes, large.percent, large.lowest, large.highest) == (60, 82, 80, 84)
     with pytest.raises(PictureError, match="a: bytes are 0; allowed: above 0"):
         sized_arms([SizedScore("a", 0, 1.0)])
+
+
+def test_sets_of_images_stand_one_above_the_other() -> None:
+    before = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
+    grid = 255 * rows_of_images({"before": before, "after": before + 100}, num_columns=2)[..., 0]
+    white = np.full((2, 2), 255.0)
+    columns = [np.hstack([rows[0], white, rows[1]]) for rows in (before, before + 100)]
+    gap = np.full((2, 6), 255.0)
+    last = [np.hstack([rows[2], white, white]) for rows in (before, before + 100)]
+    expected = [columns[0], gap, columns[1], gap, gap, last[0], gap, last[1]]
+    np.testing.assert_allclose(grid, np.vstack(expected), atol=1e-9)
+    with pytest.raises(PictureError, match="allowed: one shape for all"):
+        rows_of_images({"before": before, "after": before[:2]})
+    with pytest.raises(PictureError, match="allowed: one shape for all"):
+        rows_of_images({})
 
 
 def test_image_grid_places_images_in_rows() -> None:

@@ -24,6 +24,7 @@ from permtrain.pictures.heat_maps import draw_connections, draw_matrix
 from permtrain.pictures.histograms import draw_histograms
 from permtrain.pictures.permutations import draw_cycles
 from permtrain.pictures.profiles import draw_profiles
+from permtrain.pictures.records import IMAGE_ROWS
 from permtrain.pictures.registry import KINDS, Request
 from permtrain.pictures.runs import run_weights
 from permtrain.pictures.style import PALETTE, new_figure, save_figure
@@ -47,10 +48,14 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERMTRAIN_CACHE", str(tmp_path / "cache"))
     (tmp_path / "table.csv").write_text(TABLE)
+    pixels = torch.arange(2 * 9, dtype=torch.uint8).reshape(2, 1, 3, 3)
+    images = {name: pixels * (9 + i) for i, name in enumerate(IMAGE_ROWS)}
+    save_file(images, tmp_path / "images.safetensors")
 
 
 def source_of(kind: str, run: Path) -> str:
-    return {"curves": "table.csv", "bytes": "table.csv", "images": "digits"}.get(kind, str(run))
+    others = {"curves": "table.csv", "bytes": "table.csv", "images": "digits", "image-grid": "."}
+    return others.get(kind, str(run))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ NUM_ARMS = {
     "sortgan-mnist": 9,
     "sortgan-fashion": 9,
     "sortgan-cifar10-jpeg": 6,
-    "unshuffle-mnist": 7,
+    "unshuffle-mnist": 8,
 }
 
 

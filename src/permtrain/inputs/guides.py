@@ -91,19 +91,17 @@ def real_and_shuffled(data: ImageData) -> ImageData:
 
 @dataclass(frozen=True, eq=False)
 class NormalPrior:
-    """The images of each label as a normal distribution, by mean and covariance.
+    """How the images of each label vary, as normal distributions.
 
     Attributes:
-        mean_KV: of each label.
         precision_KVV: inverse covariances.
     """
 
-    mean_KV: Tensor
     precision_KVV: Tensor
 
-    def energy(self, pixels_NCP: Tensor, labels_N: Tensor) -> Tensor:
+    def energy(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor) -> Tensor:
         """Negative log likelihood in nats by number of values, up to a constant. One an image."""
-        away_NV = pixels_NCP.flatten(1) - self.mean_KV[labels_N]
+        away_NV = (pixels_NCP - means_NCP).flatten(1)
         pulled_NV = torch.zeros_like(away_NV)
         for label in labels_N.unique():
             mine = labels_N == label
@@ -114,23 +112,21 @@ class NormalPrior:
 
 
 def normal_prior(split: Split, num_classes: int, variance: float) -> NormalPrior:
-    """Means and covariances of training images, pixels in [0, 1].
+    """Covariances of training images, pixels in [0, 1].
 
     Args:
         split: training images.
         variance: added to the diagonal, without which pixels that are always black could not move.
     """
-    means, precisions = [], []
+    precisions = []
     size = split.images[0].numel()
+    floor_VV = variance * torch.eye(size, dtype=torch.float64, device=split.images.device)
     for label in range(num_classes):
         images_MV = split.images[split.labels == label].flatten(1).double() / 255
-        mean_V = images_MV.mean(dim=0) if len(images_MV) else torch.zeros(size).double()
-        away_MV = images_MV - mean_V
-        covariance_VV = away_MV.T @ away_MV / max(len(images_MV), 1)
-        covariance_VV += variance * torch.eye(size, dtype=torch.float64)
-        means.append(mean_V.float())
-        precisions.append(torch.linalg.inv(covariance_VV).float())
-    return NormalPrior(torch.stack(means), torch.stack(precisions))
+        count = max(len(images_MV), 1)
+        away_MV = images_MV - images_MV.sum(dim=0) / count
+        precisions.append(torch.linalg.inv(away_MV.T @ away_MV / count + floor_VV).float())
+    return NormalPrior(torch.stack(precisions))
 
 
 def _share_all_but_the_first_layer(first: nn.Module, other: nn.Module) -> None:

@@ -116,7 +116,8 @@ def class_means(split: Split, num_classes: int) -> Tensor:
     sums = torch.zeros(num_classes, *split.images.shape[1:], dtype=torch.int64)
     sums.index_add_(0, split.labels.cpu(), split.images.cpu().long())
     counts = torch.bincount(split.labels.cpu(), minlength=num_classes).clamp(min=1)
-    return (sums.flatten(2).double() / (255 * counts[:, None, None])).float()
+    means_KCP = sums.flatten(2).double() / (255 * counts[:, None, None])
+    return means_KCP.float().to(split.images.device)
 
 
 def laid_out(shuffled_NCP: Tensor, like_NCP: Tensor, matching: Matching = "order") -> Tensor:

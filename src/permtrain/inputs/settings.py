@@ -99,8 +99,13 @@ class UnshuffleSettings:
     discriminator_weight: float = 1.0
     """Of the cross-entropy of being taken for a real image."""
     prior_weight: float = 0.0
-    """Of the negative log likelihood, in nats a pixel, under a normal distribution with mean and
+    """Of the negative log likelihood, in nats a pixel, under a normal distribution with the
     covariance of the training images of the label."""
+    prior_mean: Literal["label", "nearest"] = "label"
+    """What that distribution has for its mean: the label's mean image, or that of the training
+    images of the label whose pixels, in order, are closest."""
+    neighbours: int = 100
+    """How many images the nearest are."""
     prior_variance: float = 0.1
     """Added to that covariance's diagonal, pixels in [0, 1]."""
     averaged_part: float = 0.0
@@ -117,7 +122,9 @@ class UnshuffleSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("images", "steps", "batch_size", "guide_epochs", "num_classifiers"):
+        for name in (
+            "images", "steps", "batch_size", "guide_epochs", "num_classifiers", "neighbours",
+        ):  # fmt: skip
             _check(name, getattr(self, name), getattr(self, name) >= 1)
         for name in (
             "classifier_weight", "border_weight", "roughness_weight", "discriminator_weight",

@@ -17,6 +17,8 @@ from permtrain.data.load import load_images
 from permtrain.errors import CheckpointError
 from permtrain.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
 from permtrain.inputs.losses import border_penalty, roughness
+from permtrain.inputs.nearest import NearestImages
+from permtrain.inputs.pixels import in_order
 from permtrain.inputs.quality import class_means, laid_out, psnr
 from permtrain.inputs.settings import UnshuffleSettings
 from permtrain.inputs.splits import shuffled_split, splits_of
@@ -59,7 +61,7 @@ class Unshuffle:
                 settings.guide_epochs,
                 replace(place, tensorboard=False),
             )
-        self.means_KCP = class_means(self.splits.train, data.num_classes).to(self.device)
+        self.means_KCP = class_means(self.splits.train, data.num_classes)
         self.prior: NormalPrior | None = None
         if settings.prior_weight:
             self.prior = normal_prior(self.splits.train, data.num_classes, settings.prior_variance)
@@ -67,6 +69,7 @@ class Unshuffle:
             name: shuffled_split(split, settings.seed, name)
             for name, split in (("validation", self.splits.validation), ("test", self.splits.test))
         }
+        self.means = self._prior_means()
         self.recovered: dict[str, list[Tensor]] = {"validation": [], "test": []}
         self.part = 0
         self.seconds = 0.0
@@ -101,22 +104,27 @@ class Unshuffle:
         recovered_NCP = laid_out(self.shuffled[name][chosen], group.order())
         self.recovered[name].append(recovered_NCP)
         split = self.splits.validation if name == "validation" else self.splits.test
-        energy = float(self.energy(recovered_NCP.float() / 255, split.labels[chosen]).mean())
+        in_the_end_N = self.energy(recovered_NCP.float() / 255, group.labels, group.means)
         self.part += 1
         self._started = None
         seconds, self.seconds = self.seconds, 0.0
         return {
             "part": self.part,
             "split": name,
-            "energy": energy,
+            "energy": float(in_the_end_N.mean()),
             "psnr": psnr(recovered_NCP, split.images[chosen].flatten(2)),
             "wall_s": round(seconds, 3),
         }
 
-    def energy(self, pixels_NCP: Tensor, labels_N: Tensor) -> Tensor:
+    def energy(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor) -> Tensor:
         """What each image's pixels are to make small; one number an image.
 
-        Shapes: (N, C, P) in [0, 1], (N,) -> (N,).
+        Args:
+            pixels_NCP: in [0, 1].
+            labels_N: their labels.
+            means_NCP: of the prior, for each image.
+
+        Shapes: (N, C, P), (N,), (N, C, P) -> (N,).
         """
         settings = self.settings
         images = pixels_NCP.unflatten(2, self.splits.side_shape)
@@ -128,7 +136,9 @@ class Unshuffle:
         if settings.roughness_weight:
             total = total + settings.roughness_weight * roughness(images)
         if self.prior is not None:
-            total = total + settings.prior_weight * self.prior.energy(pixels_NCP, labels_N)
+            total = total + settings.prior_weight * self.prior.energy(
+                pixels_NCP, labels_N, means_NCP
+            )
         return total
 
     def _guided(self, images: Tensor, labels_N: Tensor, guides: Guides) -> Tensor:
@@ -184,6 +194,17 @@ class Unshuffle:
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(f"checkpoint is of another run: {reason}") from error
 
+    def _prior_means(self) -> dict[str, Tensor]:
+        """The prior's mean for each image that is measured."""
+        splits = {"validation": self.splits.validation, "test": self.splits.test}
+        if self.settings.prior_mean == "label":
+            return {name: self.means_KCP[split.labels] for name, split in splits.items()}
+        nearest = NearestImages(self.splits.train, self.settings.neighbours)
+        return {
+            name: nearest.mean_of(in_order(self.shuffled[name].float() / 255), split.labels)
+            for name, split in splits.items()
+        }
+
     def _new_group(self) -> "_Group":
         name, first = self.groups[self.part]
         chosen = slice(first, first + self.settings.batch_size)
@@ -191,7 +212,8 @@ class Unshuffle:
         pixels_NCP, labels_N = self.shuffled[name][chosen], split.labels[chosen]
         if self.settings.start == "class-mean":
             pixels_NCP = laid_out(pixels_NCP, self.means_KCP[labels_N])
-        return _Group(pixels_NCP.float() / 255, labels_N, self.settings.lr)
+        means_NCP = self.means[name][chosen]
+        return _Group(pixels_NCP.float() / 255, labels_N, means_NCP, self.settings.lr)
 
     def _rate(self, step: int) -> float:
         settings = self.settings
@@ -201,8 +223,9 @@ class Unshuffle:
 class _Group:
     """Images that are moved together, each a weight vector, by Adam and the index optimizer."""
 
-    def __init__(self, pixels_NCP: Tensor, labels_N: Tensor, lr: float) -> None:
+    def __init__(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor, lr: float) -> None:
         self.labels = labels_N
+        self.means = means_NCP
         self.shape = pixels_NCP.shape
         self.parameter = torch.nn.Parameter(pixels_NCP.flatten(1).clone())
         self.adam = torch.optim.Adam([self.parameter], lr=lr)
@@ -212,12 +235,12 @@ class _Group:
         self.num_counted = 0
 
     def move(
-        self, energy: Callable[[Tensor, Tensor], Tensor], rate: float, *, is_counted: bool
+        self, energy: Callable[[Tensor, Tensor, Tensor], Tensor], rate: float, *, is_counted: bool
     ) -> None:
         """One step; if it is counted, what is then shown adds to the mean."""
         self.adam.param_groups[0]["lr"] = rate
         self.adam.zero_grad()
-        energy(self.parameter.view(self.shape), self.labels).sum().backward()
+        energy(self.parameter.view(self.shape), self.labels, self.means).sum().backward()
         self.adam.step()
         self.step += 1
         if is_counted:
