@@ -1,6 +1,7 @@
 """Every recipe by its id."""
 
 from permtrain.errors import SettingError
+from permtrain.recipes.across_layers import across_layers
 from permtrain.recipes.fc_mnist import laperm_fc_mnist
 from permtrain.recipes.index_2021 import index_kernel, index_layer, index_neuron
 from permtrain.recipes.recipe import Recipe
@@ -80,6 +81,12 @@ RECIPES: dict[str, Recipe] = {
             "30 runs of 6 to 8 epochs",
             tiny_fashion,
             alternatives,
+        ),
+        Recipe(
+            "across-layers",
+            "weights that move between layers, on MNIST (Permute to Train, section 6; ours)",
+            "42 runs of 10 epochs",
+            across_layers,
         ),
         Recipe(
             "regression-1d",

@@ -29,6 +29,7 @@ GRANULARITIES: dict[str, str] = {
     "kernel": "weights change places within one kernel of a convolution",
     "neuron": "within all weights into one output unit: a row of a matrix, a filter",
     "layer": "within a whole weight tensor",
+    "across": "across all layers, each weight in units of its layer",
 }
 
 
@@ -124,9 +125,9 @@ class PermutationSettings:
     """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
     sync_period: int | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
-    granularity: Literal["kernel", "neuron", "layer"] | None = None
-    """Which weights may exchange values. Left out: neuron for laperm and sgperm, layer for
-    index."""
+    granularity: Literal["kernel", "neuron", "layer", "across"] | None = None
+    """Which weights may exchange values; across: of all layers, each in units of a power of two
+    near its He standard deviation. Left out: neuron for laperm and sgperm, layer for index."""
     fallback: Literal["neuron", "layer"] | None = None
     """Granularity of the layers that have none of the above, as linear layers have no kernels."""
     permute_biases: bool = False
@@ -149,7 +150,10 @@ class PermutationSettings:
         _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
         if self.method != "supermask":
             _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
+        granularity = self.granularity
         if self.method == "sgperm":
+            within = granularity != "across"
+            _check("granularity", granularity, within, "kernel, neuron, layer with method sgperm")
             period = self.sync_period
             _check("sync_period", period, period is None, "nothing with method sgperm")
 
