@@ -6,6 +6,8 @@ Run as: python docs/make_tables.py
 import sys
 from pathlib import Path
 
+from across_page import across_page
+from regression_page import regression_page
 from reproduction_page import reproduction_page, summary_table
 from sgperm_page import sgperm_page
 from speed_page import speed_page
@@ -28,6 +30,8 @@ def with_summary(readme: str) -> str:
 def main() -> int:
     """Writes the pages; with --check, tells by the exit code whether they are up to date."""
     made = {
+        DOCS / "across.md": across_page(),
+        DOCS / "regression.md": regression_page(),
         DOCS / "reproduction.md": reproduction_page(),
         DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),

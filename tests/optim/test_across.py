@@ -73,6 +73,12 @@ def test_weights_do_cross_and_the_layers_together_keep_their_values(method: str)
     sizes = [view.num_weights for view in views.values()]
     assert [sum(row) for row in counts.values()] == sizes  # each place got one value,
     assert [sum(column) for column in zip(*counts.values(), strict=True)] == sizes  # each went once
+    assert set(travel.rms_ratio) == set(views)
+    for name, weight in weights_of(net).items():
+        if name in views:
+            ratio = weight.norm() / initial[name].norm()
+            assert travel.rms_ratio[name] == pytest.approx(ratio.item(), rel=1e-5)
+    assert travel.rms_ratio["4.weight"] != 1
     stayed = sum(row[i] for i, row in enumerate(counts.values()))
     assert travel.changed_layer_fraction == pytest.approx(1 - stayed / sum(sizes))
 
@@ -182,4 +188,4 @@ def test_a_model_is_packed_bit_for_bit_though_not_as_permutations(tmp_path: Path
 def test_travel_within_layers_tells_no_layers() -> None:
     first, now = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]])
     travel = travel_between({"w": first}, {"w": now}, {"w": VectorView((1, 2), "neuron")})
-    assert (travel.changed_layer_fraction, travel.came_from) == (None, None)
+    assert (travel.changed_layer_fraction, travel.came_from, travel.rms_ratio) == (None,) * 3

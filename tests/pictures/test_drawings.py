@@ -24,6 +24,7 @@ from permtrain.pictures.style import PALETTE, new_figure, save_figure
 from permtrain.training.run import start_run
 from run_problem import place_in, tiny
 
+WIDTHS = "arm,width,linf_each\n" + "".join(f'"a, n={n}",{n},{1 / n} {2 / n}\n' for n in (4, 8, 16))
 TABLE = (
     "arm,seed,test_percent,file_bytes,test_percent_at\na,0,97,300,1=50 2=60\na,1,96,310,1=51 2=61\n"
 )
@@ -40,10 +41,12 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERMTRAIN_CACHE", str(tmp_path / "cache"))
     (tmp_path / "table.csv").write_text(TABLE)
+    (tmp_path / "widths.csv").write_text(WIDTHS)
 
 
 def source_of(kind: str, run: Path) -> str:
-    return {"curves": "table.csv", "bytes": "table.csv", "images": "digits"}.get(kind, str(run))
+    of_tables = {"curves": "table.csv", "bytes": "table.csv", "error-width": "widths.csv"}
+    return (of_tables | {"images": "digits"}).get(kind, str(run))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -95,5 +95,11 @@ KINDS: dict[str, Kind] = {
     "bytes": Kind(
         "bytes_", "CSV results", "test accuracy against bytes of the file", takes_many=True
     ),
+    "error-width": Kind(
+        "error_width",
+        "CSV results of regression",
+        "error against width, with slopes",
+        takes_many=True,
+    ),
     "images": Kind("images", "a data set's name or folder", "a grid of test images"),
 }

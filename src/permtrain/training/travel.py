@@ -22,6 +22,8 @@ class Travel:
             value of another layer; None where there are no such vectors.
         came_from: for each such layer, how many of its weights hold a value that was born in each
             layer, itself included, in the layers' order; None likewise.
+        rms_ratio: for each such layer, the root mean square of its weights as part of that at
+            first: above 1 where large weights moved in; None likewise.
     """
 
     moved_fraction: float
@@ -29,6 +31,7 @@ class Travel:
     num_cycles: int
     changed_layer_fraction: float | None = None
     came_from: dict[str, list[int]] | None = None
+    rms_ratio: dict[str, float] | None = None
 
 
 def travel_between(
@@ -49,6 +52,7 @@ def travel_between(
     distance = 0.0
     across = {name: view for name, view in views.items() if view.is_across}
     came_from = None
+    rms_ratio = {name: _rms(after[name]) / _rms(before[name]) for name in across}
     before, _ = joined(before, views)
     after, views = joined(after, views)
     for name, view in views.items():
@@ -67,7 +71,12 @@ def travel_between(
         num_cycles,
         None if came_from is None else _changed_fraction(list(came_from.values())),
         came_from,
+        rms_ratio or None,
     )
+
+
+def _rms(weights: Tensor) -> float:
+    return float(weights.double().square().mean().sqrt())
 
 
 def _changed_fraction(counts: list[list[int]]) -> float:
