@@ -116,6 +116,7 @@ def main() -> None:
         sources["connections"] = (sparse,), "a run with 80% zeros, by the index optimizer"
         sources["curves"] = (RESULTS / "sgperm-ahead.csv",), "`results/sgperm-ahead.csv`"
         sources["bytes"] = (RESULTS / "tiny-mnist.csv",), "`results/tiny-mnist.csv`"
+        sources["error-width"] = (RESULTS / "regression-1d-quick.csv",), "`regression-1d`, quick"
         sources["images"] = (Path("digits"),), "the data set `digits`"
         parts = [HEAD]
         for kind, (paths, source) in sources.items():

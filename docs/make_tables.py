@@ -6,7 +6,9 @@ Run as: python docs/make_tables.py
 import sys
 from pathlib import Path
 
+from across_page import across_page
 from inputs_page import inputs_page
+from regression_page import regression_page
 from reproduction_page import reproduction_page, summary_table
 from sgperm_page import sgperm_page
 from speed_page import speed_page
@@ -30,6 +32,8 @@ def main() -> int:
     """Writes the pages; with --check, tells by the exit code whether they are up to date."""
     made = {
         DOCS / "inputs.md": inputs_page(),
+        DOCS / "across.md": across_page(),
+        DOCS / "regression.md": regression_page(),
         DOCS / "reproduction.md": reproduction_page(),
         DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from permtrain.core.across import joined
 from permtrain.core.plan import (
     GranularityRule,
     NamedTensor,
@@ -16,7 +18,7 @@ from permtrain.core.profile import holds_profile, profile_of
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError
 from permtrain.initial.initialize import recorded_initial_weights
-from permtrain.optim.permuted_tensor import PermutedTensor
+from permtrain.optim.permuted_tensor import PermutedTensor, initial_profile
 from permtrain.optim.permuter import Permuter
 
 
@@ -26,6 +28,7 @@ class Verification:
 
     Attributes:
         intact: per tensor, (V,) bool, whether each weight vector still holds its initial values.
+            Tensors that weights cross stand together, under their names.
     """
 
     intact: Mapping[str, Tensor]
@@ -91,24 +94,20 @@ def verify(
         {'weight': [1]}
     """
     parameters = {tensor.name: tensor for tensor in named_tensors(model)}
-    intact = {}
     if isinstance(initial, Permuter):
-        for permuted in initial.tensors:
-            weights = _weights_of(permuted, parameters)
-            profile = permuted.profile
-            if profile is None:  # before the first step the weights are the initial ones
-                profile = profile_of(permuted.parameter, permuted.view)
-            intact[permuted.name] = holds_profile(
-                permuted.view.to_vectors(weights.detach()), profile.to(weights.device)
-            )
-        return Verification(intact)
+        return _verify_permuter(initial, parameters)
     if initial is None:
         initial = recorded_initial_weights(model)
     check_rule(granularity, parameters)
     views = {
         name: view
         for name, tensor in parameters.items()
-        if (view := view_by_rule(tensor, granularity, permute_biases=permute_biases)) is not None
+        if (
+            view := view_by_rule(
+                tensor, granularity, permute_biases=permute_biases, may_go_across=True
+            )
+        )
+        is not None
     }
     by_name = {name: tensor.parameter for name, tensor in parameters.items()}
     return verify_weights(by_name, initial, views)
@@ -129,10 +128,35 @@ def verify_weights(
             raise ProfileError(
                 f"{name}: initial values hold {found}; allowed: a tensor of shape {view.shape}"
             )
+    initial, _ = joined(initial, views)
+    weights, views = joined(weights, views)
+    for name, view in views.items():
         now = weights[name].detach()
         profile = profile_of(initial[name].detach().to(now.device), view)
         intact[name] = holds_profile(view.to_vectors(now), profile)
     return Verification(intact)
+
+
+def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) -> Verification:
+    """Against the profiles that the permuter holds."""
+    weights, profiles, views = {}, {}, {}
+    for permuted in permuter.tensors:
+        profile = permuted.profile
+        if profile is None:  # before the first step the weights are the initial ones
+            profile = initial_profile(permuted.parameter, permuted.view)
+        now = _weights_of(permuted, parameters)
+        weights[permuted.name] = now
+        profiles[permuted.name] = profile.to(now.device)
+        views[permuted.name] = permuted.view
+    if across := [name for name, view in views.items() if view.is_across]:
+        profiles[", ".join(across)] = torch.cat([profiles[name] for name in across], dim=1)
+    weights, views = joined(weights, views)
+    return Verification(
+        {
+            name: holds_profile(view.to_vectors(weights[name].detach()), profiles[name])
+            for name, view in views.items()
+        }
+    )
 
 
 def _weights_of(permuted: PermutedTensor, parameters: Mapping[str, NamedTensor]) -> Tensor:

@@ -314,7 +314,8 @@ def test_a_misspelt_granularity_is_refused_with_a_hint(rule: Any) -> None:
     with pytest.raises(SettingError) as caught:
         check_rule(rule, ["weight"])
     assert str(caught.value) == (
-        "granularity is 'nueron' (did you mean 'neuron'?); allowed: kernel, neuron, layer, None"
+        "granularity is 'nueron' (did you mean 'neuron'?); "
+        "allowed: kernel, neuron, layer, across, None"
     )
 
 
@@ -322,7 +323,10 @@ def test_a_misspelt_granularity_is_refused_with_a_hint(rule: Any) -> None:
 def test_what_is_no_granularity_at_all_is_refused_without_a_hint(rule: Any) -> None:
     with pytest.raises(SettingError) as caught:
         check_rule(rule, ["weight"])
-    assert str(caught.value) == f"granularity is {rule!r}; allowed: kernel, neuron, layer, None"
+    assert (
+        str(caught.value)
+        == f"granularity is {rule!r}; allowed: kernel, neuron, layer, across, None"
+    )
 
 
 @pytest.mark.parametrize(
@@ -350,7 +354,7 @@ def test_the_bias_beside_a_tied_weight_is_permuted() -> None:
 
 @pytest.mark.parametrize("rule", [(), {"weight": ()}, lambda name, parameter: ()])
 def test_no_answer_at_all_is_refused(rule: Any) -> None:
-    with pytest.raises(SettingError, match="allowed: kernel, neuron, layer, None"):
+    with pytest.raises(SettingError, match="allowed: kernel, neuron, layer, across, None"):
         plan(nn.Linear(3, 2), rule)
 
 

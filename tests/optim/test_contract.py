@@ -30,6 +30,12 @@ PERMUTERS = {
     "index-neuron": lambda optimizer, **more: IndexOptimizer(
         optimizer, **({"granularity": "neuron"} | more)
     ),
+    "laperm-across": lambda optimizer, **more: LaPerm(
+        optimizer, 3, **({"granularity": "across"} | more)
+    ),
+    "index-across": lambda optimizer, **more: IndexOptimizer(
+        optimizer, **({"granularity": "across"} | more)
+    ),
     "index-4": lambda optimizer, **more: IndexOptimizer(optimizer, sync_period=4, **more),
 }
 INNER = {
@@ -439,8 +445,14 @@ def test_frozen_parameters_and_missing_gradients_are_kept(permuter_of):
     model, optimizer, permuter = started(permuter_of)
     model[4].weight.requires_grad_(False)
     before = weights_of(model)["4.weight"]
+    if permuter.granularity == "across":  # other layers' values would move in
+        with pytest.raises(
+            SettingError, match=r"^4\.weight is frozen; allowed with granularity 'a"
+        ):
+            train(model, optimizer, range(1))
+        model[4].weight.requires_grad_(True)
     train(model, optimizer, range(12))
-    assert torch.equal(model[4].weight, before)
+    assert torch.equal(model[4].weight, before) != model[4].weight.requires_grad
     model[0].weight.grad = None
     model[6].weight.grad = None
     optimizer.step()
@@ -451,13 +463,16 @@ def test_a_group_added_later_is_permuted_from_the_values_it_came_with(permuter_o
     model = small_net()
     optimizer = torch.optim.Adam(model[:6].parameters(), lr=0.01)
     permuter = permuter_of(optimizer, model=model)
+    before = weights_of(model)
     train(model, optimizer, range(2))
     optimizer.add_param_group({"params": model[6].parameters()})
-    before = weights_of(model)
+    assert torch.equal(before["6.weight"], model[6].weight)
     train(model, optimizer, range(2, 12))
     assert "6.weight" in {tensor.name for tensor in permuter.tensors}
     assert verify(model, permuter)
-    assert verify(model, before, {"6.weight": permuter.tensors[-1].view.granularity})
+    granularity = permuter.tensors[-1].view.granularity
+    rule = granularity if granularity == "across" else {"6.weight": granularity}
+    assert verify(model, before, rule)
 
 
 def test_a_state_with_a_later_group_loads_into_new_objects(permuter_of):

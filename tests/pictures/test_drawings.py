@@ -32,6 +32,7 @@ from permtrain.training.run import start_run
 from permtrain.training.settings import DataSettings, PermutationSettings, SGPermSettings
 from run_problem import place_in, tiny
 
+WIDTHS = "arm,width,linf_each\n" + "".join(f'"a, n={n}",{n},{1 / n} {2 / n}\n' for n in (4, 8, 16))
 TABLE = (
     "arm,seed,test_percent,file_bytes,test_percent_at\na,0,97,300,1=50 2=60\na,1,96,310,1=51 2=61\n"
 )
@@ -48,14 +49,15 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERMTRAIN_CACHE", str(tmp_path / "cache"))
     (tmp_path / "table.csv").write_text(TABLE)
+    (tmp_path / "widths.csv").write_text(WIDTHS)
     pixels = torch.arange(2 * 9, dtype=torch.uint8).reshape(2, 1, 3, 3)
     images = {name: pixels * (9 + i) for i, name in enumerate(IMAGE_ROWS)}
     save_file(images, tmp_path / "images.safetensors")
 
 
 def source_of(kind: str, run: Path) -> str:
-    others = {"curves": "table.csv", "bytes": "table.csv", "images": "digits", "image-grid": "."}
-    return others.get(kind, str(run))
+    others = {"curves": "table.csv", "bytes": "table.csv", "error-width": "widths.csv"}
+    return (others | {"images": "digits", "image-grid": "."}).get(kind, str(run))
 
 
 @pytest.mark.parametrize("kind", KINDS)

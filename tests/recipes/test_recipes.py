@@ -22,6 +22,7 @@ NUM_ARMS = {
     "index-neuron": 9,
     "index-kernel": 9,
     "laperm-fc-mnist": 2,
+    "across-layers": 14,
     "sgperm-logistic-mnist": 6,
     "sgperm-fc-mnist": 6,
     "sgperm-fc-fashion": 6,

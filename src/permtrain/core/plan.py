@@ -12,6 +12,7 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from permtrain.core.vectors import (
+    ACROSS,
     GRANULARITIES,
     Granularity,
     Layout,
@@ -35,7 +36,8 @@ class Cut:
 
 
 Answer: TypeAlias = str | Cut | tuple[str | Cut | None, ...] | None
-"""A granularity, a `Cut`, None for "leave alone", or several of them, the first that fits taken."""
+"""A granularity ("across" too), a `Cut`, None for "leave alone", or several of them, the first that
+fits taken."""
 
 GranularityRule: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str, Tensor], Answer]
 """One answer for all weights, answers by name pattern, or a function of name and parameter."""
@@ -127,17 +129,18 @@ def check_rule(rule: GranularityRule, names: Iterable[str]) -> None:
         _check_answer(rule)
 
 
+_ALL = (*GRANULARITIES, ACROSS)
+
+
 def _check_answer(answer: object) -> None:
     if answer == ():
-        raise SettingError(f"granularity is (); allowed: {', '.join(GRANULARITIES)}, None")
+        raise SettingError(f"granularity is (); allowed: {', '.join(_ALL)}, None")
     for choice in answer if isinstance(answer, tuple) else (answer,):
         name = choice.granularity if isinstance(choice, Cut) else choice
-        if name is not None and name not in GRANULARITIES:
-            close = difflib.get_close_matches(str(name), GRANULARITIES, 1)
+        if name is not None and name not in _ALL:
+            close = difflib.get_close_matches(str(name), _ALL, 1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise SettingError(
-                f"granularity is {name!r}{hint}; allowed: {', '.join(GRANULARITIES)}, None"
-            )
+            raise SettingError(f"granularity is {name!r}{hint}; allowed: {', '.join(_ALL)}, None")
 
 
 def view_by_rule(
@@ -145,6 +148,7 @@ def view_by_rule(
     rule: GranularityRule,
     *,
     permute_biases: bool = False,
+    may_go_across: bool = False,
 ) -> VectorView | None:
     """The weight vectors of one tensor under a rule, or None if it is left alone.
 
@@ -154,7 +158,8 @@ def view_by_rule(
     every parameter; what no pattern matches is left alone.
 
     Raises:
-        GranularityError: naming the tensor, if it has no vectors at any granularity of the answer.
+        GranularityError: naming the tensor, if it has no vectors at any granularity of the answer;
+            or if they go across tensors, which the caller does not know of.
     """
     if callable(rule):
         answer = rule(tensor.name, tensor.parameter)
@@ -173,6 +178,11 @@ def view_by_rule(
         raise GranularityError(
             f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero, and a "
             f"permutation would move values into it; allowed: None, as in {{{tensor.name!r}: None}}"
+        )
+    if view is not None and view.is_across and not may_go_across:
+        raise GranularityError(
+            f"{tensor.name}: granularity is {ACROSS!r}; allowed here: {', '.join(GRANULARITIES)} "
+            "(LaPerm, IndexOptimizer and verify know of vectors across tensors)"
         )
     return view
 

@@ -14,6 +14,10 @@ from permtrain.errors import GranularityError
 
 Granularity: TypeAlias = Literal["kernel", "neuron", "layer"]
 GRANULARITIES: tuple[str, ...] = get_args(Granularity)
+"""What cuts a tensor by itself, the finest first."""
+
+ACROSS = "across"
+"""The granularity in which weights of several tensors exchange values, in units of each."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,13 @@ class VectorView:
 
     - `"kernel"`: one kernel, the trailing axes of a convolution weight;
     - `"neuron"`: all weights into one output unit, the papers' weight vector;
-    - `"layer"`: the whole tensor.
+    - `"layer"`: the whole tensor;
+    - `"across"`: the whole tensor as a part of a vector that other tensors are parts of too
+      (`core.across`).
 
     Args:
         shape: the tensor's shape.
-        granularity: one of `GRANULARITIES`.
+        granularity: one of `GRANULARITIES`, or `ACROSS`.
         layout: where the output units are.
 
     Raises:
@@ -91,11 +97,11 @@ class VectorView:
     """
 
     shape: tuple[int, ...]
-    granularity: Granularity
+    granularity: Granularity | Literal["across"]
     layout: Layout = Layout()
 
     def __post_init__(self) -> None:
-        if self.granularity not in GRANULARITIES:
+        if self.granularity not in (*GRANULARITIES, ACROSS):
             raise GranularityError(
                 f"granularity is {self.granularity!r}; allowed: {', '.join(GRANULARITIES)}"
             )
@@ -131,8 +137,8 @@ class VectorView:
 
     @property
     def vector_length(self) -> int:
-        """Number of weights in one vector, L."""
-        if self.granularity == "layer":
+        """Number of weights in one vector, L; of one that goes across, in this tensor."""
+        if self._is_whole:
             return self.num_weights
         if self.granularity == "kernel":
             num_axes = self.layout.num_kernel_axes
@@ -142,9 +148,34 @@ class VectorView:
     @property
     def num_vectors(self) -> int:
         """Number of vectors, V."""
-        if self.granularity == "layer":
+        if self._is_whole:
             return 1
         return self.num_weights // max(self.vector_length, 1)
+
+    @property
+    def is_across(self) -> bool:
+        """Whether its weights may go to other tensors, and theirs come here."""
+        return self.granularity == ACROSS
+
+    @property
+    def exponent(self) -> int:
+        """Of the unit 2**exponent in which weights go across: see `core.across`.
+
+        The power of two nearest to the He standard deviation sqrt(2 / fan_in), on a logarithmic
+        scale. fan_in is the number of weights into one output unit; a vector's is its length.
+
+        Example:
+            >>> [VectorView((8, fan_in), "across").exponent for fan_in in (2, 7, 9, 31, 33, 784)]
+            [0, -1, -1, -2, -2, -4]
+        """
+        fan_in = self.num_weights
+        if len(self.shape) > 1:
+            fan_in //= max(self._num_output_units, 1)
+        return math.floor(1 - math.log2(max(fan_in, 1)) / 2)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.granularity in ("layer", ACROSS)
 
     @property
     def _num_output_units(self) -> int:
@@ -156,7 +187,7 @@ class VectorView:
     def _split_shape(self) -> tuple[int, ...]:
         """The shape with groups, which hide in axis 0, on an axis of their own in front."""
         groups = self.layout.groups
-        if groups == 1 or self.granularity == "layer":
+        if groups == 1 or self._is_whole:
             return self.shape
         return (groups, self.shape[0] // groups, *self.shape[1:])
 
@@ -164,7 +195,7 @@ class VectorView:
     def _axes(self) -> tuple[int, ...]:
         """Order of the split shape's axes that puts the output units first."""
         axes = list(range(len(self._split_shape)))
-        if self.granularity == "layer" or not axes:
+        if self._is_whole or not axes:
             return tuple(axes)
         grouped = self.layout.groups > 1
         output_axis = self.layout.output_axis + grouped

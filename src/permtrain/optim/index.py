@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from permtrain.core.plan import GranularityRule
 from permtrain.errors import SettingError
+from permtrain.optim.permuted_tensor import arranged_like
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sync_period import SyncPeriod
 
@@ -91,8 +92,9 @@ class IndexOptimizer(Permuter):
         def at_arranged_weights() -> Any:
             latent = [tensor.parameter.detach().clone() for tensor in self.tensors]
             with torch.no_grad():
-                for tensor, scores in zip(self.tensors, latent, strict=True):
-                    tensor.parameter.copy_(tensor.arranged_like(scores))
+                arranged = arranged_like(self.tensors, latent)
+                for tensor, values in zip(self.tensors, arranged, strict=True):
+                    tensor.parameter.copy_(values)
             succeeded = False
             try:
                 loss = closure()

@@ -1,19 +1,21 @@
 """A parameter under permutation: its profile, its scores, and whether somebody else wrote it."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from permtrain.core.across import to_units
 from permtrain.core.arrangement import arrange_on_device, arrange_vectors
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError
+from permtrain.optim.pool import Pool
 
 
 @dataclass
@@ -24,7 +26,8 @@ class PermutedTensor:
         name: its name in the model, or its place in the optimizer where no model was given.
         parameter: the parameter itself.
         view: how it is cut into weight vectors.
-        profile: (V, L) or (1, L), ascending; None until the first step fixes it.
+        profile: (V, L) or (1, L), ascending; None until the first step fixes it. Of a pool's
+            member, what it brings in: (1, L), in its units.
         latent: the latent weights, of the parameter's shape; None where they are not kept.
         is_arranged: whether the parameter is the arrangement of the present scores.
         held: the weights shown to the user, while the latent ones stand in their place; None where
@@ -32,7 +35,9 @@ class PermutedTensor:
         seen: version and address of the parameter when we last wrote it.
         expected_checksum: of weights that still have to be loaded.
         not_finite: where the host runs ahead of the parameter's device, an int32 there that becomes
-            1 once a step meets NaN or infinity; None elsewhere.
+            1 once a step meets NaN or infinity; None elsewhere, and for members of a pool, which
+            are arranged while the host waits.
+        pool: the tensors that it exchanges values with; None for one that keeps its own.
     """
 
     name: str
@@ -45,6 +50,7 @@ class PermutedTensor:
     seen: tuple[int, int] | None = None
     expected_checksum: int | None = None
     not_finite: Tensor | None = None
+    pool: Pool | None = field(default=None, repr=False, compare=False)
 
     @property
     def scores(self) -> Tensor:
@@ -54,7 +60,7 @@ class PermutedTensor:
     def take_profile(self, keep_latent: bool) -> None:
         """Makes the weights as they are the initial weights."""
         with self._named_errors():
-            self.profile = profile_of(self.parameter, self.view)
+            self.profile = initial_profile(self.parameter, self.view)
         self.latent = self.parameter.detach().clone() if keep_latent else None
         self.is_arranged = True
         self.expected_checksum = None
@@ -192,9 +198,8 @@ class PermutedTensor:
     def forget_not_finite(self) -> None:
         """Begins to note anew, where the parameter is now."""
         device = self.parameter.device
-        self.not_finite = (
-            torch.zeros((), dtype=torch.int32, device=device) if runs_ahead_of(device) else None
-        )
+        notes = self.pool is None and runs_ahead_of(device)
+        self.not_finite = torch.zeros((), dtype=torch.int32, device=device) if notes else None
 
     def _follows_to_another_device(self) -> bool:
         device = self.parameter.device
@@ -217,6 +222,41 @@ class PermutedTensor:
             raise NonFiniteError(f"{self.name}: {error}") from None
 
 
+def initial_profile(weights: Tensor, view: VectorView) -> Tensor:
+    """What a tensor with these initial weights has for a profile; in units if it goes across.
+
+    Raises:
+        NonFiniteError: they hold NaN or infinity.
+    """
+    if view.is_across:
+        return profile_of(to_units(weights.detach(), view), "layer")
+    return profile_of(weights, view)
+
+
+def arranged_like(tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -> list[Tensor]:
+    """Each tensor's profile laid out in the order of its scores; members of a pool together.
+
+    Raises:
+        NonFiniteError: scores hold NaN or infinity, by the tensor's name.
+    """
+    arranged: dict[int, Tensor] = {}
+    members: list[PermutedTensor] = []
+    for tensor, score in zip(tensors, scores, strict=True):
+        if tensor.pool is None:
+            arranged[id(tensor)] = tensor.arranged_like(score)
+        elif torch.isfinite(score).all():
+            members.append(tensor)
+        else:
+            raise NonFiniteError(f"{tensor.name}: {NOT_FINITE}")
+    if members:
+        pool = members[0].pool
+        assert pool is not None  # a permuter has but one
+        theirs = [s for t, s in zip(tensors, scores, strict=True) if t.pool is not None]
+        together = pool.arranged_like(members, theirs)
+        arranged |= {id(m): values for m, values in zip(members, together, strict=True)}
+    return [arranged[id(tensor)] for tensor in tensors]
+
+
 def arrange_moved(tensors: Iterable[PermutedTensor]) -> None:
     """After the inner step: its weights become the latent ones, and arranged ones are shown.
 
@@ -224,7 +264,13 @@ def arrange_moved(tensors: Iterable[PermutedTensor]) -> None:
     """
     together: list[DeviceRows] = []
     written: list[Tensor] = []
+    members: list[PermutedTensor] = []
     for tensor in tensors:
+        if tensor.pool is not None:
+            if tensor.latent is not None:
+                tensor.take_latent()
+            members.append(tensor)
+            continue
         rows = tensor.rows_on_device()
         if rows is not None:
             together.append(rows)
@@ -233,6 +279,10 @@ def arrange_moved(tensors: Iterable[PermutedTensor]) -> None:
         if tensor.latent is not None:
             tensor.take_latent()
         tensor.show_arranged()
+    for tensor, values in zip(
+        members, arranged_like(members, [member.scores for member in members]), strict=True
+    ):
+        tensor.parameter.copy_(values)
     arrange_on_device(together)
     for parameter in written:
         torch.autograd.graph.increment_version(parameter)  # compiled code does not do it

@@ -30,7 +30,13 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
-from permtrain.optim.permuted_tensor import PermutedTensor, arrange_moved, checksum
+from permtrain.optim.permuted_tensor import (
+    PermutedTensor,
+    arrange_moved,
+    arranged_like,
+    checksum,
+)
+from permtrain.optim.pool import Pool
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
 FINITE_CHECK_PERIOD = 100
@@ -84,6 +90,7 @@ class Permuter:
         self._tensors: dict[int, PermutedTensor] = {}
         self._left_alone: dict[int, Tensor] = {}
         self._periods: dict[int, SyncPeriod] = {}
+        self._pool = Pool()
         self._inside_step = False
         self._inert_step = False
         self._is_showing = False
@@ -116,7 +123,7 @@ class Permuter:
         """
         self._settle()
         started = [tensor for tensor in self.tensors if tensor.profile is not None]
-        arranged = [tensor.arranged_like(tensor.scores) for tensor in started]
+        arranged = arranged_like(started, [tensor.scores for tensor in started])
         for tensor, values in zip(started, arranged, strict=True):
             tensor.parameter.copy_(values)
             tensor.is_arranged = True
@@ -146,7 +153,7 @@ class Permuter:
         shown = [tensor for tensor in self.tensors if self._is_to_be_arranged(tensor)]
         training_weights = [tensor.parameter.detach().clone() for tensor in shown]
         with torch.no_grad():
-            arranged = [tensor.arranged_like(tensor.scores) for tensor in shown]
+            arranged = arranged_like(shown, [tensor.scores for tensor in shown])
             for tensor, values in zip(shown, arranged, strict=True):
                 tensor.parameter.copy_(values)
                 tensor.note_seen()
@@ -175,6 +182,8 @@ class Permuter:
         self._refuse_inside_arranged()
         for tensor in self.tensors:
             tensor.take_profile(self.keep_latent)
+        if self._pool.members:
+            self._pool.check_exact()
 
     def detach(self) -> None:
         """Takes the hooks off; the optimizer goes on as a plain one from the weights as they are.
@@ -268,11 +277,15 @@ class Permuter:
         self._adopt_new_parameters()
         if self.num_steps % FINITE_CHECK_PERIOD == 0:
             self._refuse_what_was_not_finite()
-        for tensor in self.tensors:
-            if tensor.profile is None:
+        self._pool.refuse_frozen()
+        is_new = [tensor.profile is None for tensor in self.tensors]
+        for tensor, new in zip(self.tensors, is_new, strict=True):
+            if new:
                 tensor.take_profile(self.keep_latent)
             else:
                 tensor.check_unchanged()
+        if any(t.pool is not None for t, new in zip(self.tensors, is_new, strict=True) if new):
+            self._pool.check_exact()
         self._step_periods = [
             period_at(self._period(tensor), self.num_steps + 1) for tensor in self.tensors
         ]
@@ -315,7 +328,8 @@ class Permuter:
     def _enter(self, tensor: PermutedTensor, due: bool) -> None:
         """Before the inner step: puts in place the weights that it is to move."""
         if tensor.latent is not None:
-            if not (due and tensor.is_arranged):
+            # A pool's new member would arrange the others in another way than they are shown.
+            if not (due and tensor.is_arranged) or tensor.pool is not None:
                 tensor.held = tensor.parameter.detach().clone()
             tensor.parameter.copy_(tensor.latent)
 
@@ -430,7 +444,9 @@ class Permuter:
             if "granularity" in group:
                 rule = group["granularity"]
                 check_rule(rule, [tensor.name])
-            view = view_by_rule(tensor, rule, permute_biases=self.permute_biases)
+            view = view_by_rule(
+                tensor, rule, permute_biases=self.permute_biases, may_go_across=True
+            )
             if view is None:
                 self._left_alone[id(parameter)] = parameter
                 continue
@@ -443,7 +459,20 @@ class Permuter:
                     f"{tensor.name} is already permuted by a {taken[id(parameter)]} on the same "
                     "optimizer; call its detach() first"
                 )
-            self._tensors[id(parameter)] = PermutedTensor(tensor.name, parameter, view)
+            permuted = PermutedTensor(tensor.name, parameter, view)
+            if view.is_across:
+                self._join(permuted, group)
+            self._tensors[id(parameter)] = permuted
+
+    def _join(self, tensor: PermutedTensor, group: Mapping[str, Any]) -> None:
+        """Makes a tensor one of those whose weights go across."""
+        if "sync_period" in group:
+            raise SettingError(
+                f"{tensor.name}: its group has a sync_period of its own; allowed with granularity "
+                "'across': the same for all, given to the permuter"
+            )
+        self._pool.add(tensor)
+        tensor.pool = self._pool
 
     def _permuted_by_others(self) -> dict[int, str]:
         owners = {

@@ -9,6 +9,7 @@ from permtrain.data.registry import DATASETS
 from permtrain.errors import PermtrainError, PictureError
 from permtrain.pictures.arrays import Floats, row_of
 from permtrain.pictures.curves import draw_bytes, draw_curves
+from permtrain.pictures.error_width import draw_error_width, power_law
 from permtrain.pictures.graphs import draw_graph, draw_partition, subset_graph, subset_of
 from permtrain.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
 from permtrain.pictures.histograms import draw_histograms
@@ -23,6 +24,7 @@ from permtrain.pictures.profiles import (
 from permtrain.pictures.ranking_distance import draw_ranking_distance
 from permtrain.pictures.records import (
     curves_of,
+    errors_by_width,
     labels_of,
     ranking_history,
     recovered_images,
@@ -169,6 +171,12 @@ def curves(request: Request) -> Drawing:
 
 def bytes_(request: Request) -> Drawing:
     return draw_bytes(sized_scores(request.sources)), []
+
+
+def error_width(request: Request) -> Drawing:
+    groups = errors_by_width(request.sources)
+    slopes = [f"  {label}: {power_law(errors)}" for label, errors in groups.items()]
+    return draw_error_width(groups), ["slopes, least squares over all networks", *slopes]
 
 
 def images(request: Request) -> Drawing:

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from permtrain.errors import PictureError, one_line
 from permtrain.pictures.curves import Curve, SizedScore
+from permtrain.pictures.error_width import ErrorsByWidth
 from permtrain.pictures.ranking_distance import RankingHistory
 from permtrain.training.ranking_watch import read_ranking
 from permtrain.training.record import RunFolder
@@ -176,6 +177,35 @@ def _scores_in(file: Path, num_files: int) -> Iterator[SizedScore]:
                 f"{size!r}; allowed: numbers"
             ) from None
         yield score
+
+
+def errors_by_width(files: Sequence[Path]) -> dict[str, ErrorsByWidth]:
+    """The L-infinity errors of regression's results, one group for each arm but its width.
+
+    Columns: `arm`, whose last part is the width as in "n=40"; `width`; `linf_each`, the networks'
+    errors. Groups of a single width are left out.
+
+    Raises:
+        PictureError: a table without such columns, a cell that is no number, or no group.
+    """
+    groups: dict[str, dict[int, list[float]]] = {}
+    for file in files:
+        for number, row in enumerate(read_rows(file), 2):
+            width = row[_column(row, ("width",), file)]
+            each = row[_column(row, ("linf_each",), file)]
+            label = _label(row, file, len(files)).rpartition(", n=")[0]
+            try:
+                errors = [float(error) for error in each.split()]
+                groups.setdefault(label, {}).setdefault(int(width), []).extend(errors)
+            except ValueError:
+                raise PictureError(
+                    f"{file}, line {number}: width is {width!r}, linf_each is {each[:60]!r}; "
+                    "allowed: numbers"
+                ) from None
+    wide = {label: dict(sorted(errors.items())) for label, errors in groups.items()}
+    if not any(len(errors) > 1 for errors in wide.values()):
+        raise PictureError(f"{files[0]}: no arm has errors at two widths or more")
+    return {label: errors for label, errors in wide.items() if len(errors) > 1}
 
 
 def _label(row: Mapping[str, str], file: Path, num_files: int) -> str:

@@ -97,6 +97,12 @@ KINDS: dict[str, Kind] = {
     "bytes": Kind(
         "bytes_", "CSV results", "test accuracy against bytes of the file", takes_many=True
     ),
+    "error-width": Kind(
+        "error_width",
+        "CSV results of regression",
+        "error against width, with slopes",
+        takes_many=True,
+    ),
     "image-grid": Kind(
         "image_rows",
         "a complete run that permutes pixels",

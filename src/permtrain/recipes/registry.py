@@ -4,6 +4,7 @@ import difflib
 
 from permtrain.errors import SettingError
 from permtrain.recipes import (
+    across_layers,
     agnostic,
     fc_mnist,
     index_2021,
@@ -33,6 +34,7 @@ _MODULES = (
     sgperm_ahead,
     permuting_inputs,
     regression,
+    across_layers,
     tiny,
     open_questions,
     schedules,

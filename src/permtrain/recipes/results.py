@@ -86,6 +86,16 @@ def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
         "mean_ranking_distance": (
             None if travel is None else round(travel.mean_ranking_distance, 6)
         ),
+        "changed_layer_fraction": (
+            None
+            if travel is None or travel.changed_layer_fraction is None
+            else round(travel.changed_layer_fraction, 6)
+        ),
+        "layer_rms_ratio": (
+            None
+            if travel is None or travel.rms_ratio is None
+            else " ".join(f"{name}={ratio:.4g}" for name, ratio in travel.rms_ratio.items())
+        ),
         "test_percent_at": " ".join(
             f"{each['step']}={100 * each['test_accuracy']:.4g}" for each in result.evaluations
         ),

@@ -29,6 +29,7 @@ GRANULARITIES: dict[str, str] = {
     "kernel": "weights change places within one kernel of a convolution",
     "neuron": "within all weights into one output unit: a row of a matrix, a filter",
     "layer": "within a whole weight tensor",
+    "across": "across all layers, each weight in units of its layer",
 }
 
 
@@ -149,9 +150,9 @@ class PermutationSettings:
     permuted_steps: int | None = None
     """Permute for so many first steps only; then the inner optimizer goes on, its state carried
     over, and weights that are zero by then stay zero."""
-    granularity: Literal["kernel", "neuron", "layer"] | None = None
-    """Which weights may exchange values. Left out: neuron for laperm and sgperm, layer for
-    index."""
+    granularity: Literal["kernel", "neuron", "layer", "across"] | None = None
+    """Which weights may exchange values; across: of all layers, each in units of a power of two
+    near its He standard deviation. Left out: neuron for laperm and sgperm, layer for index."""
     fallback: Literal["neuron", "layer"] | None = None
     """Granularity of the layers that have none of the above, as linear layers have no kernels."""
     permute_biases: bool = False
@@ -179,6 +180,10 @@ class PermutationSettings:
         _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
         if self.method != "supermask":
             _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
+        if self.method == "sgperm":
+            within = self.granularity != "across"
+            allowed = "kernel, neuron, layer with method sgperm"
+            _check("granularity", self.granularity, within, allowed)
         if self.method not in ("laperm", "index"):
             for name in ("sync_period", "sync_milestones", "permuted_steps"):
                 value = getattr(self, name)

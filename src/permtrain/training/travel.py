@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from permtrain.core.across import joined, origins
 from permtrain.core.permutation import permutation_between, ranking_distance
 from permtrain.core.vectors import VectorView
 
@@ -17,11 +18,20 @@ class Travel:
         moved_fraction: part of the positions that hold another value than at first, in [0, 1].
         mean_ranking_distance: mean change of rank, divided by the vector's length, in [0, 1).
         num_cycles: disjoint cycles of two or more weights, over all vectors.
+        changed_layer_fraction: part of the weights in vectors that go across layers that hold a
+            value of another layer; None where there are no such vectors.
+        came_from: for each such layer, how many of its weights hold a value that was born in each
+            layer, itself included, in the layers' order; None likewise.
+        rms_ratio: for each such layer, the root mean square of its weights as part of that at
+            first: above 1 where large weights moved in; None likewise.
     """
 
     moved_fraction: float
     mean_ranking_distance: float
     num_cycles: int
+    changed_layer_fraction: float | None = None
+    came_from: dict[str, list[int]] | None = None
+    rms_ratio: dict[str, float] | None = None
 
 
 def travel_between(
@@ -40,11 +50,36 @@ def travel_between(
     """
     num_weights = moved = num_cycles = 0
     distance = 0.0
+    across = {name: view for name, view in views.items() if view.is_across}
+    came_from = None
+    rms_ratio = {name: _rms(after[name]) / _rms(before[name]) for name in across}
+    before, _ = joined(before, views)
+    after, views = joined(after, views)
     for name, view in views.items():
         permutation = permutation_between(before[name], after[name], view)
+        if across and name == ", ".join(across):
+            counts = origins(permutation.perm[0], list(across.values()))
+            came_from = dict(zip(across, counts, strict=True))
         num_weights += view.num_weights
         moved += int(permutation.moved.sum())
         num_cycles += sum(len(cycles) for cycles in permutation.cycles())
         places = ranking_distance(before[name], after[name], view)
         distance += float(places.double().sum()) / view.vector_length
-    return Travel(moved / num_weights, distance / num_weights, num_cycles)
+    return Travel(
+        moved / num_weights,
+        distance / num_weights,
+        num_cycles,
+        None if came_from is None else _changed_fraction(list(came_from.values())),
+        came_from,
+        rms_ratio or None,
+    )
+
+
+def _rms(weights: Tensor) -> float:
+    return float(weights.double().square().mean().sqrt())
+
+
+def _changed_fraction(counts: list[list[int]]) -> float:
+    """Part of the weights that are not on the diagonal."""
+    stayed = sum(row[i] for i, row in enumerate(counts))
+    return 1 - stayed / sum(map(sum, counts))

@@ -1,0 +1,86 @@
+"""The text of docs/across.md, its numbers from results/."""
+
+import csv
+import statistics
+from typing import Any
+
+from reproduction_page import RESULTS, markdown_table
+
+HEAD = """# Weights that move between layers
+
+Made by `make tables` from `results/`. Permute to Train, section 6, asks for permutations across
+layers. With `--granularity across` the weights of all layers are one vector, each counted in units
+of its layer: the power of two nearest to the He standard deviation sqrt(2 / fan_in). A weight that
+goes to another layer is multiplied by a power of two, which is exact, so that `permtrain verify`
+can tell from the weights alone that together they are what was drawn.
+
+Limits: units are as coarse as powers of two (the three layers of `fc500-300` have the same, 1/16);
+a value that a layer's dtype cannot hold is refused, which can happen with float16; parameters are
+of one dtype and none is frozen; packed files store such a model bit for bit, but not as
+permutations. Ties go by the order of layers, then by position. On a GPU the host waits for each
+arrangement.
+
+"""
+
+READ = """
+"Across" are the weights that hold a value born in another layer. That share
+is near what dealing out values at random would give (.36 for `lenet5`, whose `fc1` holds 78% of the
+weights): neighbours in the joint order come from all layers, so that a change of a few ranks is
+enough to hold a value of another layer. What tells more is whether a layer gets larger or smaller weights than it was born with: "scale" is the root
+mean square of each layer's weights by that at first, in the layers' order. Within layers it is 1.
+
+Arms are to be compared on the images set aside, none of which was trained on. One seed and two
+epochs of the quick budget decide nothing; they show that all arms train.
+"""
+
+
+def across_page() -> str:
+    for name, budget in (("across-layers", "paper"), ("across-layers-quick", "quick")):
+        path = RESULTS / f"{name}.csv"
+        if path.is_file():
+            with path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            text = f"`permtrain run across-layers --budget {budget}`, on MNIST.\n\n"
+            return f"{HEAD}{text}{_table(rows)}{READ}"
+    return f"{HEAD}Not run.\n"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    cells = []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        mine = [row for row in rows if row["arm"] == arm]
+        cells.append(
+            [
+                arm,
+                str(len(mine)),
+                _percent(mine, "validation_percent"),
+                _percent(mine, "test_percent"),
+                _share(mine, "moved_fraction"),
+                _share(mine, "changed_layer_fraction"),
+                _scales(mine),
+                "" if not mine[0]["intact"] else "yes" if _all_intact(mine) else "NO",
+            ]
+        )
+    head = ["arm", "seeds", "set aside", "test, last epoch", "moved", "across", "scale", "exact"]
+    return markdown_table(head, cells)
+
+
+def _scales(rows: list[dict[str, Any]]) -> str:
+    """Each layer's ratio, mean over seeds."""
+    each = [[float(word.partition("=")[2]) for word in r["layer_rms_ratio"].split()] for r in rows]
+    return " ".join(f"{statistics.mean(ratios):.2f}" for ratios in zip(*each, strict=True))
+
+
+def _all_intact(rows: list[dict[str, Any]]) -> bool:
+    return all(row["intact"] == "True" for row in rows)
+
+
+def _percent(rows: list[dict[str, Any]], column: str) -> str:
+    values = [float(row[column]) for row in rows]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def _share(rows: list[dict[str, Any]], column: str) -> str:
+    values = [row[column] for row in rows]
+    return f"{statistics.mean(map(float, values)):.1%}" if all(values) else ""
