@@ -29,7 +29,7 @@ NUM_ARMS = {
     "tiny-mnist": 10,
     "tiny-fashion": 10,
     "open-resnet20": 8,
-    "open-k1": 26,
+    "open-k1": 38,
     "open-sparse": 42,
     "open-agnostic": 24,
 }
