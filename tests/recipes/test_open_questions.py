@@ -61,7 +61,7 @@ def test_a_sweep_that_is_cut_off_has_looked_at_every_arm(recipe) -> None:
 
 
 def test_k1_has_no_latent_weights_but_in_the_arms_that_say_so() -> None:
-    arms = of_net(open_k1("paper"), "lenet5")[:13]
+    arms = of_net(open_k1("paper"), "lenet5")[:19]
     found = [
         (
             arm.settings.permutation.method,
@@ -77,6 +77,15 @@ def test_k1_has_no_latent_weights_but_in_the_arms_that_say_so() -> None:
         ("laperm", 20, "neuron", "Adam", 1e-3),
         ("index", 1, "neuron", "Adam", 1e-3),
         ("index", 1, "layer", "Adam", 1e-3),
+        *(
+            (*method, "Adam", lr)
+            for lr in (3e-3, 1e-2)
+            for method in (
+                ("plain", None, None),
+                ("laperm", 20, "neuron"),
+                ("index", 1, "layer"),
+            )
+        ),
         *(("laperm", 1, "neuron", "Adam", lr) for lr in (1e-3, 3e-3, 1e-2, 3e-2)),
         *(("laperm", 1, "layer", "Adam", lr) for lr in (1e-3, 3e-3, 1e-2)),
         *(("laperm", 1, "neuron", "SGD", lr) for lr in (0.1, 1.0)),

@@ -33,7 +33,7 @@ NUM_ARMS = {
     "laperm-agnostic-mnist": 8,
     "laperm-rewire-mnist": 2,
     "open-resnet20": 8,
-    "open-k1": 26,
+    "open-k1": 38,
     "open-sparse": 42,
     "open-agnostic": 24,
     "ranking-distance": 4,
