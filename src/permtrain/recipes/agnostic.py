@@ -9,8 +9,8 @@ augmentation; 30 seeds. Published: 85.46 for `f1` with 60% of the weights left (
 
 Not stated there, chosen here: each weight is zero by chance, as in the authors' code, not an exact
 number of them in each neuron; images are z-scored ("normalized"); ties are broken by position.
-Beside each net stands the plain inner optimizer from
-the same weights, zeros fixed, for as many epochs: it may change values, LaPerm may move zeros.
+Beside each net stands the plain inner optimizer from the same weights, zeros fixed, for as many
+epochs: it may change values, LaPerm may move zeros.
 
 Quick: one seed, 2 and 3 epochs.
 """
