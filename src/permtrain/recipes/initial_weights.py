@@ -16,7 +16,7 @@ Quick: one seed, the first 5,000 images, two epochs. Short: one seed and 10 epoc
 """
 
 from permtrain.data.augment_settings import Augmentation
-from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -78,7 +78,8 @@ RECIPES = (
     Recipe(
         "laperm-init-mnist",
         "conv7 on MNIST, LaPerm from several initial weights (Train by Reconnect, 5.1)",
-        "35 runs of 45 epochs",
+        "35 runs of 45 epochs: 26 hours, estimated",
         laperm_init_mnist,
+        budgets=WITH_SHORT,
     ),
 )
