@@ -20,7 +20,10 @@ def recipes() -> None:
 
     from permtrain.recipes.registry import RECIPES
 
-    table = Table("id", "what", "cost", box=None)
+    table = Table(box=None)
+    table.add_column("id", no_wrap=True)
+    table.add_column("what")
+    table.add_column("cost")
     for recipe in RECIPES.values():
         table.add_row(recipe.id, recipe.description, recipe.cost)
     Console().print(table)
