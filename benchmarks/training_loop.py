@@ -166,9 +166,9 @@ class Epochs:
             augmentation=PAPERS_AUGMENTATION if is_rgb else Augmentation(),
             permutation=PermutationSettings(method="index", granularity="neuron"),
         )
-        self.trainer = Trainer(settings, Place(), random_images(net))
-        split = self.trainer.train_split
-        assert isinstance(split, Split)
+        data = random_images(net)
+        self.trainer = Trainer(settings, Place(), data)
+        split = data.train.to(self.trainer.device)
         self.images = self.trainer.scale(split.images[: settings.batch_size])
         self.labels = split.labels[: settings.batch_size]
 

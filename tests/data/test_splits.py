@@ -3,8 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from permtrain.data import images as images_module
 from permtrain.data.images import Split
-from permtrain.data.order import permutation
+from permtrain.data.order import batch_indices, permutation
 from permtrain.data.splits import carve_validation, limit
 from permtrain.errors import DataError, SettingError
 
@@ -83,3 +84,26 @@ def test_a_split_checks_its_tensors(
 
 def test_to_device() -> None:
     assert numbered(3).to("meta").images.device.type == "meta"
+
+
+@pytest.mark.parametrize(("num_images", "batch_size", "first"), [(23, 4, 0), (23, 4, 2), (5, 9, 0)])
+def test_batches_of_an_epoch_are_those_of_its_order(
+    num_images: int, batch_size: int, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images_module, "_VALUES_AT_ONCE", 3 * batch_size * 4)  # three batches
+    pixels = torch.arange(num_images * 4, dtype=torch.uint8).reshape(num_images, 1, 2, 2)
+    split = Split(pixels, torch.arange(num_images))
+    found = list(split.epoch_batches(batch_size, seed=1, epoch=2, first=first))
+    expected = batch_indices(num_images, batch_size, seed=1, epoch=2)[first:]
+    assert all(len(sizes) == 3 for _, _, sizes in found[:-1])
+    assert [size for _, _, sizes in found for size in sizes] == [len(each) for each in expected]
+    order = torch.cat(expected)
+    assert torch.equal(torch.cat([labels for _, labels, _ in found]), order)
+    assert torch.equal(torch.cat([images for images, _, _ in found]), pixels[order])
+
+
+def test_all_images_in_order_in_parts_of_a_thousand() -> None:
+    split = Split(torch.zeros(1001, 1, 1, 1, dtype=torch.uint8), torch.arange(1001))
+    parts = [labels for _, labels in split.in_order()]
+    assert [len(labels) for labels in parts] == [1000, 1]
+    assert torch.equal(torch.cat(parts), split.labels)

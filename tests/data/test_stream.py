@@ -18,6 +18,7 @@ from permtrain.data.augment_settings import Augmentation
 from permtrain.data.crops import crop_draws, middle_square, random_box, random_square
 from permtrain.data.load import load_images, open_stream
 from permtrain.data.order import permutation
+from permtrain.data.sources import Source
 from permtrain.data.splits import carve_validation, limit
 from permtrain.data.stream import StreamedData, StreamedSplit
 from permtrain.errors import DataError, SettingError
@@ -443,3 +444,30 @@ def test_batches_are_read_ahead_in_order(tmp_path: Path) -> None:
     some = list(itertools.islice(batches, 2))
     batches.close()  # whoever stops in the middle of an epoch leaves no thread behind
     assert same([b[:2] for b in some], epoch_of(data.train, batch_size=2, seed=0)[:2])
+
+
+def test_a_stream_of_the_hub_has_the_number_of_images_that_the_hub_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = write_shards(tmp_path / "tiny") / "data"
+    load = datasets.load_dataset
+    told = {"train": 12, "validation": 6}
+
+    def as_the_hub(name: str, *, split: str, streaming: bool) -> datasets.IterableDataset:
+        assert (name, streaming) == ("ILSVRC/imagenet-1k", True)
+        files = {split: [str(path) for path in sorted(shards.glob(f"{split}-*"))]}
+        table = load("parquet", data_files=files, split=split, streaming=True)
+        sizes = {split: datasets.SplitInfo(split, num_examples=told[split])}
+        table.info.splits = datasets.SplitDict(sizes)
+        return table
+
+    monkeypatch.setattr(datasets, "load_dataset", as_the_hub)
+    source = Source("streamed hub", "imagenet", "ILSVRC/imagenet-1k")
+    data = stream_shards.open_shards(source, 16)
+    assert (len(data.train), len(data.test), data.class_names) == (12, 6, CLASSES)
+    assert len(torch.cat([labels for _, labels in epoch_of(data.train)])) == 12
+    told["train"] = 13
+    with pytest.raises(DataError, match=r"imagenet-1k train ends after 12 of 13 images$"):
+        epoch_of(stream_shards.open_shards(source, 16).train)
+    with pytest.raises(DataError, match=r"imagenet-1k has images in 3 classes; imagenet has 1000$"):
+        open_stream("imagenet")

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from permtrain.core.vectors import VectorView
+from permtrain.data import images as images_module
 from permtrain.data.images import Split
 from permtrain.errors import ProfileError
-from permtrain.training import evaluation
 from permtrain.training.evaluation import Scale, evaluate, with_measured_batch_norm
 from permtrain.training.travel import travel_between
 from run_problem import net_with_dropout
@@ -34,7 +34,7 @@ def test_evaluate_by_hand() -> None:
 def test_evaluate_in_parts_is_evaluate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, split, scale = net_with_dropout((1, 8, 8), 3), split_of(25), Scale([0.4], [0.3])
     at_once = evaluate(model, split, scale)
-    monkeypatch.setattr(evaluation, "_BATCH", 10)
+    monkeypatch.setattr(images_module, "_EVALUATED_AT_ONCE", 10)
     in_parts = evaluate(model, split, scale)
     assert in_parts.accuracy == at_once.accuracy
     assert in_parts.loss == pytest.approx(at_once.loss, rel=1e-6)
@@ -61,7 +61,7 @@ def test_bfloat16_rounds_the_logits() -> None:
 def test_measured_batch_norm_is_a_copy_and_leaves_no_trace(
     training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "_BATCH", 10)
+    monkeypatch.setattr(images_module, "_EVALUATED_AT_ONCE", 10)
     model = net_with_dropout((1, 8, 8), 3).train(training)
     split, scale = split_of(30), Scale([0.4], [0.3])
     before, generator = weights_of(model), torch.get_rng_state()

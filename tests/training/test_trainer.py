@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from permtrain.data import images as images_module
 from permtrain.data.augment_settings import Augmentation
 from permtrain.data.images import ImageData, Split
-from permtrain.training import trainer as trainer_module
+from permtrain.data.order import batch_indices
 from permtrain.training.run import verify_trainer
 from permtrain.training.settings import (
     DataSettings,
@@ -35,15 +36,15 @@ def test_batches_made_together_are_those_made_one_by_one(
     augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = trained(augmentation=augmentation)
-    monkeypatch.setattr(trainer_module, "_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(images_module, "_VALUES_AT_ONCE", 1)
     one_by_one = trained(augmentation=augmentation)
     assert_same(weights_of(together.model), weights_of(one_by_one.model))
 
 
 def test_batches_hold_every_image_once_and_the_last_is_smaller() -> None:
     trainer = Trainer(tiny(), HERE)
-    order = torch.randperm(130).split(32)
-    batches = list(trainer._ready_batches(order))
+    order = batch_indices(130, 32, seed=0, epoch=0)
+    batches = list(trainer._ready_batches())
     assert [len(labels) for _, labels in batches] == [32, 32, 32, 32, 2]
     indices = torch.cat(order)
     assert torch.equal(
