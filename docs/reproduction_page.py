@@ -76,9 +76,9 @@ holds when training is long and the rate is small is what the full budget asks.
 """,
     "open-sparse": """\
 Quick, one seed, two epochs: with 90% and 95% zeros kept latent weights, per layer, are ahead of
-Adam with the zeros held on both nets, while LaPerm falls as published. Larger weights (sparse fans),
-an output layer without zeros and the smallest magnitudes as zeros add to it. Dense nets are still
-ahead. So much of the published fall is LaPerm's own, not the zeros'.
+Adam with the zeros held on both nets, while LaPerm falls as published. Larger weights (sparse
+fans), an output layer without zeros and the smallest magnitudes as zeros add to it. Dense nets are
+still ahead. It seems that much of the published fall is LaPerm's own, not the zeros'.
 """,
     "open-agnostic": """\
 Kept latent weights take `f1` beyond the published 85.46 in the published 10 epochs, per neuron and
