@@ -82,7 +82,7 @@ still ahead. It seems that much of the published fall is LaPerm's own, not the z
 """,
     "open-agnostic": """\
 Kept latent weights take `f1` beyond the published 85.46 in the published 10 epochs, per neuron and
-per layer, where LaPerm as published stays below it; two seeds, or one where the table says so.
+per layer, where LaPerm as published stays below it; two seeds.
 `f2` has the quick budget alone: there the index optimizer does not help, and per layer it fails.
 """,
     "open-schedules": """\
