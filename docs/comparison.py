@@ -116,9 +116,12 @@ def _verdict(
 ) -> Verdict | None:
     if published is None and not arm.settings.permutation.permutes:
         return None
-    if measured is None or (measured.budget != "paper" and not is_copy):
+    # A few epochs of the copies may be held against each other, a quick run against nothing.
+    is_enough = {"paper": True, "short": is_copy, "quick": False}
+    if measured is None or not is_enough[measured.budget]:
         return "not run"
-    return verdict_on(published, measured.last, measured.best, measured.spread, is_copy=is_copy)
+    m = measured
+    return verdict_on(published, m.last, m.best, m.spread, m.num_seeds, is_copy=is_copy)
 
 
 def _largest(rows: dict[Budget, list[dict[str, Any]]], group: str) -> Measured | None:

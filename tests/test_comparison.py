@@ -121,3 +121,6 @@ def test_copies_show_differences_alone(tmp_path: Path) -> None:
     found = lines(tmp_path, copy, original=RECIPE)
     assert (found["LaPerm"].published, found["LaPerm"].verdict) == (None, "other data")
     assert (found["LaPerm"].published_difference, found["LaPerm"].our_difference) == (-1.5, -1.0)
+    (tmp_path / "tiny-jpeg.csv").rename(tmp_path / "tiny-jpeg-quick.csv")
+    write_csv(tmp_path / "tiny-jpeg-quick.csv", rows(copy, "quick", LaPerm=[89.0]))
+    assert lines(tmp_path, copy, original=RECIPE)["LaPerm"].verdict == "not run"

@@ -16,18 +16,19 @@ from permtrain.training.settings import (
 
 
 @pytest.mark.parametrize(
-    ("published", "spread", "expected"),
+    ("published", "spread", "num_seeds", "expected"),
     [
         # 2 sqrt(2) 100 sqrt(.9 .1 / 10,000)
-        (90.0, None, 0.8485281374238570),
-        (90.0, 0.1, 0.8485281374238570),
-        (90.0, 0.5, 1.0),
-        (100.0, None, 0.0),
-        (50.0, 0.0, 1.4142135623730951),
+        (90.0, None, 1, 0.8485281374238570),
+        (90.0, 0.1, 3, 0.8485281374238570),
+        (90.0, 1.0, 4, 1.0),
+        (90.0, 10.0, 25, 4.0),
+        (100.0, None, 1, 0.0),
+        (50.0, 0.0, 2, 1.4142135623730951),
     ],
 )
-def test_the_tolerance(published: float, spread: float | None, expected: float) -> None:
-    assert tolerance(published, spread) == pytest.approx(expected, abs=1e-12)
+def test_the_tolerance(published, spread, num_seeds: int, expected: float) -> None:
+    assert tolerance(published, spread, num_seeds) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +44,14 @@ def test_the_tolerance(published: float, spread: float | None, expected: float) 
         (90.0, 90.86, 90.9, None, "not reproduced"),  # above is another number, too
         (90.0, 80.0, 90.5, None, "reproduced"),  # it lies between the last epoch and the best
         (90.0, 80.0, 89.0, None, "not reproduced"),
-        (90.0, 88.1, 88.1, 1.0, "reproduced"),  # the seeds spread as far
+        (90.0, 88.1, 88.1, 2.0, "reproduced"),  # the mean of four seeds may be as far off
+        (90.0, 87.9, 87.9, 2.0, "not reproduced"),
         (90.0, 88.1, None, 0.1, "not reproduced"),
         (90.0, 89.5, None, None, "reproduced"),
     ],
 )
 def test_the_rule(published, last, best, spread, expected: str) -> None:
-    assert verdict_on(published, last, best, spread) == expected
+    assert verdict_on(published, last, best, spread, num_seeds=4) == expected
 
 
 def test_other_pixels_reproduce_nothing() -> None:
