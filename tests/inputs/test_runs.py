@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from permtrain.inputs.unshuffle import Unshuffle
 from permtrain.pictures.records import IMAGE_ROWS
 from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
 from permtrain.training.record import RunFolder
+from permtrain.training.run import Interrupted
 from permtrain.training.settings import DataSettings, Place
 
 JUDGE = JudgeSettings("logistic", epochs=1)
@@ -207,6 +209,23 @@ def test_a_killed_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_p
     display = Quiet()
     assert outcome(run(settings, killed, display)) == expected
     assert len(display.said) == (1 if make is sortgan else 3)
+
+
+class Stopping(Quiet):
+    """Ctrl-C as soon as something was said."""
+
+    def say(self, text: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("make", [sortgan, unshuffle])
+def test_a_stopped_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_path: Path) -> None:
+    settings = make(image_folder)
+    expected = outcome(run(settings, place_in(tmp_path / "whole")))
+    stopped = place_in(tmp_path / "stopped")
+    with pytest.raises(Interrupted, match="is kept, the same command goes on"):
+        run(settings, stopped, Stopping())
+    assert outcome(run(settings, stopped)) == expected
 
 
 def test_a_checkpoint_of_another_run_is_refused(image_folder: Path, tmp_path: Path) -> None:

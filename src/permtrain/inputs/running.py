@@ -17,11 +17,7 @@ from torch import Tensor
 from permtrain.errors import CheckpointError
 from permtrain.files import written_whole
 from permtrain.inputs.quality import check_measures_can_be_taken
-from permtrain.inputs.settings import (
-    InputSettings,
-    SortGANSettings,
-    settings_hash,
-)
+from permtrain.inputs.settings import InputSettings, SortGANSettings, settings_hash
 from permtrain.inputs.sortgan import SortGAN
 from permtrain.inputs.unshuffle import Unshuffle
 from permtrain.inputs.work import Display, Metrics, Work

@@ -232,14 +232,10 @@ class SortGAN:
         arranged_NCP = says_NCP
         if discriminator is not None or settings.regress == "arranged":
             arranged_NCP = arrange_pixels(pixels_NCP, says_NCP)
-        compared, with_what = {
-            "arranged": (arranged_NCP, originals_NCP),
-            "generated": (says_NCP, originals_NCP),
-            "ranks": (says_NCP, originals_NCP),
-        }[settings.regress]
-        if settings.regress == "ranks":
-            with_what = place_in_order(originals_NCP)
-        squared_error = F.mse_loss(compared, with_what)
+        compared_NCP = arranged_NCP if settings.regress == "arranged" else says_NCP
+        is_of_ranks = settings.regress == "ranks"
+        target_NCP = place_in_order(originals_NCP) if is_of_ranks else originals_NCP
+        squared_error = F.mse_loss(compared_NCP, target_NCP)
         fooling = nothing
         if discriminator is not None:
             fooling = fooling_loss(discriminator(arranged_NCP, labels_N))
