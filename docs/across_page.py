@@ -30,8 +30,10 @@ What tells more is whether a layer gets larger or smaller weights than it was bo
 the root mean square of each layer's weights by that at first, in the layers' order. Within layers
 it is 1.
 
-Layers keep their scale to 2%: what is exchanged is of nearly the same size, and no layer gathers the
-large weights. Arms are to be compared on the images set aside, none of which was trained on. One seed and two
+Layers keep their scale to 2%: what is exchanged is of nearly the same size, and no layer gathers
+the large weights.
+
+Arms are to be compared on the images set aside, none of which was trained on. One seed and two
 epochs of the quick budget decide nothing; they show that all arms train.
 """
 

@@ -45,14 +45,14 @@ READ = """## What this says
 
 Of `regression-1d` in the quick budget, as far as it has been run:
 
-- **Reproduced**: permuting alone approximates -sin(2 pi x). Errors fall with the width at a slope of
-  about -0.6, steeper than the -1/2 of the theorem; through the published means it is -0.6 from
+- **Reproduced**: permuting alone approximates -sin(2 pi x). Errors fall with the width at a slope
+  of about -0.6, steeper than the -1/2 of the theorem; through the published means it is -0.6 from
   equidistant values, and -0.9 from pairwise ones, which we do not reach. Up to n = 160 our errors
   are within a factor of 1.6 of the published ones; at n = 320 those from pairwise values are 3.5
   times as large. There Adam's errors stop falling too, so that we think it is the rate, 64 times
   the published one; the full budget has to show it.
 - **He's and Glorot's coefficients, biases uniform**: errors fall at a similar slope, and are up to
-  3.5 and 4.2 times those of pairwise values at the same width. At every width there are networks
+  3.5 and 4.1 times those of pairwise values at the same width. At every width there are networks
   that end with an error of 0.8 or more. So they do fail, but not always.
 - **With He's rule for the biases too** nothing is learnt: kinks gather near 0, and the L-infinity
   error stays above 1, that of a net that gives 0.

@@ -19,7 +19,8 @@ COLUMNS = [
     "recipe", "budget", "arm", "seed", "epochs", "published_percent", "validation_percent",
     "test_percent",
     "best_test_percent", "best_epoch", "best_selected_on", "intact", "moved_fraction",
-    "mean_ranking_distance", "changed_layer_fraction", "layer_rms_ratio", "test_percent_at", "changed_fraction", "mean_change",
+    "mean_ranking_distance", "changed_layer_fraction", "layer_rms_ratio",
+    "test_percent_at", "changed_fraction", "mean_change",
     "change_norm", "wall_s", "settings_hash", "commit", "device", "threads", "torch",
 ]  # fmt: skip
 

@@ -314,3 +314,13 @@ def test_what_is_out_of_range_is_refused_by_name(make: Any, message: str) -> Non
     with pytest.raises(SettingError) as refused:
         make()
     assert str(refused.value).startswith(message)
+
+
+def test_weights_go_across_layers_by_laperm_and_the_index_optimizer_only() -> None:
+    for method in ("laperm", "index"):
+        assert PermutationSettings(method=method, granularity="across").granularity == "across"
+    with pytest.raises(SettingError) as refused:
+        PermutationSettings(method="sgperm", granularity="across")
+    assert str(refused.value) == (
+        "granularity is 'across'; allowed: kernel, neuron, layer with method sgperm"
+    )
