@@ -51,9 +51,9 @@ Of `regression-1d` in the quick budget, as far as it has been run:
   are within a factor of 1.6 of the published ones; at n = 320 those from pairwise values are 3.5
   times as large. There Adam's errors stop falling too, so that we think it is the rate, 64 times
   the published one; the full budget has to show it.
-- **The index optimizer** does better than LaPerm from the same pairwise values at every width, by up
-  to 2.5 times (n = 80), and falls more steeply. **Adam**, which may change the values, is ahead of
-  both: its errors are a half to a quarter of those of the index optimizer.
+- **The index optimizer** does better than LaPerm from the same pairwise values at every width, by
+  up to 2.5 times (n = 80), and falls more steeply. **Adam**, which may change the values, is ahead
+  of both: its errors are a half to a quarter of those of the index optimizer.
 - **He's and Glorot's coefficients, biases uniform**: errors fall at a similar slope, and are up to
   3.5 and 4.1 times those of pairwise values at the same width. At every width there are networks
   that end with an error of 0.8 or more. So they do fail, but not always.
