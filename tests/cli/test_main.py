@@ -199,7 +199,7 @@ def test_list_shows_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["list"]) == 0
     said = capsys.readouterr().out
     names = {line.split()[0] for line in said.splitlines() if line.startswith("  ")}
-    assert names >= {*NETWORKS, *DATASETS, *METHODS, *RULES, "kernel", "neuron", "layer"}
+    assert names >= {*NETWORKS, *DATASETS, *METHODS, *RULES, "kernel", "neuron", "layer", "across"}
     assert said.count("(--") == 5
 
 

@@ -149,6 +149,11 @@ def test_what_is_refused() -> None:
     groups = [{"params": [net[0].weight], "sync_period": 3}, {"params": [net[1].weight]}]
     with pytest.raises(SettingError, match=r"^0\.weight: its group has a sync_period of its own"):
         PERMUTERS["laperm"](torch.optim.SGD(groups, lr=1.0), model=net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    PERMUTERS["laperm"](optimizer, model=net)
+    optimizer.param_groups[0]["sync_period"] = 3  # later is no better
+    with pytest.raises(SettingError, match=r"^0\.weight: its group has a sync_period of its own"):
+        optimizer.step()
     mixed = two_layers()
     mixed[1].double()
     with pytest.raises(GranularityError, match=r"^1\.weight is torch\.float64; allowed with gran"):

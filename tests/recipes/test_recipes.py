@@ -272,3 +272,26 @@ def test_summaries_are_means_over_seeds_in_the_order_of_the_arms() -> None:
     assert (b.last_epoch, b.best_epoch, b.wall_s) == (97.0, 98.5, 15.0)
     assert b.spread == pytest.approx(2**0.5)
     assert (a.group, a.spread, a.last_epoch, a.published) == ("a", None, 50.0, None)
+
+
+@pytest.mark.parametrize("budget", ["quick", "paper"])
+def test_across_layers_compares_granularities_in_equal_budgets(budget) -> None:
+    arms = arms_of("across-layers", budget)
+    found = {}
+    for arm in arms:
+        settings = arm.settings
+        permutation = settings.permutation
+        key = (settings.model, permutation.method, permutation.granularity)
+        found[key] = permutation.sync_period
+        assert replace(
+            settings, model="", seed=0, permutation=arms[0].settings.permutation
+        ) == replace(arms[0].settings, model="", seed=0)
+        assert settings.data.validation_fraction == 0.1
+    expected = {
+        (model, method, granularity): period
+        for model in ("fc500-300", "lenet5")
+        for method, period in (("laperm", 20), ("index", 1))
+        for granularity in ("neuron", "layer", "across")
+    }
+    plain = {(model, "plain", None): None for model in ("fc500-300", "lenet5")}
+    assert found == expected | plain

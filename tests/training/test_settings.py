@@ -398,3 +398,13 @@ def test_a_supermask_has_no_zeros_at_birth(initial: InitialSettings, said: str) 
     with pytest.raises(SettingError) as refused:
         Settings(initial=initial, permutation=PermutationSettings(method="supermask"))
     assert str(refused.value).startswith(f"{said}; allowed with method supermask, which makes con")
+
+
+def test_weights_go_across_layers_by_laperm_and_the_index_optimizer_only() -> None:
+    for method in ("laperm", "index"):
+        assert PermutationSettings(method=method, granularity="across").granularity == "across"
+    with pytest.raises(SettingError) as refused:
+        PermutationSettings(method="sgperm", granularity="across")
+    assert str(refused.value) == (
+        "granularity is 'across'; allowed: kernel, neuron, layer with method sgperm"
+    )

@@ -425,6 +425,7 @@ class Permuter:
                 )
         if new:
             self._adopt(new, first_time)
+        self._refuse_periods_in_pool()
 
     def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:
         known = named_tensors(self._model) if self._model is not None else []
@@ -461,18 +462,18 @@ class Permuter:
                 )
             permuted = PermutedTensor(tensor.name, parameter, view)
             if view.is_across:
-                self._join(permuted, group)
+                self._pool.add(permuted)
+                permuted.pool = self._pool
             self._tensors[id(parameter)] = permuted
 
-    def _join(self, tensor: PermutedTensor, group: Mapping[str, Any]) -> None:
-        """Makes a tensor one of those whose weights go across."""
-        if "sync_period" in group:
-            raise SettingError(
-                f"{tensor.name}: its group has a sync_period of its own; allowed with granularity "
-                "'across': the same for all, given to the permuter"
-            )
-        self._pool.add(tensor)
-        tensor.pool = self._pool
+    def _refuse_periods_in_pool(self) -> None:
+        """A pool is arranged as a whole: its members have no sync period of their own."""
+        for member in self._pool.members:
+            if id(member.parameter) in self._periods:
+                raise SettingError(
+                    f"{member.name}: its group has a sync_period of its own; allowed with "
+                    "granularity 'across': the same for all, given to the permuter"
+                )
 
     def _permuted_by_others(self) -> dict[int, str]:
         owners = {

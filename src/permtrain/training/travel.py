@@ -45,8 +45,9 @@ def travel_between(
     Example:
         >>> import torch
         >>> first, now = torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[2.0, 1.0, 3.0, 4.0]])
-        >>> travel_between({"w": first}, {"w": now}, {"w": VectorView((1, 4), "neuron")})
-        Travel(moved_fraction=0.5, mean_ranking_distance=0.125, num_cycles=1)
+        >>> travel = travel_between({"w": first}, {"w": now}, {"w": VectorView((1, 4), "neuron")})
+        >>> travel.moved_fraction, travel.mean_ranking_distance, travel.num_cycles
+        (0.5, 0.125, 1)
     """
     num_weights = moved = num_cycles = 0
     distance = 0.0

@@ -168,7 +168,7 @@ RECIPES = (
     Recipe(
         "regression-1d",
         "error against width, permuting one layer (Cai, Chen, Qiao 2025), 1 variable",
-        "102 runs of 1,280,000 steps, some 6 to 10 hours",
+        "102 runs of 1,280,000 steps, some 6 to 10 hours (estimated)",
         regression_1d,
         task=TASK,
     ),
