@@ -1,5 +1,7 @@
 """The data behind each picture, against values worked by hand and slow references."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -180,13 +182,14 @@ def test_connections_are_shares_of_blocks() -> None:
     assert block == (2, 2)
 
 
-@given(st.integers(1, 50), st.integers(1, 50))
-def test_evenly_spread_places(count: int, most: int) -> None:
-    places = evenly(count, most).tolist()
-    assert places == sorted(set(places))
-    assert len(places) == min(count, most)
-    assert places[0] == 0
-    assert most == 1 or places[-1] == count - 1
+@given(st.integers(0, 3000), st.integers(2, 500))
+def test_evenly_chosen_indices(count: int, most: int) -> None:
+    chosen = evenly(count, most)
+    assert len(chosen) == min(count, most)
+    assert chosen[:1] == ([0] if count else [])
+    assert chosen[-1:] == ([count - 1] if count else [])
+    steps = {later - earlier for earlier, later in pairwise(chosen)}
+    assert not steps or (min(steps) >= 1 and max(steps) - min(steps) <= 1)
 
 
 def test_vectors_as_grids() -> None:

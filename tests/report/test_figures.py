@@ -1,7 +1,6 @@
 """What goes into each chart, worked by hand."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -17,16 +16,6 @@ from permtrain.report.movement import MOST_LAYERS, MOST_PICTURES, most_states, m
 from permtrain.report.page import curve_table
 from permtrain.report.sizes import Size, sizes_of
 from permtrain.report.thinning import three_digits
-
-
-@given(st.integers(0, 3000), st.integers(2, 500))
-def test_evenly_chosen_indices(count: int, most: int) -> None:
-    chosen = evenly(count, most)
-    assert len(chosen) == min(count, most)
-    assert chosen[:1] == ([0] if count else [])
-    assert chosen[-1:] == ([count - 1] if count else [])
-    steps = {later - earlier for earlier, later in pairwise(chosen)}
-    assert not steps or (min(steps) >= 1 and max(steps) - min(steps) <= 1)
 
 
 @pytest.mark.parametrize(

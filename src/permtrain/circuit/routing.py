@@ -129,7 +129,7 @@ def probe(num_inputs: int) -> NDArray[np.float64]:
 
     Example:
         >>> probe(3)
-        array([  2886479.,  -9117935., -10936213.])
+        array([ 3701921.,  9467553., -4519545.])
     """
     words = random_words(0, "probe", "values", num_inputs)
     return ((words >> np.uint64(40)).astype(np.int64) * 2 + 1 - (1 << 24)).astype(np.float64)
