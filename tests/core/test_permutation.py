@@ -159,6 +159,7 @@ def test_cycles_follow_each_value_until_it_comes_back(perms: list[Tensor]) -> No
     (perm,) = perms
     cycles = Permutation(perm).cycles()
     assert cycles == [reference.cycles(row) for row in perm.tolist()]
+    assert Permutation(perm).num_cycles == sum(map(len, cycles))
     for row, moved in zip(cycles, Permutation(perm).moved, strict=True):
         assert sorted(i for cycle in row for i in cycle) == moved.nonzero().flatten().tolist()
 

@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
-from permtrain.data.fetch import fetch, require_data
+from permtrain.data.fetch import fetch, fetch_command, require_data
 from permtrain.data.load import load_images
 from permtrain.errors import DataError
 
@@ -123,3 +123,10 @@ def test_a_hub_that_does_not_answer_leaves_nothing(
     with pytest.raises(DataError, match=r"from the Hugging Face hub \(no route"):
         fetch("mnist", tmp_path)
     assert not (tmp_path / "mnist").exists()
+
+
+def test_what_is_streamed_is_not_fetched() -> None:
+    assert fetch_command("imagenet", None) is None
+    assert fetch("imagenet") == (
+        "imagenet is too large to be kept: runs stream it from the hub, or from a folder"
+    )

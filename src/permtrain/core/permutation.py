@@ -5,7 +5,10 @@ One convention everywhere: a permutation *gathers*, `out[i] = src[perm[i]]`.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from permtrain.core.profile import bits_of
@@ -78,6 +81,24 @@ class Permutation:
         A cycle (a, b, c) reads: a holds what was at b, b what was at c, c what was at a.
         """
         return [_cycles_of_row(row) for row in self.perm.tolist()]
+
+    @property
+    def num_cycles(self) -> int:
+        """How many cycles there are in all vectors, without listing them.
+
+        Example:
+            >>> before, after = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 1.0, 3.0]])
+            >>> permutation_between(before, after).num_cycles
+            1
+        """
+        V, L = self.perm.shape
+        firsts_V1 = L * torch.arange(V, device=self.perm.device)[:, None]
+        sources = (self.perm + firsts_V1).flatten().cpu().numpy()
+        edges = (np.ones(V * L, dtype=bool), sources, np.arange(V * L + 1))
+        graph = csr_array(edges, shape=(V * L, V * L))
+        # A cycle is what can be reached from one another; fixed points are such by themselves.
+        num_components, _ = connected_components(graph, directed=True, connection="strong")
+        return int(num_components) - V * L + int(self.moved.sum())
 
 
 def _cycles_of_row(perm: list[int]) -> list[tuple[int, ...]]:

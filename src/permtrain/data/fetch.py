@@ -37,7 +37,7 @@ def fetch_command(name: str, data_folder: Path | None) -> str | None:
         >>> fetch_command("cifar10-jpeg", None)
     """
     entry = DATASETS.get(name)
-    if entry is None or entry.hub_id is None:
+    if entry is None or entry.hub_id is None or entry.streamed:
         return None
     folder = "" if data_folder is None else f" --data-folder {shlex.quote(str(data_folder))}"
     return f"permtrain fetch {name}{folder}"
@@ -63,6 +63,8 @@ def fetch(name: str, data_folder: Path | None = None) -> str:
         raise DataError(f"there is no data set named {name!r}; known: {', '.join(DATASETS)}")
     if entry.folder is None:
         return f"{name} comes with scikit-learn: nothing to fetch"
+    if entry.streamed:
+        return f"{name} is too large to be kept: runs stream it from the hub, or from a folder"
     if data_folder is None and (from_environment := os.environ.get("PERMTRAIN_DATA")):
         data_folder = Path(from_environment)
     if data_folder is not None:

@@ -18,6 +18,7 @@ from permtrain.errors import CheckpointError, PackedFileError, PermtrainError, o
 from permtrain.files import written_whole
 from permtrain.packed.model import pack
 from permtrain.training.change import Change, mean_change
+from permtrain.training.folders import folder_of
 from permtrain.training.optimizers import biases_in_rows, permuted_views, rewired_weights
 from permtrain.training.ranking_watch import RankingWatch
 from permtrain.training.record import (
@@ -136,7 +137,7 @@ def _trained_weights(
     first = first_training(settings)
     if first is None:
         return None
-    folder = RunFolder(place.runs_folder / run_name(first))
+    folder = RunFolder(folder_of(place.runs_folder, run_name(first), first))
     if not folder.path.exists():
         start_run(first, place, callbacks)
     elif not folder.is_complete:

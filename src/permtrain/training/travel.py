@@ -63,7 +63,7 @@ def travel_between(
             came_from = dict(zip(across, counts, strict=True))
         num_weights += view.num_weights
         moved += int(permutation.moved.sum())
-        num_cycles += sum(len(cycles) for cycles in permutation.cycles())
+        num_cycles += permutation.num_cycles
         places = ranking_distance(before[name], after[name], view)
         distance += float(places.double().sum()) / view.vector_length
     return Travel(
