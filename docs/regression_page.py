@@ -56,7 +56,9 @@ Of `regression-1d` in the quick budget, as far as it has been run:
   of both: its errors are a half to a quarter of those of the index optimizer.
 - **He's and Glorot's coefficients, biases uniform**: errors fall at a similar slope, and are up to
   3.5 and 4.1 times those of pairwise values at the same width. At every width there are networks
-  that end with an error of 0.8 or more. So they do fail, but not always.
+  that end with an error of 0.8 or more. **Plainly uniform coefficients**, which the paper has among
+  those that succeed, are no better than these two here. So what we see is pairs (or equidistant
+  values) against random ones without pairs, not uniform ones against He's and Glorot's.
 - **With He's rule for the biases too** nothing is learnt: kinks gather near 0, and the L-infinity
   error stays above 1, that of a net that gives 0.
 """
