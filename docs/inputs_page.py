@@ -89,13 +89,13 @@ def _section(recipe_id: str, title: str) -> str:
             for group in summarize_measures(rows, _MEASURES)
         ]
         table = markdown_table(["arm", *(measure.title for measure in _MEASURES)], cells)
-        counts = sorted({row["measured_images"] for row in rows}, key=int)
+        counts = sorted({row["measured_images"] for row in rows})
         first = rows[0]
         length = f"{first['epochs']} epochs" if first["epochs"] else f"{first['steps']} steps"
         return (
-            f"## {title}\n\n{_SAID[budget]}{length}, one seed, {'/'.join(counts)} test images; "
+            f"## {title}\n\n{_SAID[budget]}{length}, one seed, {'/'.join(map(str, counts))} test images; "
             "judge "
-            f"`{first['judge']}`, {float(first['judge_percent']):.2f}% on all real test images. "
+            f"`{first['judge']}`, {first['judge_percent']:.2f}% on all real test images. "
             f"`permtrain run {recipe_id} --budget {budget}`.\n\n{table}"
         )
     return f"## {title}\n\nNot run. `permtrain run {recipe_id} --budget paper`.\n"

@@ -1,6 +1,5 @@
 """The text of docs/reproduction.md, its numbers from results/."""
 
-import csv
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -17,14 +16,6 @@ from permtrain.recipes.status import cost_in_words, left_out
 from permtrain.recipes.verdict import Verdict
 
 RESULTS = Path(__file__).parent.parent / "results"
-NUMBERS = {
-    "published_percent",
-    "validation_percent",
-    "test_percent",
-    "best_test_percent",
-    "wall_s",
-    "file_bytes",
-}
 
 HEAD = """# Results
 
@@ -130,17 +121,6 @@ def summary_table() -> str:
             accuracies = [_percent(each) for each in (ours.published, ours.last_epoch)]
             cells.append([f"`{recipe_id}`", name, *accuracies, _percent(other.last_epoch)])
     return markdown_table(["recipe", "arm", "published", "ours", "Adam beside it"], cells)
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a result file: accuracies, times and measures as numbers, the rest as it is."""
-    recipe = RECIPES[path.stem.removesuffix("-quick")]
-    numbers = {*NUMBERS, *(m.column for m in (recipe.task.measures if recipe.task else ()))}
-    with path.open(newline="") as file:
-        return [
-            {k: (float(v) if v else None) if k in numbers else v for k, v in row.items()}
-            for row in csv.DictReader(file)
-        ]
 
 
 def reproduction_page() -> str:

@@ -317,7 +317,7 @@ def refused(message: str, name: str | Path, **keywords: Any) -> None:
 
 
 def test_unknown_name() -> None:
-    refused(r"no data set named 'imagenet'; known: digits, mnist, .*; or give the path", "imagenet")
+    refused(r"no data set named 'svhn'; known: digits, mnist, .*; or give the path", "svhn")
     refused(r"'fashion-mnist' \(did you mean fashion_mnist\?\); known:", "fashion-mnist")
     refused(r"'MNIST' \(did you mean mnist\?\)", "MNIST")
 

@@ -150,8 +150,8 @@ NEEDS_PERMUTATION = ("cycles", "arrows", "graph")
 @pytest.mark.parametrize("what", PERMUTATIONS)
 def test_runs_of_every_method_and_granularity(what: str, tmp_path: Path) -> None:
     changes = PERMUTATIONS[what]
-    place = place_in(tmp_path, watch_ranking_distance=True)
-    folder = start_run(tiny(**changes), place).folder
+    settings = tiny(watch_ranking_distance=True, **changes)
+    folder = start_run(settings, place_in(tmp_path)).folder
     for kind in {*OF_CHECKPOINTS, *OF_RUNS} - {*NEEDS_PERMUTATION}:
         drawn(kind, folder)
     weights = run_weights(folder)
@@ -212,9 +212,12 @@ def test_a_run_on_own_data_and_of_an_own_network(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((6, 7), 9 * number + (label == "b"), np.uint8)).save(file)
     settings = tiny(
-        data=DataSettings(data="photos"), model="run_problem:net_with_dropout", batch_size=4
+        data=DataSettings(data="photos"),
+        model="run_problem:net_with_dropout",
+        batch_size=4,
+        watch_ranking_distance=True,
     )
-    folder = start_run(settings, place_in(tmp_path / "runs", watch_ranking_distance=True)).folder
+    folder = start_run(settings, place_in(tmp_path / "runs")).folder
     for kind in (*OF_CHECKPOINTS, *OF_RUNS):
         drawn(kind, folder, vector=1)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")

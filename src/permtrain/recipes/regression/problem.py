@@ -54,8 +54,8 @@ class Problem:
 
         Example:
             >>> PROBLEMS["sine"].train_points(2)
-            tensor([[0.5187],
-                    [0.9204]])
+            tensor([[-0.4535],
+                    [ 0.6135]])
         """
         words = random_words(_TRAIN_SEED, "points", "values", count * self.num_variables)
         places = 2.0 * centred(words).reshape(count, self.num_variables)
