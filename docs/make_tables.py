@@ -6,13 +6,13 @@ Run as: python docs/make_tables.py
 import sys
 from pathlib import Path
 
-from across_page import across_page
-from inputs_page import inputs_page
-from regression_page import regression_page
-from reproduction_page import reproduction_page, summary_table
-from sgperm_page import sgperm_page
-from speed_page import speed_page
-from tiny_page import tiny_page
+from pages.across import across_page
+from pages.inputs import inputs_page
+from pages.regression import regression_page
+from pages.reproduction import reproduction_page, summary_table
+from pages.sgperm import sgperm_page
+from pages.speed import speed_page
+from pages.tiny import tiny_page
 
 from permtrain.files import written_whole
 

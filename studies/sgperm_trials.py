@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from permtrain.optim.sgperm import SGPerm
+from permtrain.recipes.experiments.sgperm_ahead import CHOSEN, DATA, NUM_UPDATES, study_settings
 from permtrain.recipes.rows import write_csv
-from permtrain.recipes.sgperm_ahead import CHOSEN, DATA, NUM_UPDATES, study_settings
 from permtrain.training.memory import keep_freed_memory
 from permtrain.training.settings import PermutationSettings, Place
 from permtrain.training.trainer import Metrics, Trainer

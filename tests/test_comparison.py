@@ -1,4 +1,4 @@
-"""docs/comparison.py: published beside ours, on made-up results."""
+"""docs/pages/comparison.py: published beside ours, on made-up results."""
 
 import sys
 from dataclasses import replace
@@ -12,7 +12,7 @@ from permtrain.recipes.rows import write_csv
 from run_problem import plain, tiny
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
-from comparison import Line, lines_of, num_arms
+from pages.comparison import Line, lines_of, num_arms
 
 
 def arms(budget: Budget) -> list[Arm]:

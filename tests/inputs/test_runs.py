@@ -28,7 +28,7 @@ from permtrain.inputs.settings import (
 from permtrain.inputs.sortgan import SortGAN
 from permtrain.inputs.unshuffle import Unshuffle
 from permtrain.pictures.records import IMAGE_ROWS
-from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
+from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.training.record import RunFolder
 from permtrain.training.run import Interrupted
 from permtrain.training.settings import DataSettings, Place

@@ -343,6 +343,16 @@ def _no_bias(rows):
     return [] if rows.bias is not None else [None]
 
 
+def test_a_state_from_before_the_first_step_takes_the_weights_as_they_are():
+    model, optimizer = started({"search": "bracket"})
+    other, other_optimizer = started({"search": "bracket"}, seed=5)
+    other_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    initial = weights_of(other)
+    train(other, other_optimizer, range(3))
+    other_optimizer.state_dict()
+    assert verify(other, {name: initial[name] for name in other_optimizer.views})
+
+
 def test_a_state_without_its_weights_is_refused_at_the_next_step():
     model, optimizer = started({"search": "bracket"})
     train(model, optimizer, range(2))

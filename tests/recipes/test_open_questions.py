@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from permtrain.recipes.open_questions import (
+from permtrain.recipes.experiments.open_questions import (
     open_agnostic,
     open_k1,
     open_resnet20,

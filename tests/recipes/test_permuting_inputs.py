@@ -3,7 +3,7 @@
 import pytest
 
 from permtrain.inputs.settings import SortGANSettings, UnshuffleSettings, settings_hash
-from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
+from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.task import hash_of

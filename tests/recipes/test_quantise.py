@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from permtrain.recipes.quantise import QUANTISERS, int8, supermask_bytes, ternary
+from permtrain.recipes.experiments.quantise import QUANTISERS, int8, supermask_bytes, ternary
 
 
 def test_eight_bits_are_whole_steps_of_the_rows_largest() -> None:

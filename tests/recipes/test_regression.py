@@ -9,13 +9,18 @@ import torch
 from safetensors.torch import load_file
 
 from permtrain.errors import SettingError
+from permtrain.recipes.experiments.regression.arms import PUBLISHED, TASK, WIDTHS
+from permtrain.recipes.experiments.regression.network import Networks, initial_coefficients
+from permtrain.recipes.experiments.regression.problem import PROBLEMS
+from permtrain.recipes.experiments.regression.settings import (
+    INITS,
+    METHODS,
+    TARGETS,
+    RegressionSettings,
+)
+from permtrain.recipes.experiments.regression.training import Session, geometric_mean
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.regression.arms import PUBLISHED, TASK, WIDTHS
-from permtrain.recipes.regression.network import Networks, initial_coefficients
-from permtrain.recipes.regression.problem import PROBLEMS
-from permtrain.recipes.regression.settings import INITS, METHODS, TARGETS, RegressionSettings
-from permtrain.recipes.regression.training import Session, geometric_mean
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.settings import Place
 

@@ -11,8 +11,8 @@ import torch
 from permtrain.core.profile import profile_of
 from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
-from permtrain.recipes.schedule_training import run, staged_profile
-from permtrain.recipes.schedules import (
+from permtrain.recipes.experiments.schedule_training import run, staged_profile
+from permtrain.recipes.experiments.schedules import (
     FINAL,
     SCHEDULES,
     ScheduleSettings,

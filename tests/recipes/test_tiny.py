@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from permtrain.packed.reader import PackedFile
-from permtrain.recipes.quantise import supermask_bytes
+from permtrain.recipes.experiments.quantise import supermask_bytes
+from permtrain.recipes.experiments.tiny import alternatives, tiny_fashion, tiny_mnist
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.results import rows_of
-from permtrain.recipes.tiny import alternatives, tiny_fashion, tiny_mnist
 from permtrain.training.record import RunFolder
 from permtrain.training.run import load_run, start_run
 from permtrain.training.settings import (

@@ -422,7 +422,8 @@ class SGPerm(Optimizer):
                 None if own[key] is None else own[key].detach().to(device, copy=True)
                 for key in ("values", "rank_to_slot")
             )
-            rows.expected_checksums = own["checksums"]
+            # Before the first step whatever the model holds becomes the initial weights.
+            rows.expected_checksums = None if rows.values is None else own["checksums"]
         self.num_steps = saved["num_steps"]
         self.seed = saved["seed"]
         if self.inner is not None:

@@ -3,7 +3,7 @@
 import difflib
 
 from permtrain.errors import SettingError
-from permtrain.recipes import (
+from permtrain.recipes.experiments import (
     across_layers,
     agnostic,
     fc_mnist,
@@ -19,8 +19,8 @@ from permtrain.recipes import (
     sgperm_ahead,
     tiny,
 )
+from permtrain.recipes.experiments.regression import arms as regression
 from permtrain.recipes.recipe import Recipe
-from permtrain.recipes.regression import arms as regression
 
 _MODULES = (
     fc_mnist,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
+RESULTS = Path(__file__).parents[2] / "results" / "benchmarks"
 
 HEAD = """# Speed
 

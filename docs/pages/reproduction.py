@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
-from comparison import BUDGETS, Line, lines_of, num_arms, own_rows
+from pages.comparison import BUDGETS, Line, lines_of, num_arms, own_rows
 
 from permtrain.recipes.published import CLAIMS, PICTURES
 from permtrain.recipes.recipe import Budget, Recipe
@@ -15,7 +15,7 @@ from permtrain.recipes.rows import has_failed, is_complete, read_csv
 from permtrain.recipes.status import cost_in_words, left_out
 from permtrain.recipes.verdict import Verdict
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 
 HEAD = """# Results
 

@@ -4,7 +4,7 @@ import csv
 import statistics
 from typing import Any
 
-from reproduction_page import RESULTS, markdown_table
+from pages.reproduction import RESULTS, markdown_table
 
 HEAD = """# Weights that move between layers
 

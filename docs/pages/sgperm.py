@@ -4,10 +4,10 @@ import csv
 import statistics
 from typing import Any
 
-from reproduction_page import RESULTS, markdown_table
+from pages.reproduction import RESULTS, markdown_table
 
+from permtrain.recipes.experiments.sgperm_ahead import DATA
 from permtrain.recipes.rows import read_csv
-from permtrain.recipes.sgperm_ahead import DATA
 
 STUDY, AHEAD = RESULTS / "sgperm-study.csv", RESULTS / "sgperm-ahead.csv"
 TRIALS = RESULTS / "studies" / "sgperm-trials.csv"

@@ -6,8 +6,8 @@ The task is that of Permute to Train, section 5.1.2: `fc500-300`, batches of 64,
 from dataclasses import replace
 from typing import Any
 
+from permtrain.recipes.experiments.sgperm import BATCH_SIZE, EVALUATED_AT, FULLY_CONNECTED
 from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.sgperm import BATCH_SIZE, EVALUATED_AT, FULLY_CONNECTED
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,

@@ -35,7 +35,7 @@ def tiny_fashion(budget: Budget) -> list[Arm]:
 
 def alternatives(arm: Arm, trainer: "Trainer") -> list[Outcome]:
     """What an arm's trained weights give without permutations: quantised, or as a mask."""
-    from permtrain.recipes.quantise import QUANTISERS, supermask_bytes  # imports torch
+    from permtrain.recipes.experiments.quantise import QUANTISERS, supermask_bytes  # imports torch
 
     weights = trainer.shown_weights()
     if arm.settings.permutation.method == "supermask":

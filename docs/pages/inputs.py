@@ -1,8 +1,8 @@
 """The text of docs/inputs.md, its numbers from results/."""
 
-from reproduction_page import RESULTS, markdown_table
+from pages.reproduction import RESULTS, markdown_table
 
-from permtrain.recipes.permuting_inputs import PERMUTING_INPUTS
+from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.recipes.results import summarize_measures
 from permtrain.recipes.rows import read_csv
 from permtrain.recipes.task import Measure
@@ -23,7 +23,7 @@ column. Since the label is given, a layout that shows its class alone is classif
 high figure there is no proof of recovery; PSNR and SSIM are to be looked at first.
 
 What was published, what is not stated there and what we chose: the docstring of
-`recipes/permuting_inputs.py`.
+`recipes/experiments/permuting_inputs.py`.
 
 Three things we added, and why:
 
@@ -92,10 +92,9 @@ def _section(recipe_id: str, title: str) -> str:
         counts = sorted({row["measured_images"] for row in rows})
         first = rows[0]
         length = f"{first['epochs']} epochs" if first["epochs"] else f"{first['steps']} steps"
+        judge = f"`{first['judge']}`, {first['judge_percent']:.2f}% on all real test images"
         return (
-            f"## {title}\n\n{_SAID[budget]}{length}, one seed, {'/'.join(map(str, counts))} test images; "
-            "judge "
-            f"`{first['judge']}`, {first['judge_percent']:.2f}% on all real test images. "
-            f"`permtrain run {recipe_id} --budget {budget}`.\n\n{table}"
+            f"## {title}\n\n{_SAID[budget]}{length}, one seed, {'/'.join(map(str, counts))} test "
+            f"images; judge {judge}. `permtrain run {recipe_id} --budget {budget}`.\n\n{table}"
         )
     return f"## {title}\n\nNot run. `permtrain run {recipe_id} --budget paper`.\n"

@@ -3,7 +3,7 @@
 import csv
 from typing import Any
 
-from reproduction_page import RESULTS, markdown_table
+from pages.reproduction import RESULTS, markdown_table
 
 from permtrain.recipes.results import GroupSummary, summarize
 from permtrain.recipes.rows import read_csv

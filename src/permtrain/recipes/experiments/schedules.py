@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from permtrain.errors import SettingError
-from permtrain.recipes.open_questions import NETS, SET_ASIDE
+from permtrain.recipes.experiments.open_questions import NETS, SET_ASIDE
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.task import Display, Measure, Task, hash_of
 from permtrain.training.settings import (
@@ -150,7 +150,7 @@ def _run_name(settings: ScheduleSettings) -> str:
 
 
 def _run(settings: ScheduleSettings, place: Place, display: Display) -> None:
-    from permtrain.recipes.schedule_training import run  # imports torch
+    from permtrain.recipes.experiments.schedule_training import run  # imports torch
 
     run(_run_name(settings), settings, place, display)
 

@@ -29,8 +29,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from permtrain.recipes.experiments.regression.settings import (
+    INITS,
+    METHODS,
+    RegressionSettings,
+    run_name,
+)
 from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.regression.settings import INITS, METHODS, RegressionSettings, run_name
 from permtrain.recipes.task import Display, Measure, Task
 from permtrain.training.settings import Place
 
@@ -141,13 +146,13 @@ def _quick(settings: RegressionSettings) -> RegressionSettings:
 
 
 def _run(settings: RegressionSettings, place: Place, display: Display) -> None:
-    from permtrain.recipes.regression.training import run  # imports torch
+    from permtrain.recipes.experiments.regression.training import run  # imports torch
 
     run(settings, place, display)
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
-    from permtrain.recipes.regression.training import row  # imports torch
+    from permtrain.recipes.experiments.regression.training import row  # imports torch
 
     return row(folder)
 

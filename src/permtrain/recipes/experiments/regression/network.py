@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from permtrain.initial.record import TensorRecord, initial_values
-from permtrain.recipes.regression.problem import PROBLEMS, Problem
-from permtrain.recipes.regression.settings import RegressionSettings
+from permtrain.recipes.experiments.regression.problem import PROBLEMS, Problem
+from permtrain.recipes.experiments.regression.settings import RegressionSettings
 
 COEFFICIENTS = "coefficients"
 """The one parameter that is permuted."""

@@ -20,9 +20,13 @@ from permtrain.data.order import permutation
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.optim.permuter import Permuter
-from permtrain.recipes.regression.network import COEFFICIENTS, Networks, initial_coefficients
-from permtrain.recipes.regression.problem import PROBLEMS
-from permtrain.recipes.regression.settings import RegressionSettings, run_name
+from permtrain.recipes.experiments.regression.network import (
+    COEFFICIENTS,
+    Networks,
+    initial_coefficients,
+)
+from permtrain.recipes.experiments.regression.problem import PROBLEMS
+from permtrain.recipes.experiments.regression.settings import RegressionSettings, run_name
 from permtrain.recipes.task import Display, hash_of, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.record import RunFolder, read_json, write_json

@@ -4,11 +4,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from reproduction_page import RESULTS, markdown_table
+from pages.reproduction import RESULTS, markdown_table
 
 from permtrain.pictures.error_width import power_law
 from permtrain.pictures.records import errors_by_width
-from permtrain.recipes.regression.arms import PUBLISHED
+from permtrain.recipes.experiments.regression.arms import PUBLISHED
 
 HEAD = """# Regression by permutation alone
 
@@ -18,7 +18,7 @@ are fixed, and two numbers, scale and offset, are trained freely. Cai, Chen and 
 Networks 187, 2025, [arXiv 2407.01033](https://arxiv.org/abs/2407.01033)) prove that this
 approximates functions of one variable, with a rate of n^(-1/2) for a step, n the number of biases.
 What is theirs and what is ours of the settings is told in
-[`recipes/regression/arms.py`](../src/permtrain/recipes/regression/arms.py).
+[`recipes/experiments/regression/arms.py`](../src/permtrain/recipes/experiments/regression/arms.py).
 
 Each arm has several networks, with initial values and batches of their own; errors are geometric
 means over them, as in the paper. **Slope**: least squares through the logarithms of all networks'

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from permtrain.data.augment_settings import Augmentation
 from permtrain.recipes.copies import with_copies
-from permtrain.recipes.laperm_cifar import shortened
+from permtrain.recipes.experiments.laperm_cifar import shortened
 from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,

@@ -1,0 +1,1 @@
+"""The papers' experiments and ours: functions that return the complete settings of all arms."""
