@@ -344,7 +344,7 @@ def _no_bias(rows):
 
 
 def test_a_state_from_before_the_first_step_takes_the_weights_as_they_are():
-    model, optimizer = started({"search": "bracket"})
+    _, optimizer = started({"search": "bracket"})
     other, other_optimizer = started({"search": "bracket"}, seed=5)
     other_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     initial = weights_of(other)
