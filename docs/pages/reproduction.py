@@ -58,8 +58,8 @@ the distance to the next value, and k = 1 forgets it. `open-k1` below asks what 
     "laperm-agnostic-mnist": """\
 `f1` ends four points below what was published, with either number of zeros: its thirty seeds lie
 between 72 and 85, so that the published figure may be a good seed, or what its authors' code does
-with pixels or zeros that we do not. `open-agnostic` below: kept latent weights (the index optimizer)
-take `f1` to 89.
+with pixels or zeros that we do not. `open-agnostic` below: kept latent weights (the index
+optimizer) take `f1` to 89.
 """,
     "sgperm-logistic-mnist": """\
 Fast for 25 updates as published; the plateau is higher than "near 87".
