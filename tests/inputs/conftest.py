@@ -1,12 +1,12 @@
 """A small data set of 12 x 12 images in a folder, and torch's threads given back."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+
+from isolation import _own_cache, _own_threads, cache_folder  # noqa: F401
 
 SIDE = 12
 
@@ -38,21 +38,3 @@ def _written(folder: Path, channels: int) -> Path:
                     folder / split / name / f"{number}.png"
                 )
     return folder
-
-
-@pytest.fixture(scope="session")
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERMTRAIN_CACHE", cache_folder)
-    monkeypatch.delenv("PERMTRAIN_DATA", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _own_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)

@@ -1,31 +1,12 @@
 """Two small runs, made once: LaPerm with all its checkpoints, and the plain optimizer."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
+from isolation import _own_cache, _own_threads, cache_folder  # noqa: F401
 from permtrain.training.run import start_run
 from run_problem import place_in, plain, tiny
-
-
-@pytest.fixture(scope="session")
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERMTRAIN_CACHE", cache_folder)
-    monkeypatch.delenv("PERMTRAIN_DATA", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _own_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
