@@ -11,15 +11,14 @@ import torch
 from permtrain.core.profile import profile_of
 from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
-from permtrain.recipes.experiments.schedule_training import run, staged_profile
-from permtrain.recipes.experiments.schedules import (
+from permtrain.recipes.experiments.changing_profiles.arms import (
     FINAL,
     SCHEDULES,
-    ScheduleSettings,
-    Stage,
     open_schedules,
     step_by_step,
 )
+from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
+from permtrain.recipes.experiments.changing_profiles.training import run, staged_profile
 from permtrain.training.record import RunFolder
 from permtrain.training.run import Interrupted
 from permtrain.training.settings import DataSettings, PermutationSettings

@@ -14,11 +14,11 @@ from permtrain.recipes.experiments import (
     permuting_inputs,
     ranking_distance,
     rewire,
-    schedules,
     sgperm,
     sgperm_ahead,
     tiny,
 )
+from permtrain.recipes.experiments.changing_profiles import arms as changing_profiles
 from permtrain.recipes.experiments.regression import arms as regression
 from permtrain.recipes.recipe import Recipe
 
@@ -37,7 +37,7 @@ _MODULES = (
     across_layers,
     tiny,
     open_questions,
-    schedules,
+    changing_profiles,
 )
 
 RECIPES: dict[str, Recipe] = {recipe.id: recipe for module in _MODULES for recipe in module.RECIPES}

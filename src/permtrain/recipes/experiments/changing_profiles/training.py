@@ -7,7 +7,7 @@ from permtrain.core.profile import profile_of
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.initial.record import level_of_places
 from permtrain.optim.index import IndexOptimizer
-from permtrain.recipes.experiments.schedules import ScheduleSettings, Stage
+from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
 from permtrain.recipes.task import Display, hash_of, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.record import RunFolder, write_json

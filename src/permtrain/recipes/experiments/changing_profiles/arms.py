@@ -15,10 +15,9 @@ Arms end with the same profile, from the start or step by step. 10,000 of MNIST'
 are set aside for choosing. Quick: 6,000 images, 4 epochs, one seed.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from permtrain.errors import SettingError
+from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
 from permtrain.recipes.experiments.open_questions import NETS, SET_ASIDE
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.task import Display, Measure, Task, hash_of
@@ -33,51 +32,6 @@ from permtrain.training.settings import (
 
 if TYPE_CHECKING:
     from permtrain.training.record import RunFolder
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a profile is made to be.
-
-    Attributes:
-        zeros: fraction of each vector that is zero, in [0, 1).
-        levels: how many different values the others have; None for their own.
-    """
-
-    zeros: float = 0.0
-    levels: int | None = None
-
-
-@dataclass(frozen=True)
-class ScheduleSettings:
-    """A training whose profile changes between epochs.
-
-    Attributes:
-        training: all but that; its method is index.
-        stages: the profile in each epoch.
-    """
-
-    training: Settings
-    stages: tuple[Stage, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.stages) != self.training.epochs:
-            raise SettingError(
-                f"stages are {len(self.stages)}; allowed: one for each of the "
-                f"{self.training.epochs} epochs"
-            )
-
-    @property
-    def seed(self) -> int:
-        return self.training.seed
-
-    @property
-    def data(self) -> DataSettings:
-        return self.training.data
-
-    @property
-    def epochs(self) -> int:
-        return self.training.epochs
 
 
 FINAL = {
@@ -150,7 +104,7 @@ def _run_name(settings: ScheduleSettings) -> str:
 
 
 def _run(settings: ScheduleSettings, place: Place, display: Display) -> None:
-    from permtrain.recipes.experiments.schedule_training import run  # imports torch
+    from permtrain.recipes.experiments.changing_profiles.training import run  # imports torch
 
     run(_run_name(settings), settings, place, display)
 
