@@ -111,6 +111,8 @@ def published_in_words(recipe: Recipe) -> str:
     if recipe.copy_of is not None:
         return f"nothing of these pixels; see {recipe.copy_of}"
     claim = CLAIMS.get(recipe.id, "")
+    if all(f"{value:g}" in claim for value in values):  # said there, with what they are of
+        numbers = ""
     return "; ".join(each for each in (numbers, claim) if each) or "nothing (ours)"
 
 
