@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from permtrain.data.normalize import channel_statistics, normalize
+from permtrain.data.images import Split
+from permtrain.data.normalize import channel_statistics, mean_image, normalize
 from permtrain.errors import DataError, SettingError
 
 SHAPES = st.tuples(*[st.integers(1, 4)] * 4)
@@ -45,6 +46,38 @@ def test_a_constant_channel() -> None:
     assert normalize(other, mean, std)[0, 0].tolist() == [[pytest.approx(0.8)] * 2] * 2
 
 
+@given(hnp.arrays(np.uint8, SHAPES))
+def test_the_mean_image_against_numpy(images: np.ndarray) -> None:
+    scaled = images.astype(np.float64) / 255
+    mean = mean_image(torch.from_numpy(images))
+    assert mean.dtype == torch.float32
+    np.testing.assert_allclose(mean.numpy(), scaled.mean(0), atol=1e-7)
+    found = normalize(torch.from_numpy(images), mean, [1.0] * images.shape[1])
+    np.testing.assert_allclose(found.numpy(), scaled - scaled.mean(0), atol=3e-7)
+
+
+def test_the_mean_image_is_exact() -> None:
+    """A sum of 2**24 and more in float32 loses ones."""
+    images = torch.full((70_000, 1, 1, 1), 255, dtype=torch.uint8)
+    images[0] = 254
+    assert mean_image(images).item() == torch.tensor(1 - 1 / (255 * 70_000)).item()
+
+
+def test_what_a_split_is_normalised_with() -> None:
+    images = torch.tensor([[0, 255, 51, 51], [255, 255, 0, 0]], dtype=torch.uint8)
+    split = Split(images.reshape(2, 2, 1, 2), torch.zeros(2, dtype=torch.int64))
+    mean, std = split.statistics("mean-image")
+    assert torch.equal(mean, torch.tensor([[[0.5, 1.0]], [[0.1, 0.1]]]))
+    assert std == (1.0, 1.0)
+    assert split.statistics() == split.statistics("z-score") == channel_statistics(split.images)
+
+
+def test_a_mean_image_of_other_images() -> None:
+    images = torch.zeros(1, 1, 2, 3, dtype=torch.uint8)
+    with pytest.raises(SettingError, match=r"has the shape \(1, 3, 2\), the images \(1, 2, 3\)"):
+        normalize(images, torch.zeros(1, 3, 2), [1.0])
+
+
 def test_the_images_are_not_changed() -> None:
     images = torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2)
     normalize(images, (0.5,), (0.1,))
@@ -56,6 +89,8 @@ def test_bad_images() -> None:
         channel_statistics(torch.zeros(1, 1, 1, 1))
     with pytest.raises(DataError, match=r"no mean of no pixels: .* \(0, 1, 2, 2\)"):
         channel_statistics(torch.zeros(0, 1, 2, 2, dtype=torch.uint8))
+    with pytest.raises(DataError, match="no mean of no pixels"):
+        mean_image(torch.zeros(0, 1, 2, 2, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(

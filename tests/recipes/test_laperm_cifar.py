@@ -142,6 +142,7 @@ def test_three_depths() -> None:
 def test_sparse_resnet50() -> None:
     settings = common("laperm-sparse-resnet50")
     assert (settings.model, settings.batch_size, settings.epochs) == ("resnet50-cifar", 50, 200)
+    assert settings.normalization == "mean-image"
     assert settings.augmentation == Augmentation(shift_fraction=0.1, horizontal_flip=True)
     assert (settings.initial.rule, settings.optimizer.l2) == ("kaiming_uniform", 1e-4)
     falls = rates(settings, 79, 80, 120, 160, 179, 180, 199)
@@ -197,6 +198,9 @@ def test_all_networks_against_what_remains() -> None:
     assert conv7.optimizer.l2 == 0
     others = arms_of("laperm-conv-cifar10")[3].settings
     assert by_model["conv4"].optimizer == by_model["conv13"].optimizer == others.optimizer
+    assert {net for net, each in by_model.items() if each.normalization == "mean-image"} == {
+        "conv7", "resnet50-cifar",
+    }  # fmt: skip
     assert by_model["resnet50-cifar"].optimizer == common("laperm-sparse-resnet50").optimizer
 
 

@@ -28,6 +28,9 @@ def test_weight_agnostic_nets() -> None:
             assert arm.published is None
             continue
         net = arm.group.removesuffix(", LaPerm k=250")
+        is_z_scored = net.endswith(", z-scored")
+        assert settings.normalization == ("z-score" if is_z_scored else "mean-image")
+        net = net.removesuffix(", z-scored")
         value, left, epochs, l2, published = AGNOSTIC[net]
         initial = settings.initial
         assert (initial.rule, initial.value, initial.sparsity_by) == (
@@ -46,9 +49,9 @@ def test_weight_agnostic_nets() -> None:
         assert (optimizer.l2, settings.epochs, settings.batch_size) == (l2, epochs, 128)
         assert settings.augmentation.is_identity
         assert arm.published == published
-        found.setdefault(net, set()).add(settings.seed)
-    assert found == {net: set(range(30)) for net in AGNOSTIC}
-    assert [arm.settings.model for arm in arms] == ["f1"] * 120 + ["f2"] * 120
+        found.setdefault((net, is_z_scored), set()).add(settings.seed)
+    assert found == {(net, z): set(range(30)) for net in AGNOSTIC for z in (False, True)}
+    assert [arm.settings.model for arm in arms] == (["f1"] * 120 + ["f2"] * 120) * 2
 
 
 def test_rewiring() -> None:
@@ -120,6 +123,7 @@ def test_initial_weights() -> None:
         assert settings.permutation == (laperm if "LaPerm" in arm.group else plain)
         assert (settings.data.data, settings.data.train_images) == ("mnist", None)
         assert (settings.model, settings.batch_size, settings.epochs) == ("conv7", 50, 45)
+        assert settings.normalization == "mean-image"
         assert settings.augmentation == Augmentation(
             rotation_degrees=10, shift_fraction=0.1, zoom_fraction=0.1
         )

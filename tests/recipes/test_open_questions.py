@@ -121,7 +121,7 @@ def test_the_agnostic_nets_begin_as_published() -> None:
     assert (f1.optimizer.l2, f2.optimizer.l2) == (0.0, 1e-4)
     for arm, published in ((first["f1"], 85.46), (first["f2"], 78.14)):
         assert arm.published == published
-        assert arm.settings.batch_size == 128
+        assert (arm.settings.batch_size, arm.settings.normalization) == (128, "mean-image")
         assert (arm.settings.optimizer.lr, arm.settings.optimizer.lr_decay) == (1e-3, 0.95)
         assert arm.settings.permutation.sync_period == 250
 

@@ -30,7 +30,7 @@ NUM_ARMS = {
     "sgperm-ahead": 8,
     "tiny-mnist": 10,
     "tiny-fashion": 10,
-    "laperm-agnostic-mnist": 8,
+    "laperm-agnostic-mnist": 16,
     "laperm-rewire-mnist": 2,
     "open-resnet20": 8,
     "open-k1": 38,

@@ -169,7 +169,7 @@ def test_absent_fields_get_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"epoks": 3}, "settings has unknown 'epoks'; allowed: data, augmentation, model, "),
+        ({"epoks": 3}, "settings has unknown 'epoks'; allowed: data, augmentation, "),
         ({"data": {"dat": 1}}, "settings.data has unknown 'dat'; allowed: data, validation_frac"),
         ({"data": 3}, "settings.data is 3; allowed: an object with settings"),
         ([1], "settings is [1]; allowed: an object with settings"),
@@ -201,6 +201,10 @@ NAN, INF = float("nan"), float("inf")
         (lambda: Settings(batch_size=-1), "batch_size is -1; allowed: 1 or more"),
         (lambda: Settings(seed=-1), "seed is -1; allowed: 0 to 2**63 - 1"),
         (lambda: Settings(seed=2**63), f"seed is {2**63}; allowed: 0 to 2**63 - 1"),
+        (
+            lambda: Settings(normalization="minmax"),
+            "normalization is 'minmax'; allowed: z-score, mean-image",
+        ),
         (lambda: Settings(autocast="bf16"), "autocast is 'bf16'; allowed: off, bfloat16"),
         (
             lambda: Settings(

@@ -54,6 +54,19 @@ def test_batches_hold_every_image_once_and_the_last_is_smaller() -> None:
     assert torch.equal(torch.cat([images for images, _ in batches]), expected)
 
 
+def test_images_less_their_mean_image() -> None:
+    trainer = Trainer(tiny(normalization="mean-image"), HERE)
+    pixels = trainer.train_split.images
+    mean = pixels.double().mean(0) / 255
+    images = torch.cat([images for images, _ in trainer._ready_batches()])
+    order = torch.cat(batch_indices(130, 32, seed=0, epoch=0))
+    torch.testing.assert_close(images, (pixels[order].double() / 255 - mean).float())
+    # Test images take the mean of the training images.
+    tested = trainer.scale(trainer.test_split.images)
+    expected = trainer.test_split.images.double() / 255 - mean
+    torch.testing.assert_close(tested, expected.float())
+
+
 # --- memory format -------------------------------------------------------------------------------
 
 CONVOLUTIONAL, LINEAR = nn.Sequential(nn.Conv2d(1, 1, 1)), nn.Sequential(nn.Linear(1, 1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from permtrain.data.normalize import channel_statistics
+from permtrain.data.normalize import Normalization, channel_statistics, mean_image
 from permtrain.data.order import batch_indices
 from permtrain.errors import DataError
 
@@ -55,8 +55,12 @@ class Split:
         """Where they are."""
         return self.labels.device
 
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel, measured."""
+    def statistics(
+        self, normalization: Normalization = "z-score"
+    ) -> tuple[tuple[float, ...] | Tensor, tuple[float, ...]]:
+        """What `normalize` subtracts and divides by, measured."""
+        if normalization == "mean-image":
+            return mean_image(self.images), (1.0,) * self.images.shape[1]
         return channel_statistics(self.images)
 
     def part(self, chosen: Tensor) -> "Split":

@@ -1,12 +1,22 @@
-"""z-scored images: subtract the mean of each channel, divide by its standard deviation."""
+"""Normalised images: z-scored channel by channel, or the mean image subtracted.
+
+Which of the two an experiment takes can decide it. A net without biases, as `f1` and `f2` (Train by
+Reconnect, 5.5), sees in z-scored images the same darkness at every border pixel, and in images less
+their mean image nothing there.
+"""
 
 import math
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from permtrain.errors import DataError, SettingError
+
+Normalization: TypeAlias = Literal["z-score", "mean-image"]
+"""z-score: each channel less its mean, divided by its standard deviation. mean-image: each pixel
+less its own mean, divided by nothing."""
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -27,13 +37,7 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
         >>> channel_statistics(images)
         ((0.5,), (0.5,))
     """
-    if images.dtype != torch.uint8 or images.ndim != 4:
-        raise DataError(
-            "images must be uint8 of shape (N, C, H, W), "
-            f"got {images.dtype} of shape {tuple(images.shape)}"
-        )
-    if images.numel() == 0:
-        raise DataError(f"no mean of no pixels: the images have the shape {tuple(images.shape)}")
+    _check_images(images)
     means, stds = [], []
     for channel in range(images.shape[1]):
         counts = torch.bincount(images[:, channel].flatten(), minlength=256).tolist()
@@ -47,7 +51,29 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def mean_image(images: Tensor) -> Tensor:
+    """Mean of every pixel over all images, of pixels scaled to [0, 1].
+
+    Exact up to the last rounding, as sums are integers; the result depends neither on the order of
+    the images nor on the device.
+
+    Args:
+        images: usually those of the training split, after validation images were taken away.
+
+    Shapes: `images` (N, C, H, W) uint8; the result (C, H, W) float32, on their device.
+    Raises: DataError if there are no images or they are not uint8.
+
+    Example:
+        >>> images = torch.tensor([[0, 255], [0, 0]], dtype=torch.uint8).reshape(2, 1, 1, 2)
+        >>> mean_image(images)
+        tensor([[[0.0000, 0.5000]]])
+    """
+    _check_images(images)
+    mean = images.sum(0, dtype=torch.int64).to(torch.float64) / (255 * len(images))
+    return mean.to(torch.float32)
+
+
+def normalize(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float]) -> Tensor:
     """(pixel / 255 - mean) / std, on the device of the images.
 
     A channel whose standard deviation is 0 has one value everywhere it was measured; it is divided
@@ -55,26 +81,55 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
     Args:
         images: pixels from 0 to 255.
-        mean, std: one number for each channel, as `channel_statistics` gives them; std at least 0.
+        mean: one number for each channel, as `channel_statistics` gives them; or a mean image, as
+            `mean_image` gives it, of finite numbers.
+        std: one number for each channel, at least 0.
 
-    Shapes: `images` (N, C, H, W) uint8; the result has the same shape, float32.
-    Raises: SettingError if the numbers are not one for each channel, or not finite, or std < 0.
+    Shapes: `images` (N, C, H, W) uint8; a mean image (C, H, W) float32; the result has the shape of
+        the images, float32.
+    Raises: SettingError if the numbers are not one for each channel, or not finite, or std < 0, or
+        the mean image has another shape than the images.
 
     Example:
         >>> images = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1)
         >>> normalize(images, (0.5,), (0.5,)).flatten()
         tensor([-1.,  1.])
     """
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != images.shape[1]:
+    if isinstance(mean, Tensor):
+        if mean.shape != images.shape[1:]:
             raise SettingError(
-                f"{name} has {len(values)} values; the images have {images.shape[1]} channels"
+                f"the mean image has the shape {tuple(mean.shape)}, "
+                f"the images {tuple(images.shape[1:])}"
             )
-        if not all(math.isfinite(value) for value in values):
-            raise SettingError(f"{name} is {tuple(values)}; allowed: finite numbers")
+        mean_c11 = mean.to(images.device)
+    else:
+        _check_channels("mean", mean, images)
+        mean_c11 = _column(mean, images.device)
+    _check_channels("std", std, images)
     if min(std) < 0:
         raise SettingError(f"std is {tuple(std)}; allowed: at least 0")
-    divisors = [value if value > 0 else 1.0 for value in std]
-    mean_c11 = torch.tensor(mean, dtype=torch.float32, device=images.device).reshape(-1, 1, 1)
-    std_c11 = torch.tensor(divisors, dtype=torch.float32, device=images.device).reshape(-1, 1, 1)
+    std_c11 = _column([value if value > 0 else 1.0 for value in std], images.device)
     return images.to(torch.float32).div_(255).sub_(mean_c11).div_(std_c11)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise DataError(
+            "images must be uint8 of shape (N, C, H, W), "
+            f"got {images.dtype} of shape {tuple(images.shape)}"
+        )
+    if images.numel() == 0:
+        raise DataError(f"no mean of no pixels: the images have the shape {tuple(images.shape)}")
+
+
+def _check_channels(name: str, values: Sequence[float], images: Tensor) -> None:
+    if len(values) != images.shape[1]:
+        raise SettingError(
+            f"{name} has {len(values)} values; the images have {images.shape[1]} channels"
+        )
+    if not all(math.isfinite(value) for value in values):
+        raise SettingError(f"{name} is {tuple(values)}; allowed: finite numbers")
+
+
+def _column(values: Sequence[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device).reshape(-1, 1, 1)

@@ -18,8 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from permtrain.errors import SettingError
+
 if TYPE_CHECKING:
     from permtrain.data.decode import EncodedImage
+    from permtrain.data.normalize import Normalization
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -79,8 +82,17 @@ class StreamedSplit:
     def image_shape(self) -> tuple[int, int, int]:
         return 3, self.size, self.size
 
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel: those usual for ImageNet, not measured."""
+    def statistics(
+        self, normalization: "Normalization" = "z-score"
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What `normalize` subtracts and divides by: those usual for ImageNet, not measured.
+
+        Raises: SettingError for a mean image, which would need all images in memory.
+        """
+        if normalization != "z-score":
+            raise SettingError(
+                f"normalization is {normalization!r}; allowed with streamed images: z-score"
+            )
         return MEAN, STD
 
     def part(self, chosen: Tensor) -> "StreamedSplit":

@@ -15,10 +15,10 @@ from permtrain.data.splits import AnySplit
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of each channel, as images are normalised with; and how the
-    result lies in memory."""
+    """What images are normalised with: the mean of each channel or a mean image, and the standard
+    deviation of each channel; and how the result lies in memory."""
 
-    mean: Sequence[float]
+    mean: Sequence[float] | Tensor
     std: Sequence[float]
     memory_format: torch.memory_format = torch.contiguous_format
 

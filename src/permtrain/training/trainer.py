@@ -98,7 +98,7 @@ class Trainer:
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(
-            *self.train_split.statistics(),
+            *self.train_split.statistics(settings.normalization),
             memory_format(place.memory_format, settings.model, self.model),
         )
         self._forward = torch.compile(self.model) if place.compile else self.model

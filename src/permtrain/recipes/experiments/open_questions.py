@@ -18,8 +18,8 @@ period: kept latents, whole layers as vectors, fans that count only what is not 
 weights), an output layer without zeros, the smallest weights as zeros in place of random ones.
 
 `open-agnostic`: all weights share one value, `f1` and `f2` reach 85.46 and 78.14 (Train by
-Reconnect, 5.5; k = 250, 10 and 25 epochs). More by kept latents, by whole layers as vectors, by
-other parts that remain?
+Reconnect, 5.5; k = 250, 10 and 25 epochs; images less their mean image). More by kept latents, by
+whole layers as vectors, by other parts that remain?
 
 `open-resnet20`: LaPerm lost 4.3 points to Adam (Permute to Train, 5.2.1: 87.41 and 91.74). On
 `cifar10-jpeg`, whose pixels are not those of CIFAR-10: index optimizer per layer and per neuron,
@@ -134,6 +134,7 @@ def open_agnostic(budget: Budget) -> list[Arm]:
     for net, (value, epochs) in {"f1": (0.08, 10), "f2": (0.03, 25)}.items():
         base = Settings(
             data=_mnist(budget),
+            normalization="mean-image",
             model=net,
             optimizer=OptimizerSettings(
                 inner="Adam", lr=1e-3, lr_decay=0.95, l2=1e-4 if net == "f2" else 0.0
