@@ -19,8 +19,8 @@ from run_problem import place_in
 
 NUM_ARMS = {
     "index-layer": 9,
-    "index-neuron": 9,
-    "index-kernel": 9,
+    "index-neuron": 15,
+    "index-kernel": 15,
     "laperm-fc-mnist": 2,
     "across-layers": 14,
     "sgperm-logistic-mnist": 6,
@@ -120,15 +120,19 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("granularity", "method"), PUBLISHED)
 def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: str) -> None:
-    found = {}
+    found: dict[bool, dict[object, object]] = {False: {}, True: {}}
     for arm in arms_of(f"index-{granularity}", "paper"):
         settings = arm.settings
         permutation = settings.permutation
         if permutation.method == method:
+            is_whole = "linear layers whole" in arm.group
             assert (permutation.sync_period, permutation.granularity) == (1, granularity)
-            assert permutation.fallback == ("neuron" if granularity == "kernel" else None)
+            assert permutation.linear_granularity == ("layer" if is_whole else None)
+            by_neuron = granularity == "kernel" and not is_whole
+            assert permutation.fallback == ("neuron" if by_neuron else None)
             initial = settings.initial
-            found[initial.rule, initial.sparsity, initial.sparsity_by] = arm.published
+            key = initial.rule, initial.sparsity, initial.sparsity_by
+            found[is_whole][key] = arm.published
         elif not permutation.permutes:
             assert arm.published is None
             frozen_zeros = permutation.method == "plain-frozen-zeros"
@@ -137,7 +141,7 @@ def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: st
         assert (settings.data.data, settings.data.train_images) == ("mnist", None)
         assert (settings.optimizer.inner, settings.optimizer.lr) == ("Adam", 1e-3)
         assert settings.optimizer.lr_decay == 1 / 1.01
-    assert found == dict(
+    published = dict(
         zip(
             [
                 ("kaiming_normal", 0.0, "exact"),
@@ -148,6 +152,7 @@ def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: st
             strict=True,
         )
     )
+    assert found == {False: published, True: published if granularity != "layer" else {}}
 
 
 def test_laperm_on_the_fully_connected_net() -> None:

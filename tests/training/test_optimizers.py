@@ -16,6 +16,7 @@ from permtrain.training.learning_rate import learning_rate
 from permtrain.training.optimizers import attach, granularity_rule, inner_optimizer
 from permtrain.training.settings import OptimizerSettings, PermutationSettings
 from permtrain.training.trainer import Trainer
+from permtrain.verification import verify
 from run_problem import place_in, plain
 from training_problem import assert_same, small_net, train, weights_of
 
@@ -278,3 +279,24 @@ def test_the_sync_period_changes_where_the_settings_say(
 def test_the_rule_of_the_settings() -> None:
     assert granularity_rule(PermutationSettings(fallback="layer")) == ("neuron", "layer")
     assert granularity_rule(PermutationSettings(method="index", granularity="kernel")) == "kernel"
+
+
+def test_linear_layers_of_another_granularity() -> None:
+    settings = PermutationSettings(granularity="kernel", linear_granularity="layer")
+    model = small_net()  # two linear layers, one convolution and its norm
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    permuter = attach(settings, optimizer, model, batches_per_epoch=1)
+    assert isinstance(permuter, LaPerm)
+    rule = granularity_rule(settings)
+    assert {name: rule(name, weight) for name, weight in model.named_parameters()} == {
+        "0.weight": "kernel", "0.bias": None, "1.weight": None, "1.bias": None,
+        "4.weight": "layer", "4.bias": None, "6.weight": "layer", "6.bias": None,
+    }  # fmt: skip
+    before = weights_of(model)
+    train(model, optimizer, range(20))
+    assert verify(model, permuter)
+    # Values of the first linear layer have left their neurons, those of the convolution stay.
+    rows, born = model[4].weight.sort(1).values, before["4.weight"].sort(1).values
+    assert not torch.equal(rows, born)
+    kernels, born = model[0].weight.flatten(1).sort(1).values, before["0.weight"].flatten(1)
+    assert torch.equal(kernels, born.sort(1).values)

@@ -273,6 +273,24 @@ NAN, INF = float("nan"), float("inf")
             "sync_period is 0; allowed: a whole number of steps from 1",
         ),
         (
+            lambda: PermutationSettings(granularity="across", linear_granularity="layer"),
+            "linear_granularity is 'layer'; allowed: nothing without granularity kernel, neuron",
+        ),
+        (
+            lambda: PermutationSettings(linear_granularity="kernel"),
+            "linear_granularity is 'kernel'; allowed: neuron, layer",
+        ),
+        (
+            lambda: PermutationSettings(
+                granularity="neuron", linear_granularity="layer", permute_biases=True
+            ),
+            "linear_granularity is 'layer'; allowed: nothing with permute_biases",
+        ),
+        (
+            lambda: PermutationSettings(method="plain", linear_granularity="layer"),
+            "linear_granularity is 'layer'; allowed: nothing with method plain",
+        ),
+        (
             lambda: PermutationSettings(method="sgperm", sync_period=5),
             "sync_period is 5; allowed: nothing with method sgperm",
         ),

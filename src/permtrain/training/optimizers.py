@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from permtrain.core.plan import GranularityRule, named_tensors
+from permtrain.core.plan import Answer, GranularityRule, named_tensors
 from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
 from permtrain.optim.frozen_zeros import FrozenZeros
@@ -183,10 +183,23 @@ def sync_period(settings: PermutationSettings, batches_per_epoch: int) -> SyncPe
 
 
 def granularity_rule(settings: PermutationSettings) -> GranularityRule:
-    """The rule of the settings: a granularity, with its fallback where one is named."""
+    """The rule of the settings: a granularity, with its fallback, or another for linear layers.
+
+    Example:
+        >>> granularity_rule(PermutationSettings(granularity="kernel", fallback="neuron"))
+        ('kernel', 'neuron')
+    """
     default = "layer" if settings.method == "index" else "neuron"
-    granularity = settings.granularity or default
-    return (granularity, settings.fallback) if settings.fallback else granularity
+    granularity, linear = settings.granularity or default, settings.linear_granularity
+    if linear is None:
+        return (granularity, settings.fallback) if settings.fallback else granularity
+
+    def rule(name: str, parameter: Tensor) -> Answer:
+        if parameter.ndim < 2:
+            return None
+        return linear if parameter.ndim == 2 else granularity
+
+    return rule
 
 
 def _optimizer_class(name: str) -> Any:

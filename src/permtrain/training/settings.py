@@ -155,6 +155,8 @@ class PermutationSettings:
     near its He standard deviation. Left out: neuron for laperm and sgperm, layer for index."""
     fallback: Literal["neuron", "layer"] | None = None
     """Granularity of the layers that have none of the above, as linear layers have no kernels."""
+    linear_granularity: Literal["neuron", "layer"] | None = None
+    """Granularity of the linear layers, where it is another than that of the convolutions."""
     permute_biases: bool = False
     """Each layer's bias is a weight vector too; else the inner optimizer trains biases."""
     keep: float = 0.5
@@ -174,9 +176,20 @@ class PermutationSettings:
             "permuted_steps", steps, steps is None or (_is_whole(steps) and steps >= 1), "1 or more"
         )
         if not self.permutes:
-            for name in ("sync_period", "granularity", "fallback", "permute_biases"):
+            for name in (
+                "sync_period", "granularity", "fallback", "linear_granularity", "permute_biases",
+            ):  # fmt: skip
                 value = getattr(self, name)
                 _check(name, value, value in (None, False), f"nothing with method {self.method}")
+        linear = self.linear_granularity
+        _check("linear_granularity", linear, linear in (None, "neuron", "layer"), "neuron, layer")
+        if linear is not None:
+            is_within = self.granularity in ("kernel", "neuron", "layer") and self.fallback is None
+            allowed = "nothing without granularity kernel, neuron or layer, nor with fallback"
+            _check("linear_granularity", linear, is_within, allowed)
+            _check(
+                "linear_granularity", linear, not self.permute_biases, "nothing with permute_biases"
+            )
         _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
         if self.method != "supermask":
             _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
