@@ -105,6 +105,7 @@ def test_all_of_this_holds_in_tritons_interpreter() -> None:
 
 
 @needs_triton
+@pytest.mark.filterwarnings("ignore:AnnAssign:DeprecationWarning")  # Triton's, on Python 3.13
 @pytest.mark.skipif(IS_INTERPRETED, reason="compiled by the calling process")
 @pytest.mark.parametrize("bits", [16, 32])
 @pytest.mark.parametrize("num_starts", [0, 2])
