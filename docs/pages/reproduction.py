@@ -42,7 +42,9 @@ The names of settings (`settings_hash`) are made of what differs from the defaul
 changed after the rows of `sgperm-logistic-mnist`, `sgperm-fc-mnist` and `sgperm-fc-fashion` were
 computed with the published settings, given in full. `python docs/restamp_results.py` gave these
 rows today's names, 75 of 90, after it had found each one's old name and all of its settings in the
-recipe of the commit that computed it, equal to today's; Adam's 15 kept theirs.
+recipe of the commit that computed it, equal to today's; Adam's 15 kept theirs. In the same way it
+renamed the 39 quick rows of `sortgan-mnist`, `unshuffle-mnist` and `open-schedules`: their names
+once counted all settings of a training, so that each new option changed them.
 """
 
 # What a table says, and why it differs from what was published.
