@@ -84,6 +84,17 @@ def test_means_differences_and_verdicts(tmp_path: Path) -> None:
     assert num_arms(RECIPE, "paper", tmp_path) == (5, 6)
 
 
+def test_differences_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
+    written = rows(RECIPE, "paper", LaPerm=[89.0, 80.0], Adam=[91.0])
+    write_csv(tmp_path / "tiny.csv", written)
+    found = lines(tmp_path)["LaPerm"]
+    assert found.measured is not None
+    assert (found.measured.last, found.our_difference) == (84.5, -2.0)
+    ours, other = written[1:]
+    write_csv(tmp_path / "tiny.csv", [ours, other])
+    assert lines(tmp_path)["LaPerm"].our_difference is None
+
+
 def test_a_quick_run_reproduces_nothing_and_stands_beside_quick_baselines(tmp_path: Path) -> None:
     write_csv(tmp_path / "tiny-quick.csv", rows(RECIPE, "quick", LaPerm=[90.0], Adam=[80.0]))
     write_csv(tmp_path / "tiny.csv", rows(RECIPE, "paper", Adam=[91.5, 91.5]))

@@ -36,8 +36,9 @@ class Line:
 
     Attributes:
         measured: of the largest budget that was run; None if none was.
-        published_difference, our_difference: to the baseline, which is an arm of the same budget;
-            None where one of both is not known.
+        published_difference: to the baseline; None where one of both is not known.
+        our_difference: to the baseline, which is an arm of the same budget: mean over the seeds
+            that both have, None where there are none.
         verdict: None for baselines, about which nothing was published.
         failed: how many arms of the full budget failed.
     """
@@ -69,11 +70,6 @@ def lines_of(recipe: Recipe, results: Path, original: Recipe | None = None) -> l
         arm = firsts[group]
         baseline = baseline_of(arm, arms)
         measured = _largest(rows, group)
-        beside = (
-            None
-            if baseline is None or measured is None
-            else _measured(rows[measured.budget], baseline.group, measured.budget)
-        )
         value = published.get(group)
         lines.append(
             Line(
@@ -83,9 +79,10 @@ def lines_of(recipe: Recipe, results: Path, original: Recipe | None = None) -> l
                 published_difference=_difference(
                     value, None if baseline is None else published.get(baseline.group)
                 ),
-                our_difference=_difference(
-                    None if measured is None else measured.last,
-                    None if beside is None else beside.last,
+                our_difference=(
+                    None
+                    if baseline is None or measured is None
+                    else _paired_difference(rows[measured.budget], group, baseline.group)
                 ),
                 verdict=_verdict(arm, value, measured, is_copy=original is not None),
                 failed=failed[group],
@@ -104,10 +101,15 @@ def own_rows(recipe: Recipe, budget: Budget, results: Path) -> list[dict[str, An
     ]
 
 
+def complete_rows(recipe: Recipe, budget: Budget, results: Path) -> list[dict[str, Any]]:
+    """Those that have an outcome."""
+    return [row for row in own_rows(recipe, budget, results) if is_complete(row)]
+
+
 def num_arms(recipe: Recipe, budget: Budget, results: Path) -> tuple[int, int]:
     """How many arms are complete, and how many there are."""
     arms = recipe.arms_within(budget)
-    done = {row["settings_hash"] for row in own_rows(recipe, budget, results) if is_complete(row)}
+    done = {row["settings_hash"] for row in complete_rows(recipe, budget, results)}
     return sum(recipe.settings_hash(arm) in done for arm in arms), len(arms)
 
 
@@ -142,6 +144,16 @@ def _measured(rows: list[dict[str, Any]], group: str, budget: Budget) -> Measure
         best=None if None in best else statistics.mean(best),
         spread=statistics.stdev(last) if len(last) > 1 else None,
     )
+
+
+def _paired_difference(rows: list[dict[str, Any]], group: str, baseline: str) -> float | None:
+    """Of the last epochs: where seeds are still to come, unlike ones are not compared."""
+    ours, theirs = (
+        {row["seed"]: row["test_percent"] for row in rows if row["arm"] == arm and is_complete(row)}
+        for arm in (group, baseline)
+    )
+    both = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    return statistics.mean(both) if both else None
 
 
 def _difference(one: float | None, other: float | None) -> float | None:
