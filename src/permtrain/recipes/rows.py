@@ -63,8 +63,8 @@ def merged(
         hashes: the settings' hashes of all arms.
 
     Example:
-        >>> before = [{"arm": arm, "seed": 0, "settings_hash": "1"} for arm in "ab"]
-        >>> for row in merged(before, [before[0] | {"status": "complete"}], ["2"]):
+        >>> before = [{"arm": arm, "seed": 0, "settings_hash": f"of {arm}"} for arm in "ab"]
+        >>> for row in merged(before, [before[0] | {"status": "complete"}], ["of a", "of c"]):
         ...     print(row["arm"], row["status"])
         a complete
         b other settings
