@@ -58,33 +58,35 @@ def lines_of(recipe: Recipe, results: Path, original: Recipe | None = None) -> l
     Args:
         results: the folder with the CSVs.
         original: the recipe that this one repeats on copies of its data. The published values are
-            its arms', and only their differences are taken over.
+            its arms'; of arms on copies only their differences are taken over. Arms on other data,
+            which has no copies, are as in the original.
     """
     arms = recipe.arms("paper")
     rows = {budget: own_rows(recipe, budget, results) for budget in recipe.budgets}
     firsts = {arm.group: arm for arm in reversed(arms)}
-    published = {arm.group: arm.published for arm in (original or recipe).arms("paper")}
+    originals = {arm.group: arm for arm in reversed((original or recipe).arms("paper"))}
     failed = Counter(row["arm"] for row in rows["paper"] if has_failed(row))
     lines = []
     for group in dict.fromkeys(arm.group for arm in arms):
         arm = firsts[group]
         baseline = baseline_of(arm, arms)
         measured = _largest(rows, group)
-        value = published.get(group)
+        value = originals[group].published
+        is_copy = arm.settings.data != originals[group].settings.data
         lines.append(
             Line(
                 group=group,
-                published=None if original else value,
+                published=None if is_copy else value,
                 measured=measured,
                 published_difference=_difference(
-                    value, None if baseline is None else published.get(baseline.group)
+                    value, None if baseline is None else originals[baseline.group].published
                 ),
                 our_difference=(
                     None
                     if baseline is None or measured is None
                     else _paired_difference(rows[measured.budget], group, baseline.group)
                 ),
-                verdict=_verdict(arm, value, measured, is_copy=original is not None),
+                verdict=_verdict(arm, value, measured, is_copy=is_copy),
                 failed=failed[group],
             )
         )
