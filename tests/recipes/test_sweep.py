@@ -18,7 +18,7 @@ from permtrain.recipes.status import arm_states, cost_in_words, in_words, left_o
 from permtrain.recipes.sweep import matching_arms
 from permtrain.training.record import RunFolder
 from permtrain.training.settings import DataSettings, OptimizerSettings, run_name, settings_hash
-from run_problem import outcome, plain, tiny
+from run_problem import interrupted_run, outcome, place_in, plain, tiny
 from sweep_problem import FIRST, SECOND, TINY, arms, permtrain
 
 
@@ -136,6 +136,10 @@ def test_a_killed_sweep_keeps_every_finished_arm(tmp_path: Path) -> None:
     assert done_in(tmp_path) == [FIRST]
     states = arm_states(TINY, arms("quick"), "quick", tmp_path / "runs", tmp_path / "out")
     assert states == ["complete", "begun", "not run", "not run"]
+    ungathered = arm_states(TINY, arms("quick"), "quick", tmp_path / "runs", tmp_path / "nothing")
+    assert ungathered == states
+    gathered = arm_states(TINY, arms("quick"), "quick", tmp_path / "nothing", tmp_path / "out")
+    assert gathered == ["complete", "not run", "not run", "not run"]
     assert run(tmp_path) == 0
     assert run(tmp_path / "whole") == 0
     for arm in arms("quick"):
@@ -232,6 +236,17 @@ def test_an_arm_that_fails_leaves_a_row(
     assert run(tmp_path, "--retry-failed", recipe="failing") == 0
     assert "failed: wild" in capsys.readouterr().out
     assert rows_in(tmp_path, "failing-quick") == rows
+
+
+def test_a_failed_arm_goes_on_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = interrupted_run(arms("quick")[0].settings, place_in(tmp_path / "runs"), 7)
+    failure = folder / "failure.json"
+    failure.write_text('{"error": "Diverged: once"}')
+    assert run(tmp_path, "--only", FIRST) == 0
+    assert [row["status"] for row in rows_in(tmp_path)] == ["failed"]
+    assert run(tmp_path, "--only", FIRST, "--retry-failed") == 0
+    assert [row["status"] for row in rows_in(tmp_path)] == ["complete"]
+    assert not failure.exists()
 
 
 def test_a_failure_and_its_alternatives_are_never_both_told() -> None:
