@@ -24,8 +24,8 @@ def recipes(
 ) -> None:
     """List the experiments that `permtrain run` knows, or the arms of one.
 
-    The cost is that of the full budget, on two cores. "Published" is the test accuracy in percent
-    that the papers give.
+    The cost is that of the full budget, on two cores; hours "each" are a run's, on one. "Published"
+    is the test accuracy in percent that the papers give.
 
     Args:
         recipe: Its id; left out, all of them.

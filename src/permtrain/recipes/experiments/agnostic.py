@@ -8,7 +8,8 @@ augmentation; 30 seeds. Published: 85.46 for `f1` with 60% of the weights left (
 1/15, 1/7 and 1/3 left, layer by layer.
 
 Not stated there, chosen here: each weight is zero by chance, as in the authors' code, not an exact
-number of them in each neuron; images are z-scored ("normalized"); ties are broken by position.
+number of them in each neuron; images are z-scored ("normalized"); ties are broken by position;
+Adam's epsilon is torch's 1e-8 (Keras': 1e-7).
 Beside each net stands the plain inner optimizer from the same weights, zeros fixed, for as many
 epochs: it may change values, LaPerm may move zeros.
 
