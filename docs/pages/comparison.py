@@ -8,7 +8,7 @@ from typing import Any
 
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
-from permtrain.recipes.verdict import Verdict, baseline_of, verdict_on
+from permtrain.recipes.verdict import Verdict, baseline_of, num_test_images, verdict_on
 
 BUDGETS: tuple[Budget, ...] = ("paper", "short", "quick")
 
@@ -125,7 +125,15 @@ def _verdict(
     if measured is None or not is_enough[measured.budget]:
         return "not run"
     m = measured
-    return verdict_on(published, m.last, m.best, m.spread, m.num_seeds, is_copy=is_copy)
+    return verdict_on(
+        published,
+        m.last,
+        m.best,
+        m.spread,
+        m.num_seeds,
+        is_copy=is_copy,
+        num_images=num_test_images(arm.settings.data.data),
+    )
 
 
 def _largest(rows: dict[Budget, list[dict[str, Any]]], group: str) -> Measured | None:
