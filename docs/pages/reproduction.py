@@ -34,9 +34,9 @@ core.
 **Verdicts.** *Reproduced*: the published number is within the tolerance of what lies between our
 last and our best epoch; *not reproduced*: it is not, above or below. The tolerance is twice the
 standard deviation of the difference of two accuracies on the 10,000 test images (.24 points at
-99.3%, .95 at 87%; ImageNet has 50,000), or twice the standard error of our mean over the seeds where that is more. *Published only in
-words*: there is no number. *Other data*: computed on images with other pixels. *Not run*: not in
-full. The rule is `permtrain.recipes.verdict.verdict_on`.
+99.3%, .95 at 87%; ImageNet has 50,000), or twice the standard error of our mean over the seeds
+where that is more. *Published only in words*: there is no number. *Other data*: computed on images
+with other pixels. *Not run*: not in full. The rule is `permtrain.recipes.verdict.verdict_on`.
 
 The index optimizer's thesis does not tell its number of epochs and stops on test accuracy.
 
