@@ -29,16 +29,22 @@ from permtrain.training.folders import differing
 
 ROOT = Path(__file__).parent.parent
 
-# Runs in the code of another commit: hash and settings of each arm.
+# Runs in the code of another commit: hash and settings of each arm. That code may know no
+# Recipe.settings_hash, nor tasks.
 _OLD_ARMS = """
 import json, sys
-from permtrain.recipes import task
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.settings import settings_hash, to_dict
 recipe = RECIPES[sys.argv[1]]
-hash_of = settings_hash if recipe.task is None else task.hash_of
+def hash_of(arm):
+    if hasattr(recipe, "settings_hash"):
+        return recipe.settings_hash(arm)
+    if getattr(recipe, "task", None) is None:
+        return settings_hash(arm.settings)
+    from permtrain.recipes import task
+    return task.hash_of(arm.settings)
 print(json.dumps([
-    [arm.group, arm.settings.seed, hash_of(arm.settings), to_dict(arm.settings)]
+    [arm.group, arm.settings.seed, hash_of(arm), to_dict(arm.settings)]
     for arm in recipe.arms(sys.argv[2])
 ]))
 """
