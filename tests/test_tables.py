@@ -28,3 +28,4 @@ def test_every_row_is_of_an_arm_or_says_that_it_is_not(path: Path) -> None:
     for row in rows:
         assert (row["recipe"], row["budget"]) == (recipe.id, budget)
         assert (row["settings_hash"] in hashes) == (row.get("status") != OTHER), row["arm"]
+        assert row.get("intact") is not False, row["arm"]  # its weights are no permutation
