@@ -146,6 +146,17 @@ def test_a_killed_sweep_keeps_every_finished_arm(tmp_path: Path) -> None:
         assert outcome(folder_of(tmp_path, arm)) == outcome(folder_of(tmp_path / "whole", arm))
 
 
+def test_a_damaged_arm_does_not_keep_the_others(tmp_path: Path, capsys) -> None:
+    folder = interrupted_run(arms("quick")[0].settings, place_in(tmp_path / "runs"), 7)
+    for checkpoint in (folder / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"cut off")
+    assert run(tmp_path, "--only", "*seed 0") == 0
+    said = capsys.readouterr().out
+    assert f"left out: {FIRST}: {folder}/checkpoints/" in said
+    assert "1 of 4 arms complete" in said
+    assert done_in(tmp_path) == ["Adam, seed 0"]
+
+
 # Several processes
 
 
