@@ -1,7 +1,8 @@
 """Gives rows of results/ the name that their settings have by today's defaults.
 
 `settings_hash` is made of what differs from the defaults, so that a default that changes gives the
-same settings another name. A row is restamped only if all of this holds:
+same settings another name; that of a recipe's own task was once made of all settings, so that a new
+one did. A row is restamped only if all of this holds:
 
 1. its hash is that of the arm of its name and seed in the code of the commit that computed it;
 2. that arm's settings are today's arm's. A setting that did not exist then has to stand at its
@@ -21,21 +22,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from permtrain.recipes.recipe import Budget
 from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.rows import read_csv, write_csv
-from permtrain.training.settings import Settings, flat, settings_hash, to_dict
+from permtrain.training.folders import differing
 
 ROOT = Path(__file__).parent.parent
 
-# Runs in the code of another commit: hash and settings of each arm.
+# Runs in the code of another commit: hash and settings of each arm. That code may know no
+# Recipe.settings_hash, nor tasks.
 _OLD_ARMS = """
 import json, sys
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.settings import settings_hash, to_dict
-arms = RECIPES[sys.argv[1]].arms("paper")
+recipe = RECIPES[sys.argv[1]]
+def hash_of(arm):
+    if hasattr(recipe, "settings_hash"):
+        return recipe.settings_hash(arm)
+    if getattr(recipe, "task", None) is None:
+        return settings_hash(arm.settings)
+    from permtrain.recipes import task
+    return task.hash_of(arm.settings)
 print(json.dumps([
-    [arm.group, arm.settings.seed, settings_hash(arm.settings), to_dict(arm.settings)]
-    for arm in arms
+    [arm.group, arm.settings.seed, hash_of(arm), to_dict(arm.settings)]
+    for arm in recipe.arms(sys.argv[2])
 ]))
 """
 
@@ -53,41 +63,26 @@ def main() -> int:
 
 def restamp(row: dict[str, Any]) -> dict[str, Any]:
     """The row under today's name of its settings; itself, if it has that or cannot get it."""
-    name = (row["arm"], row["seed"])
-    arms = {(arm.group, arm.settings.seed): arm for arm in RECIPES[row["recipe"]].arms("paper")}
-    if name not in arms or row["settings_hash"] == settings_hash(arms[name].settings):
+    name, budget = (row["arm"], row["seed"]), row["budget"]
+    recipe = RECIPES[row["recipe"]]
+    arms = {(arm.group, arm.settings.seed): arm for arm in recipe.arms_within(budget)}
+    if name not in arms or row["settings_hash"] == recipe.settings_hash(arms[name]):
         return row
     commit = str(row["commit"]).removesuffix("+")
-    old_hash, old = old_arms(commit, row["recipe"]).get(name, (None, None))
+    old_hash, old = old_arms(commit, recipe.id, budget).get(name, (None, None))
     if old_hash != row["settings_hash"]:
         print(f"  {name}: {commit} has no such arm of that hash")
         return row
-    now = arms[name].settings
-    if differing := differences(old, now):
-        print(f"  {name}: other settings: {', '.join(differing)}")
+    if other := differing(old, arms[name].settings):
+        print(f"  {name}: other settings: {', '.join(other)}")
         return row
-    return row | {"settings_hash": settings_hash(now)}
-
-
-def differences(old: dict[str, Any], now: Settings) -> list[str]:
-    """Names of settings in which a run of old differs from one of now.
-
-    Example:
-        >>> differences(to_dict(Settings(epochs=3)), Settings())
-        ['epochs']
-    """
-    then, here, default = flat(old), flat(to_dict(now)), flat(to_dict(Settings()))
-    used = now.permutation.method == "sgperm"
-    return [
-        name
-        for name in dict.fromkeys([*then, *here])
-        if (used or not name.startswith("sgperm."))
-        and then.get(name, default.get(name)) != here.get(name)
-    ]
+    return row | {"settings_hash": recipe.settings_hash(arms[name])}
 
 
 @cache
-def old_arms(commit: str, recipe: str) -> dict[tuple[str, int], tuple[str, dict[str, Any]]]:
+def old_arms(
+    commit: str, recipe: str, budget: Budget
+) -> dict[tuple[str, int], tuple[str, dict[str, Any]]]:
     """Hash and settings of a recipe's arms, by group and seed, in the code of a commit."""
     archive = subprocess.run(
         ["git", "archive", commit, "src"], cwd=ROOT, capture_output=True, check=True
@@ -96,7 +91,7 @@ def old_arms(commit: str, recipe: str) -> dict[tuple[str, int], tuple[str, dict[
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")
         said = subprocess.run(
-            [sys.executable, "-c", _OLD_ARMS, recipe],
+            [sys.executable, "-c", _OLD_ARMS, recipe, budget],
             env={"PYTHONPATH": f"{folder}/src"},
             capture_output=True,
             text=True,

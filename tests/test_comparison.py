@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.rows import write_csv
+from permtrain.training.settings import DataSettings
 from run_problem import plain, tiny
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
+from pages import reproduction
 from pages.comparison import Line, lines_of, num_arms
 
 
@@ -84,6 +87,17 @@ def test_means_differences_and_verdicts(tmp_path: Path) -> None:
     assert num_arms(RECIPE, "paper", tmp_path) == (5, 6)
 
 
+def test_differences_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
+    written = rows(RECIPE, "paper", LaPerm=[89.0, 80.0], Adam=[91.0])
+    write_csv(tmp_path / "tiny.csv", written)
+    found = lines(tmp_path)["LaPerm"]
+    assert found.measured is not None
+    assert (found.measured.last, found.our_difference) == (84.5, -2.0)
+    ours, other = written[1:]
+    write_csv(tmp_path / "tiny.csv", [ours, other])
+    assert lines(tmp_path)["LaPerm"].our_difference is None
+
+
 def test_a_quick_run_reproduces_nothing_and_stands_beside_quick_baselines(tmp_path: Path) -> None:
     write_csv(tmp_path / "tiny-quick.csv", rows(RECIPE, "quick", LaPerm=[90.0], Adam=[80.0]))
     write_csv(tmp_path / "tiny.csv", rows(RECIPE, "paper", Adam=[91.5, 91.5]))
@@ -111,9 +125,52 @@ def test_failures_are_counted(tmp_path: Path) -> None:
     assert (line.measured.num_seeds, line.measured.last, line.failed) == (1, 90.0, 1)
 
 
+def test_arms_without_copies_are_as_in_the_original(tmp_path: Path) -> None:
+    def copies(budget: Budget) -> list[Arm]:
+        found = []
+        for arm in arms(budget):
+            data = replace(arm.settings.data, data="digits-jpeg")
+            on_copies = replace(arm, settings=replace(arm.settings, data=data), published=None)
+            found.append(arm if arm.group == "index" else on_copies)
+        return found
+
+    copy = replace(RECIPE, id="tiny-jpeg", arms=copies, copy_of="tiny")
+    write_csv(tmp_path / "tiny-jpeg.csv", rows(copy, "paper", LaPerm=[89.0], index=[89.0]))
+    found = lines(tmp_path, copy, original=RECIPE)
+    assert found["LaPerm"].verdict == "other data"
+    assert found["index"].verdict == "published only in words"
+
+
+def test_pages_leave_out_what_has_no_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduction, "RESULTS", tmp_path)
+    monkeypatch.setitem(RECIPES, "tiny", RECIPE)
+    monkeypatch.setattr(reproduction, "SUMMARY", (("tiny", "LaPerm", "Adam"),))
+    written = [
+        row
+        | {"published_percent": None, "wall_s": 1.0, "test_percent_at": f"5={seed}"}
+        | {"changed_fraction": None}
+        for seed, row in enumerate(rows(RECIPE, "paper", LaPerm=[90.0, 80.0], Adam=[70.0, 60.0]))
+    ]
+    nothing = {"test_percent": None, "best_test_percent": None, "test_percent_at": None}
+    written[1] |= nothing | {"status": "failed"}
+    written[3] |= {"status": "other settings", "settings_hash": "01234567"}
+    write_csv(tmp_path / "tiny.csv", [written[1], written[0], *written[2:]])
+    assert "| `tiny` | LaPerm |  | 90.00 | 70.00 | 1 |" in reproduction.summary_table()
+    table = reproduction._own_tables(RECIPE, "paper")
+    assert "| LaPerm | 1 |  | 90.00 |" in table
+    assert "| LaPerm | 1 failed |" in table
+    assert "| LaPerm | 0.00 |" in table  # after 5 updates, of the one that is complete
+
+
 def test_copies_show_differences_alone(tmp_path: Path) -> None:
     def copies(budget: Budget) -> list[Arm]:
-        return [replace(arm, published=None) for arm in arms(budget)]
+        data = DataSettings(data="digits-jpeg")
+        return [
+            replace(arm, settings=replace(arm.settings, data=data), published=None)
+            for arm in arms(budget)
+        ]
 
     copy = replace(RECIPE, id="tiny-jpeg", arms=copies, copy_of="tiny")
     written = rows(copy, "paper", LaPerm=[89.0], Adam=[90.0])

@@ -1,10 +1,15 @@
 """The text of docs/across.md, its numbers from results/."""
 
-import csv
 import statistics
 from typing import Any
 
+from pages.comparison import complete_rows
 from pages.reproduction import RESULTS, markdown_table
+
+from permtrain.recipes.recipe import Budget
+from permtrain.recipes.registry import RECIPES
+
+BUDGETS: tuple[Budget, ...] = ("paper", "quick")
 
 HEAD = """# Weights that move between layers
 
@@ -39,11 +44,8 @@ epochs of the quick budget decide nothing; they show that all arms train.
 
 
 def across_page() -> str:
-    for name, budget in (("across-layers", "paper"), ("across-layers-quick", "quick")):
-        path = RESULTS / f"{name}.csv"
-        if path.is_file():
-            with path.open(newline="") as file:
-                rows = list(csv.DictReader(file))
+    for budget in BUDGETS:
+        if rows := complete_rows(RECIPES["across-layers"], budget, RESULTS):
             text = f"`permtrain run across-layers --budget {budget}`, on MNIST.\n\n"
             return f"{HEAD}{text}{_table(rows)}{READ}"
     return f"{HEAD}Not run.\n"
@@ -62,7 +64,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 _share(mine, "moved_fraction"),
                 _share(mine, "changed_layer_fraction"),
                 _scales(mine),
-                "" if not mine[0]["intact"] else "yes" if _all_intact(mine) else "NO",
+                "" if mine[0]["intact"] is None else "yes" if _all_intact(mine) else "NO",
             ]
         )
     head = ["arm", "seeds", "set aside", "test, last epoch", "moved", "across", "scale", "exact"]
@@ -71,20 +73,21 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _scales(rows: list[dict[str, Any]]) -> str:
     """Each layer's ratio, mean over seeds."""
-    each = [[float(word.partition("=")[2]) for word in r["layer_rms_ratio"].split()] for r in rows]
+    words = [(row["layer_rms_ratio"] or "").split() for row in rows]
+    each = [[float(word.partition("=")[2]) for word in ratios] for ratios in words]
     return " ".join(f"{statistics.mean(ratios):.2f}" for ratios in zip(*each, strict=True))
 
 
 def _all_intact(rows: list[dict[str, Any]]) -> bool:
-    return all(row["intact"] == "True" for row in rows)
+    return all(row["intact"] is True for row in rows)
 
 
 def _percent(rows: list[dict[str, Any]], column: str) -> str:
-    values = [float(row[column]) for row in rows]
+    values = [row[column] for row in rows]
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{spread}"
 
 
 def _share(rows: list[dict[str, Any]], column: str) -> str:
     values = [row[column] for row in rows]
-    return f"{statistics.mean(map(float, values)):.1%}" if all(values) else ""
+    return "" if None in values else f"{statistics.mean(values):.1%}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
-from permtrain.recipes.verdict import Verdict, baseline_of, verdict_on
+from permtrain.recipes.verdict import Verdict, baseline_of, num_test_images, verdict_on
 
 BUDGETS: tuple[Budget, ...] = ("paper", "short", "quick")
 
@@ -36,8 +36,9 @@ class Line:
 
     Attributes:
         measured: of the largest budget that was run; None if none was.
-        published_difference, our_difference: to the baseline, which is an arm of the same budget;
-            None where one of both is not known.
+        published_difference: to the baseline; None where one of both is not known.
+        our_difference: to the baseline, which is an arm of the same budget: mean over the seeds
+            that both have, None where there are none.
         verdict: None for baselines, about which nothing was published.
         failed: how many arms of the full budget failed.
     """
@@ -57,37 +58,35 @@ def lines_of(recipe: Recipe, results: Path, original: Recipe | None = None) -> l
     Args:
         results: the folder with the CSVs.
         original: the recipe that this one repeats on copies of its data. The published values are
-            its arms', and only their differences are taken over.
+            its arms'; of arms on copies only their differences are taken over. Arms on other data,
+            which has no copies, are as in the original.
     """
     arms = recipe.arms("paper")
     rows = {budget: own_rows(recipe, budget, results) for budget in recipe.budgets}
     firsts = {arm.group: arm for arm in reversed(arms)}
-    published = {arm.group: arm.published for arm in (original or recipe).arms("paper")}
+    originals = {arm.group: arm for arm in reversed((original or recipe).arms("paper"))}
     failed = Counter(row["arm"] for row in rows["paper"] if has_failed(row))
     lines = []
     for group in dict.fromkeys(arm.group for arm in arms):
         arm = firsts[group]
         baseline = baseline_of(arm, arms)
         measured = _largest(rows, group)
-        beside = (
-            None
-            if baseline is None or measured is None
-            else _measured(rows[measured.budget], baseline.group, measured.budget)
-        )
-        value = published.get(group)
+        value = originals[group].published
+        is_copy = arm.settings.data != originals[group].settings.data
         lines.append(
             Line(
                 group=group,
-                published=None if original else value,
+                published=None if is_copy else value,
                 measured=measured,
                 published_difference=_difference(
-                    value, None if baseline is None else published.get(baseline.group)
+                    value, None if baseline is None else originals[baseline.group].published
                 ),
-                our_difference=_difference(
-                    None if measured is None else measured.last,
-                    None if beside is None else beside.last,
+                our_difference=(
+                    None
+                    if baseline is None or measured is None
+                    else _paired_difference(rows[measured.budget], group, baseline.group)
                 ),
-                verdict=_verdict(arm, value, measured, is_copy=original is not None),
+                verdict=_verdict(arm, value, measured, is_copy=is_copy),
                 failed=failed[group],
             )
         )
@@ -104,10 +103,15 @@ def own_rows(recipe: Recipe, budget: Budget, results: Path) -> list[dict[str, An
     ]
 
 
+def complete_rows(recipe: Recipe, budget: Budget, results: Path) -> list[dict[str, Any]]:
+    """Those that have an outcome."""
+    return [row for row in own_rows(recipe, budget, results) if is_complete(row)]
+
+
 def num_arms(recipe: Recipe, budget: Budget, results: Path) -> tuple[int, int]:
     """How many arms are complete, and how many there are."""
     arms = recipe.arms_within(budget)
-    done = {row["settings_hash"] for row in own_rows(recipe, budget, results) if is_complete(row)}
+    done = {row["settings_hash"] for row in complete_rows(recipe, budget, results)}
     return sum(recipe.settings_hash(arm) in done for arm in arms), len(arms)
 
 
@@ -121,7 +125,15 @@ def _verdict(
     if measured is None or not is_enough[measured.budget]:
         return "not run"
     m = measured
-    return verdict_on(published, m.last, m.best, m.spread, m.num_seeds, is_copy=is_copy)
+    return verdict_on(
+        published,
+        m.last,
+        m.best,
+        m.spread,
+        m.num_seeds,
+        is_copy=is_copy,
+        num_images=num_test_images(arm.settings.data.data),
+    )
 
 
 def _largest(rows: dict[Budget, list[dict[str, Any]]], group: str) -> Measured | None:
@@ -142,6 +154,16 @@ def _measured(rows: list[dict[str, Any]], group: str, budget: Budget) -> Measure
         best=None if None in best else statistics.mean(best),
         spread=statistics.stdev(last) if len(last) > 1 else None,
     )
+
+
+def _paired_difference(rows: list[dict[str, Any]], group: str, baseline: str) -> float | None:
+    """Of the last epochs: where seeds are still to come, unlike ones are not compared."""
+    ours, theirs = (
+        {row["seed"]: row["test_percent"] for row in rows if row["arm"] == arm and is_complete(row)}
+        for arm in (group, baseline)
+    )
+    both = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    return statistics.mean(both) if both else None
 
 
 def _difference(one: float | None, other: float | None) -> float | None:

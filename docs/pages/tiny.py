@@ -3,10 +3,11 @@
 import csv
 from typing import Any
 
+from pages.comparison import complete_rows
 from pages.reproduction import RESULTS, markdown_table
 
+from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.results import GroupSummary, summarize
-from permtrain.recipes.rows import read_csv
 
 HEAD = """# Small and exact files
 
@@ -69,9 +70,8 @@ LEARNT = """What these few trials say, one seed each, most of them apart in more
 
 def tiny_page() -> str:
     parts = [HEAD]
-    path = RESULTS / "tiny-mnist.csv"
-    if path.is_file():
-        parts.append(_goals_section(summarize(read_csv(path))))
+    if rows := complete_rows(RECIPES["tiny-mnist"], "paper", RESULTS):
+        parts.append(_goals_section(summarize(rows)))
     return "".join([*parts, TRIALS, _trials_table(), "\n", LEARNT])
 
 

@@ -270,11 +270,12 @@ def test_a_watch_follows_what_is_trained_in_nets_of_few_levels(method: str, tmp_
         assert found[3] != (0.0, 0.0)
 
 
-def test_watching_changes_no_weight_and_goes_on_after_a_stop(tmp_path: Path) -> None:
-    watched = plain(watch_ranking_distance=True)
+@pytest.mark.parametrize("step", [1, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 3])
+def test_watching_changes_no_weight_and_goes_on_after_a_stop(step: int, tmp_path: Path) -> None:
+    watched = plain(watch_ranking_distance=True, watch_every_layer=True)
     whole = start_run(watched, place_in(tmp_path / "a")).folder
     unwatched = start_run(plain(), place_in(tmp_path / "b")).folder
-    stopped = interrupted_run(watched, place_in(tmp_path / "c"), step=STEPS_PER_EPOCH)
+    stopped = interrupted_run(watched, place_in(tmp_path / "c"), step)
     resume_run(stopped, place_in(tmp_path / "c"))
     assert (whole / "ranking.jsonl").read_text() == (stopped / "ranking.jsonl").read_text()
     one, other = read_layers(whole), read_layers(unwatched)

@@ -106,6 +106,15 @@ def test_sparse_nets_have_the_zeros_they_are_named_by() -> None:
         assert dense_output == [hidden] * 2
 
 
+def test_larger_weights_and_smallest_zeros_are_in_the_arms_that_say_so() -> None:
+    for arm in open_sparse("paper"):
+        initial = arm.settings.initial
+        assert initial.sparse_fans == ("sparse fans" in arm.group), arm.group
+        smallest = "magnitude" if "smallest are zero" in arm.group else "exact"
+        assert initial.sparsity_by == smallest, arm.group
+        assert initial.rule == "kaiming_normal"
+
+
 def test_the_agnostic_nets_begin_as_published() -> None:
     first = {net: of_net(open_agnostic("paper"), net)[0] for net in ("f1", "f2")}
     f1, f2 = first["f1"].settings, first["f2"].settings

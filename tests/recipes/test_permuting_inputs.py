@@ -6,7 +6,7 @@ from permtrain.inputs.settings import SortGANSettings, UnshuffleSettings, settin
 from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.task import hash_of
+from permtrain.training.settings import hash_of
 
 NUM_ARMS = {
     "sortgan-mnist": 9,

@@ -16,9 +16,9 @@ def test_eight_bits_are_whole_steps_of_the_rows_largest() -> None:
 
 
 def test_ternary_rows_have_their_own_threshold_and_size() -> None:
-    weights = {"w": torch.tensor([[4.0, -2.0, 0.5, 0.1], [0.0, 0.0, 0.0, 8.0]])}
+    weights = {"w": torch.tensor([[4.0, -2.0, 1.1, 0.1], [0.0, 0.0, 0.0, 8.0]])}
     rebuilt, size = ternary(weights)
-    # Means 1.65 and 2: thresholds 1.155 and 1.4.
+    # Means 1.8 and 2: thresholds 1.26 and 1.4.
     assert rebuilt["w"].tolist() == [[3.0, -3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 8.0]]
     # One -, five 0, two +: 8! / 5! / 2! = 168 arrangements, 7.4 bits; two scales.
     assert size == 1 + 8

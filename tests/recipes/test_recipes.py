@@ -197,6 +197,9 @@ def test_sgperm_beside_adam_from_the_same_weights() -> None:
     authors = mnist[0].settings.sgperm
     assert (authors.search, authors.momentum, authors.dampening) == ("authors", 0.9, 0.99)
     assert (authors.aggressiveness, authors.aggressiveness_decay) == (0.07, 0.985)
+    for each in (logistic, authors):
+        ratios = (each.partition_ratio, each.partition_ratio_max, each.partition_ratio_growth)
+        assert ratios == (0.05, 0.1, 1 / 0.995)
     assert [arm.settings.permutation.method for arm in mnist[::5]] == ["sgperm"] * 5 + ["plain"]
 
 

@@ -18,10 +18,15 @@ from permtrain.recipes.experiments.changing_profiles.arms import (
     step_by_step,
 )
 from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
-from permtrain.recipes.experiments.changing_profiles.training import run, staged_profile
+from permtrain.recipes.experiments.changing_profiles.training import (
+    _Training,
+    run,
+    staged_profile,
+)
 from permtrain.training.record import RunFolder
 from permtrain.training.run import Interrupted
 from permtrain.training.settings import DataSettings, PermutationSettings
+from permtrain.training.trainer import Trainer
 from run_problem import place_in, tiny
 
 TRAINING = tiny(
@@ -118,6 +123,18 @@ def test_what_is_trained_in_the_end_is_the_last_profile(tmp_path: Path) -> None:
     ]  # fmt: skip
     row = SCHEDULES.row(RunFolder(tmp_path / "a-run"))
     assert row["test_percent"] == result["test_percent"]
+
+
+def test_the_order_of_what_a_stage_ties_is_not_lost(tmp_path: Path) -> None:
+    """Latent weights begin at the first values, not at those that the first stage makes of them."""
+    trainer = Trainer(TRAINING, place_in(tmp_path))
+    initial = trainer.shown_weights()
+    settings = ScheduleSettings(TRAINING, (Stage(0.9, 2),) * 3)
+    _Training(trainer, settings, RunFolder(tmp_path), Silent()).begin()
+    shown = trainer.shown_weights()
+    for tensor in trainer.attached.tensors:
+        assert len(shown[tensor.name].unique()) == 3
+        assert torch.equal(tensor.latent, initial[tensor.name])
 
 
 def test_the_stages_count(tmp_path: Path) -> None:

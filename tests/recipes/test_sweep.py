@@ -13,12 +13,12 @@ from permtrain.cli.main import main
 from permtrain.errors import DataError, SettingError
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.rows import read_csv, write_csv
-from permtrain.recipes.status import arm_states, in_words, left_out, progress_of
+from permtrain.recipes.rows import merged, read_csv, write_csv
+from permtrain.recipes.status import arm_states, cost_in_words, in_words, left_out, progress_of
 from permtrain.recipes.sweep import matching_arms
 from permtrain.training.record import RunFolder
 from permtrain.training.settings import DataSettings, OptimizerSettings, run_name, settings_hash
-from run_problem import outcome, plain, tiny
+from run_problem import interrupted_run, outcome, place_in, plain, tiny
 from sweep_problem import FIRST, SECOND, TINY, arms, permtrain
 
 
@@ -136,10 +136,25 @@ def test_a_killed_sweep_keeps_every_finished_arm(tmp_path: Path) -> None:
     assert done_in(tmp_path) == [FIRST]
     states = arm_states(TINY, arms("quick"), "quick", tmp_path / "runs", tmp_path / "out")
     assert states == ["complete", "begun", "not run", "not run"]
+    ungathered = arm_states(TINY, arms("quick"), "quick", tmp_path / "runs", tmp_path / "nothing")
+    assert ungathered == states
+    gathered = arm_states(TINY, arms("quick"), "quick", tmp_path / "nothing", tmp_path / "out")
+    assert gathered == ["complete", "not run", "not run", "not run"]
     assert run(tmp_path) == 0
     assert run(tmp_path / "whole") == 0
     for arm in arms("quick"):
         assert outcome(folder_of(tmp_path, arm)) == outcome(folder_of(tmp_path / "whole", arm))
+
+
+def test_a_damaged_arm_does_not_keep_the_others(tmp_path: Path, capsys) -> None:
+    folder = interrupted_run(arms("quick")[0].settings, place_in(tmp_path / "runs"), 7)
+    for checkpoint in (folder / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"cut off")
+    assert run(tmp_path, "--only", "*seed 0") == 0
+    said = capsys.readouterr().out
+    assert f"left out: {FIRST}: {folder}/checkpoints/" in said
+    assert "1 of 4 arms complete" in said
+    assert done_in(tmp_path) == ["Adam, seed 0"]
 
 
 # Several processes
@@ -234,6 +249,31 @@ def test_an_arm_that_fails_leaves_a_row(
     assert rows_in(tmp_path, "failing-quick") == rows
 
 
+def test_a_failed_arm_goes_on_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = interrupted_run(arms("quick")[0].settings, place_in(tmp_path / "runs"), 7)
+    failure = folder / "failure.json"
+    failure.write_text('{"error": "Diverged: once"}')
+    assert run(tmp_path, "--only", FIRST) == 0
+    assert [row["status"] for row in rows_in(tmp_path)] == ["failed"]
+    assert run(tmp_path, "--only", FIRST, "--retry-failed") == 0
+    assert [row["status"] for row in rows_in(tmp_path)] == ["complete"]
+    assert not failure.exists()
+
+
+def test_a_failure_and_its_alternatives_are_never_both_told() -> None:
+    """An arm with alternatives fails under its own name, and is complete under theirs."""
+    failure = {"arm": "Adam", "seed": 0, "settings_hash": "1", "status": "failed"}
+    outcomes = [
+        failure | {"arm": f"Adam, {name}", "status": "complete"} for name in ("float32", "8-bit")
+    ]
+    assert merged([failure], outcomes, ["1"]) == outcomes  # tried again
+    assert merged(outcomes, [failure], ["1"]) == outcomes  # failed here, computed elsewhere
+    renamed = [outcomes[0] | {"arm": "Adam, 32 bits"}]
+    assert merged(outcomes, renamed, ["1"]) == renamed
+    elsewhere = failure | {"seed": 1, "settings_hash": "2"}
+    assert merged([elsewhere], outcomes, ["1", "2"]) == [*outcomes, elsewhere]
+
+
 # Defaults that change
 
 
@@ -288,6 +328,9 @@ def test_a_run_keeps_its_folder_where_a_new_setting_came_later(tmp_path: Path) -
 def test_quick_says_what_it_leaves_out(tmp_path: Path, capsys) -> None:
     assert left_out(TINY, "quick") == ["epochs 2 in place of 3"]
     assert left_out(RECIPES["open-schedules"], "quick")[-1] == "other stages"
+    sortgan = left_out(RECIPES["sortgan-mnist"], "quick")
+    assert {"epochs 2 in place of 100", "judge's epochs 1 in place of 4"} <= set(sortgan)
+    assert "train images 10000 in place of all" in sortgan
     lines = left_out(RECIPES["index-layer"], "quick")
     assert lines == [
         "9 of 27 runs (1 of 3 seeds)",
@@ -325,9 +368,38 @@ def test_the_list_tells_cost_status_and_published(
     assert listed(tmp_path, "tiny") == 0
     text = capsys.readouterr().out
     assert text.startswith("tiny: 1 of 4 arms complete\n")
-    assert "(measured, mean of 1)" in text
+    assert "(by the times of 1)" in text
     assert "    1 LaPerm, seed 0: complete, published 99.50\n" in text
     assert "    4 Adam, seed 1: not run\n" in text
+
+
+def test_the_cost_of_runs_to_come_is_that_of_their_like(tmp_path: Path) -> None:
+    def two_nets(budget) -> list[Arm]:
+        nets = {
+            "small": tiny(epochs=2),
+            "large": tiny(model="logistic"),
+            "large, plain": plain(model="logistic"),
+        }
+        return [Arm(n, replace(s, seed=seed)) for n, s in nets.items() for seed in (0, 1, 2)]
+
+    recipe = Recipe("two", "for tests", "as it says", two_nets)
+    assert cost_in_words(recipe, tmp_path) == "as it says"
+
+    def written(*numbers_and_hours: tuple[int, float]) -> None:
+        arms = two_nets("paper")
+        write_csv(
+            tmp_path / "two.csv",
+            [
+                {"settings_hash": recipe.settings_hash(arms[number]), "wall_s": 3600 * hours}
+                for number, hours in numbers_and_hours
+            ],
+        )
+
+    written((0, 1.0), (1, 3.0), (3, 10.0))
+    # 1 + 3 + 2 of the small one; 10 for each of the large ones, plain ones too; on two cores.
+    assert cost_in_words(recipe, tmp_path) == "9 runs, 33 h (by the times of 3)"
+    written((0, 1.0))  # half an hour an epoch, of 2 and of 3
+    assert cost_in_words(recipe, tmp_path) == "9 runs, 6 h (by the times of 1)"
 
 
 def test_status_in_words() -> None:

@@ -1,7 +1,8 @@
 """Recipes whose arms are no training of a classifier, on a task that halves a number."""
 
 import csv
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,12 @@ import pytest
 import torch
 
 from permtrain.cli.main import main
-from permtrain.errors import CheckpointError
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.task import Display, Measure, Task, hash_of, run_folder
+from permtrain.recipes.task import Display, Measure, Task, run_folder
 from permtrain.training.record import RunFolder, read_json, write_json
 from permtrain.training.run import RunIsBusy
-from permtrain.training.settings import Place
+from permtrain.training.settings import DataSettings, Place, Settings, hash_of
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,49 @@ def test_an_arm_of_another_process_is_left_out(tmp_path: Path) -> None:
         halve(settings, place, None)  # type: ignore[arg-type]
 
 
-def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
-    place = Place(runs_folder=tmp_path)
-    with run_folder("x", Halving(1.0, 0), place, torch.device("cpu")):
-        pass
-    with (
-        pytest.raises(CheckpointError, match="is a run of other settings"),
-        run_folder("x", Halving(2.0, 0), place, torch.device("cpu")),
-    ):
-        pass
+@dataclass(frozen=True)
+class Nesting:
+    """A task that trains by `Settings`, as that of changing profiles."""
+
+    training: Settings
+    stages: tuple[Halving, ...] = ()
+    seed: int = 0
+
+
+def test_a_new_option_of_nested_settings_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is made of what differs from their defaults, not of all that there are."""
+    few = Nesting(Settings(epochs=3), (Halving(1.0, 0),))
+    text = '{"seed": 0, "stages": [{"seed": 0, "start": 1.0}], "training": {"epochs": 3}}'
+    assert hash_of(few) == hashlib.sha256(text.encode()).hexdigest()[:8]
+    others = [
+        Nesting(Settings(epochs=4), few.stages),
+        Nesting(Settings(epochs=3, data=DataSettings(data="mnist")), few.stages),
+        Nesting(few.training),
+        Nesting(few.training, (Halving(2.0, 0),)),
+        Nesting(few.training, few.stages, seed=1),
+    ]
+    assert len({hash_of(each) for each in (few, *others)}) == 6
+
+
+def test_a_folder_is_that_of_its_settings_alone(tmp_path: Path) -> None:
+    """Where a default has changed, runs of old and new settings have the same name."""
+    place, cpu = Place(runs_folder=tmp_path), torch.device("cpu")
+    with run_folder("x", Nesting(Settings()), place, cpu) as folder:
+        assert folder.path == tmp_path / "x"
+    stored = read_json(folder.settings_file)
+    del stored["training"]["evaluate_at"]  # an option that came later
+    stored["training"]["sgperm"]["momentum"] = 0.123  # an old default of what is not used
+    write_json(folder.settings_file, stored)
+    with run_folder("x", Nesting(Settings()), place, cpu) as again:
+        assert again.path == tmp_path / "x"
+    for key, value in (("batch_size", 16), ("gone", 1)):
+        changed = stored | {"training": stored["training"] | {key: value}}
+        write_json(folder.settings_file, changed)
+        with run_folder("x", Nesting(Settings()), place, cpu) as other:
+            assert other.path == tmp_path / "x-2"
+    task = replace(TASK, run_name=lambda settings: "x")
+    recipe = Recipe("nesting", "for tests", "none", lambda budget: [], task=task)
+    assert recipe.folder(Arm("a", Nesting(Settings())), tmp_path) == tmp_path / "x-2"
 
 
 def test_no_report_of_such_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,13 @@ def test_few_levels_are_shared_and_there_are_no_biases() -> None:
             assert permutation.granularity == initial.vectors == "layer"
 
 
+def test_supermasks_use_what_their_names_say() -> None:
+    for arm in tiny_mnist("paper"):
+        permutation = arm.settings.permutation
+        if permutation.method == "supermask":
+            assert arm.group.endswith(f": supermask, {100 * permutation.keep:.0f}% used")
+
+
 @pytest.mark.parametrize("epochs", [6, 8])
 def test_the_rate_falls_as_far_as_is_said(epochs: int) -> None:
     ends = {

@@ -6,7 +6,7 @@ import pytest
 
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.verdict import baseline_of, tolerance, verdict_on
+from permtrain.recipes.verdict import baseline_of, num_test_images, tolerance, verdict_on
 from permtrain.training.settings import (
     InitialSettings,
     OptimizerSettings,
@@ -52,6 +52,14 @@ def test_the_tolerance(published, spread, num_seeds: int, expected: float) -> No
 )
 def test_the_rule(published, last, best, spread, expected: str) -> None:
     assert verdict_on(published, last, best, spread, num_seeds=4) == expected
+
+
+def test_more_images_allow_less() -> None:
+    # ImageNet: 2 sqrt(2) 100 sqrt(.7093 .2907 / 50,000) = .574
+    images = num_test_images("imagenet")
+    assert tolerance(70.93, None, num_images=images) == pytest.approx(0.57438, abs=1e-5)
+    assert verdict_on(70.93, 70.3, 70.3, None) == "reproduced"
+    assert verdict_on(70.93, 70.3, 70.3, None, num_images=images) == "not reproduced"
 
 
 def test_other_pixels_reproduce_nothing() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from permtrain.errors import NonFiniteError
+from permtrain.errors import CheckpointError, NonFiniteError
 from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def recipes(
 ) -> None:
     """List the experiments that `permtrain run` knows, or the arms of one.
 
-    The cost is that of the full budget, on two cores. "Published" is the test accuracy in percent
-    that the papers give.
+    The cost is that of the full budget, on two cores; hours "each" are a run's, on one. "Published"
+    is the test accuracy in percent that the papers give.
 
     Args:
         recipe: Its id; left out, all of them.
@@ -82,8 +82,9 @@ def run(
     """Train all arms of an experiment, and write its results.
 
     Arms that are complete are kept, begun ones go on; an arm that fails leaves a row with its
-    error, and the others go on. Several processes, also of other machines with the same folders,
-    may share the arms: whoever comes first has an arm to itself.
+    error, one whose folder is damaged is left out, and the others go on. Several processes, also of
+    other machines with the same folders, may share the arms: whoever comes first has an arm to
+    itself.
 
     Args:
         recipe: Its id (permtrain recipes).
@@ -137,6 +138,9 @@ def run(
                 compute(chosen, arm, place, progress)
             except (RunIsBusy, RunIsBegun) as busy:  # the latter: begun since we looked
                 console.print(f"left out: {busy}", highlight=False, soft_wrap=True)
+                continue
+            except CheckpointError as damaged:  # the other arms are not
+                console.print(f"left out: {arm.name}: {damaged}", highlight=False, soft_wrap=True)
                 continue
             except (Diverged, NonFiniteError) as error:  # the other arms can do without
                 console.print(f"failed: {arm.name}: {error}", highlight=False, soft_wrap=True)

@@ -1,12 +1,10 @@
 """What decides a run that permutes inputs. Nothing heavy is imported."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Literal
 
 from permtrain.errors import SettingError
-from permtrain.training.settings import DataSettings, to_dict
+from permtrain.training.settings import DataSettings, hash_of
 
 VALIDATION_FRACTION = 1 / 12
 """5,000 of the 60,000 training images of MNIST."""
@@ -142,14 +140,13 @@ InputSettings = SortGANSettings | UnshuffleSettings
 
 
 def settings_hash(settings: InputSettings) -> str:
-    """Eight hexadecimal digits that name the settings, defaults included; as any task's.
+    """Eight hexadecimal digits that name the settings, as any task's.
 
     Example:
         >>> settings_hash(SortGANSettings()) == settings_hash(SortGANSettings(epochs=100))
         True
     """
-    text = json.dumps(to_dict(settings), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hash_of(settings)
 
 
 def run_name(settings: InputSettings) -> str:

@@ -33,7 +33,8 @@ CLAIMS: dict[str, str] = {
     "laperm-sparse-resnet50": "0, 30, 50, 70% zeros: 92.53, 92.32, 92.02, 90.97 (TBR 5.4)",
     "laperm-sparsity-all": "flat down to 30% of the weights, a sharp fall at 10% (TBR 5.4)",
     "laperm-agnostic-mnist": (
-        "f1 85.46; f2 53 with 10% remaining everywhere, 78.14 with 1/15, 1/7 and 1/3 (TBR 5.5)"
+        "f1 85.46; f2 53 with 10% remaining everywhere, 78.14 with 1/15, 1/7 and 1/3 (TBR 5.5, "
+        "A.5.0)"
     ),
     "index-layer": "whole layers, lenet5 on MNIST (IDX table 5.1)",
     "index-layer-cifar10": "whole layers, vgg16 on CIFAR-10 (IDX table 5.1)",

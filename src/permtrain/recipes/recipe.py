@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from permtrain.errors import SettingError
-from permtrain.recipes.task import Task, hash_of
+from permtrain.recipes.task import Task
 from permtrain.training.folders import folder_of
-from permtrain.training.settings import run_name, settings_hash
+from permtrain.training.settings import hash_of, run_name, settings_hash
 
 if TYPE_CHECKING:
     from permtrain.training.trainer import Trainer
@@ -98,8 +98,6 @@ class Recipe:
 
     def folder(self, arm: Arm, runs_folder: Path) -> Path:
         """An arm's folder, whether it is there or not; it is that of no other settings."""
-        if self.task is not None:  # its name tells all settings, defaults too
-            return runs_folder / self.run_name(arm)
         return folder_of(runs_folder, self.run_name(arm), arm.settings)
 
     def settings_hash(self, arm: Arm) -> str:

@@ -54,28 +54,30 @@ def merged(
 ) -> list[dict[str, Any]]:
     """Fresh rows, and those from before that they do not replace: of runs that are elsewhere.
 
-    A row of an arm and seed takes the place of an older one; only a failure does not, where the
-    same settings were computed without. A row of settings that no arm has, for the recipe or a
-    default has changed, stays and says so; tables leave it out.
+    A row of an arm and seed, or of the same settings, takes the place of an older one; only a
+    failure does not, where the same settings were computed without. (Alternatives have names and
+    rows of their own; a failure of their run has the arm's.) A row of settings that no arm has, for
+    the recipe or a default has changed, stays and says so; tables leave it out.
 
     Args:
         hashes: the settings' hashes of all arms.
 
     Example:
-        >>> before = [{"arm": arm, "seed": 0, "settings_hash": "1"} for arm in "ab"]
-        >>> for row in merged(before, [before[0] | {"status": "complete"}], ["2"]):
+        >>> before = [{"arm": arm, "seed": 0, "settings_hash": f"of {arm}"} for arm in "ab"]
+        >>> for row in merged(before, [before[0] | {"status": "complete"}], ["of a", "of c"]):
         ...     print(row["arm"], row["status"])
         a complete
         b other settings
     """
-    done = {(*_identity(row), row["settings_hash"]) for row in before if is_complete(row)}
-    fresh = [
-        row
-        for row in fresh
-        if not has_failed(row) or (*_identity(row), row["settings_hash"]) not in done
-    ]
+    done = {row["settings_hash"] for row in before if is_complete(row)}
+    fresh = [row for row in fresh if not has_failed(row) or row["settings_hash"] not in done]
     known = {_identity(row) for row in fresh}
-    kept = [row for row in before if _identity(row) not in known]
+    computed = {row["settings_hash"] for row in fresh}
+    kept = [
+        row
+        for row in before
+        if _identity(row) not in known and row["settings_hash"] not in computed
+    ]
     return [*fresh, *(_with_status(row, row["settings_hash"] in hashes) for row in kept)]
 
 

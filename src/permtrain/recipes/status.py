@@ -1,6 +1,8 @@
 """How far a recipe is and what it costs, from results and run folders. Imports cheaply."""
 
+import dataclasses
 import statistics
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from permtrain.recipes.published import CLAIMS
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
 from permtrain.training import folders
-from permtrain.training.settings import flat, to_dict
+from permtrain.training.settings import Settings, flat, to_dict
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,38 @@ def in_words(progress: Mapping[Budget, Progress]) -> str:
 def cost_in_words(recipe: Recipe, results_folder: Path) -> str:
     """Hours of the full budget on two cores: measured where it has rows, else as the recipe says.
 
-    Runs take one thread each, so that two cores do two of them at a time.
+    Runs take one thread each, so that two cores do two of them at a time. A run still to come
+    counts as those of its group took, else those of its network and number of epochs, else as many
+    epochs of the others.
     """
     rows = read_csv(results_file(results_folder, recipe.id, "paper"))
     # Rows of alternatives share a run, and its time.
     times = {row["settings_hash"]: row["wall_s"] for row in rows if is_complete(row)}
-    if not times:
-        return recipe.cost
     arms = recipe.arms("paper")
-    hours = statistics.mean(times.values()) * len(arms) / 3600 / 2
-    return f"{len(arms)} runs, {hours:.2g} h (measured, mean of {len(times)})"
+    measured = [(arm, times[key]) for arm in arms if (key := recipe.settings_hash(arm)) in times]
+    if not measured:
+        return recipe.cost
+    of_group, of_kind, of_epoch = defaultdict(list), defaultdict(list), []
+    for arm, time_s in measured:
+        of_group[arm.group].append(time_s)
+        of_kind[_kind(arm)].append(time_s)
+        of_epoch.append(time_s / _epochs(arm))
+    seconds = 0.0
+    for arm in arms:
+        alike = of_group.get(arm.group) or of_kind.get(_kind(arm))
+        estimate = statistics.mean(alike or [each * _epochs(arm) for each in of_epoch])
+        seconds += times.get(recipe.settings_hash(arm), estimate)
+    return f"{len(arms)} runs, {seconds / 3600 / 2:.2g} h (by the times of {len(measured)})"
+
+
+def _kind(arm: Arm) -> tuple[Any, ...]:
+    """What a run's time depends on most."""
+    return getattr(arm.settings, "model", None), _epochs(arm)
+
+
+def _epochs(arm: Arm) -> int:
+    """1 where a task has none."""
+    return getattr(arm.settings, "epochs", 0) or 1
 
 
 def published_in_words(recipe: Recipe) -> str:
@@ -137,11 +161,18 @@ def left_out(recipe: Recipe, budget: Budget) -> list[str]:
                     (_plain(name, values[0]), _plain(name, values[1]))
                 )
     for name, found in pairs.items():
-        label = name.rpartition(".")[2].replace("_", " ")
+        of, _, last = name.rpartition(".")
+        label = last.replace("_", " ")
+        if (whose := of.rpartition(".")[2]) not in _GROUPS:  # as the judge's epochs
+            label = f"{whose}'s {label}"
         here, there = (", ".join(sorted({str(pair[place]) for pair in found})) for place in (0, 1))
         is_short = len(here) + len(there) <= 60
         lines.append(f"{label} {here} in place of {there}" if is_short else f"other {label}")
     return lines
+
+
+# Of settings, whose names say enough without them.
+_GROUPS = {"", "training", *(each.name for each in dataclasses.fields(Settings))}
 
 
 def _seeds(arms: Collection[Arm]) -> int:

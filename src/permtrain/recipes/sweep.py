@@ -84,6 +84,7 @@ def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
 
     Raises:
         RunIsBusy, RunIsBegun: another process computes it.
+        CheckpointError: its folder is damaged.
         Diverged, NonFiniteError: it failed.
         Interrupted: the user stopped it.
     """

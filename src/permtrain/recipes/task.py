@@ -5,14 +5,13 @@ folder: `settings.json`, `environment.json`, checkpoints, and `result.json`, whi
 A result holds `wall_s`, `settings_hash` and what `row` tells.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from permtrain.training.settings import Place, to_dict
+from permtrain.training.folders import folder_of
+from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +49,8 @@ class Task:
     """How an arm is computed.
 
     Attributes:
-        run_name: from an arm's settings to the name of its folder; see `hash_of`.
+        run_name: from an arm's settings to the name of its folder; see
+            `training.settings.hash_of`.
         run: begins an arm or goes on with it, from its settings; when it returns, the arm is
             complete. It raises what training raises: RunIsBusy, Diverged, NonFiniteError.
         row: from the folder of a complete arm to its columns in the results.
@@ -63,20 +63,6 @@ class Task:
     measures: tuple[Measure, ...]
 
 
-def hash_of(settings: Any) -> str:
-    """Eight hexadecimal digits that name a task's settings, defaults included.
-
-    Example:
-        >>> @dataclass(frozen=True)
-        ... class Width:
-        ...     units: int = 8
-        >>> hash_of(Width()) == hash_of(Width(8)), hash_of(Width(9)) == hash_of(Width(8))
-        (True, False)
-    """
-    text = json.dumps(to_dict(settings), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
 @contextmanager
 def run_folder(
     name: str, settings: Any, place: Place, device: "torch.device"
@@ -85,20 +71,17 @@ def run_folder(
 
     Raises:
         RunIsBusy: another process computes it.
-        CheckpointError: the folder is that of other settings.
+        CheckpointError: the folder tells no settings.
     """
-    from permtrain.errors import CheckpointError
     from permtrain.training.record import RunFolder, new_run_folder, note_resumed, read_json
     from permtrain.training.run import alone_in
 
-    folder = RunFolder(place.runs_folder / name)
+    folder = RunFolder(folder_of(place.runs_folder, name, settings))
     is_new = not folder.path.exists()
     if is_new:
         folder = new_run_folder(place.runs_folder, name, settings, place, device)
     with alone_in(folder):
-        found = read_json(folder.settings_file)
-        if found != to_dict(settings):
-            raise CheckpointError(f"{folder.path}: is a run of other settings; remove or rename it")
+        read_json(folder.settings_file)
         if not is_new:
             note_resumed(folder, device)
         yield folder

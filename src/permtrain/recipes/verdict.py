@@ -17,7 +17,17 @@ Verdict: TypeAlias = Literal[
     "reproduced", "not reproduced", "published only in words", "not run", "other data"
 ]
 
-NUM_TEST_IMAGES = 10_000  # of MNIST, Fashion-MNIST and CIFAR-10
+_NUM_TEST_IMAGES = {"imagenet": 50_000}  # 10,000 of MNIST, Fashion-MNIST and CIFAR-10
+
+
+def num_test_images(data: str) -> int:
+    """How many test images accuracies are measured on.
+
+    Example:
+        >>> num_test_images("mnist"), num_test_images("imagenet")
+        (10000, 50000)
+    """
+    return _NUM_TEST_IMAGES.get(data, 10_000)
 
 
 def verdict_on(
@@ -28,6 +38,7 @@ def verdict_on(
     num_seeds: int = 1,
     *,
     is_copy: bool = False,
+    num_images: int = 10_000,
 ) -> Verdict:
     """A word for one published accuracy; all numbers are percent.
 
@@ -39,6 +50,7 @@ def verdict_on(
         last, best: means over seeds after the last and the best epoch, of the full budget; last is
             None if that was not run, best if only the last epoch was looked at.
         spread: standard deviation over the seeds of `last`; None for a single one.
+        num_images: that accuracies are measured on.
 
     Example:
         >>> verdict_on(99.26, last=98.81, best=99.04, spread=0.14, num_seeds=3)
@@ -54,13 +66,16 @@ def verdict_on(
         return "published only in words"
     low, high = sorted((last, last if best is None else best))
     distance = max(low - published, published - high, 0.0)
-    return "reproduced" if distance <= tolerance(published, spread, num_seeds) else "not reproduced"
+    allowed = tolerance(published, spread, num_seeds, num_images)
+    return "reproduced" if distance <= allowed else "not reproduced"
 
 
-def tolerance(published: float, spread: float | None, num_seeds: int = 1) -> float:
+def tolerance(
+    published: float, spread: float | None, num_seeds: int = 1, num_images: int = 10_000
+) -> float:
     """How far ours may be from a published accuracy, in points.
 
-    Twice the standard deviation of the difference of two accuracies measured on 10,000 images
+    Twice the standard deviation of the difference of two accuracies measured on so many images
     each, which is what the images alone make of two equal nets; or twice the standard error of our
     mean over the seeds, where that is more. A published number is taken for the method's: papers
     do not tell the spread of theirs.
@@ -72,7 +87,7 @@ def tolerance(published: float, spread: float | None, num_seeds: int = 1) -> flo
         1.0
     """
     fraction = published / 100
-    of_one = math.sqrt(fraction * (1 - fraction) / NUM_TEST_IMAGES)
+    of_one = math.sqrt(fraction * (1 - fraction) / num_images)
     of_mean = (spread or 0.0) / math.sqrt(num_seeds)
     return max(2 * math.sqrt(2) * 100 * of_one, 2 * of_mean)
 

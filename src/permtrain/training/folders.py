@@ -1,12 +1,12 @@
 """Which folder is that of a run's settings. Reads no more than JSON, so that looking is quick."""
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-from permtrain.errors import SettingError
-from permtrain.training.settings import Settings, stored_settings, to_dict
+from permtrain.training.settings import Settings, default_of
 
 
 def folder_of(runs_folder: Path, name: str, settings: Any) -> Path:
@@ -39,12 +39,45 @@ def holds(path: Path, settings: Any) -> bool:
         plain = json.loads((path / "settings.json").read_text())
     except (OSError, ValueError):
         return False
-    if not isinstance(settings, Settings):
-        return bool(plain == to_dict(settings))
-    try:
-        return stored_settings(plain) == settings
-    except SettingError:  # of another version, that knew other settings
-        return False
+    return not differing(plain, settings)
+
+
+def differing(plain: Any, settings: Any, name: str = "settings") -> list[str]:
+    """Names of the settings in which stored ones differ from these.
+
+    One that is not stored did not exist when the run was begun, which then did what its default
+    does. SGPerm's mean nothing where another method is used.
+
+    Args:
+        plain: a run's `settings.json`.
+        settings: `Settings`, or the dataclass of a recipe's own task.
+
+    Example:
+        >>> differing({"epochs": 3, "gone": 1}, Settings(seed=2))
+        ['settings.gone', 'settings.epochs', 'settings.seed']
+        >>> differing({"epochs": 3}, Settings(epochs=3))
+        []
+    """
+    if isinstance(settings, tuple) and isinstance(plain, list) and len(plain) == len(settings):
+        pairs = enumerate(zip(plain, settings, strict=True))
+        return [found for i, (a, b) in pairs for found in differing(a, b, f"{name}.{i}")]
+    if not dataclasses.is_dataclass(settings) or not isinstance(plain, dict):
+        return [] if plain == settings else [name]
+    fields = {each.name: each for each in dataclasses.fields(settings)}
+    found = [f"{name}.{unknown}" for unknown in plain if unknown not in fields]
+    for key, field in fields.items():
+        value = getattr(settings, key)
+        if key == "sgperm" and isinstance(settings, Settings) and not _is_sgperm(settings):
+            continue
+        if key in plain:
+            found += differing(plain[key], value, f"{name}.{key}")
+        elif value != default_of(field):
+            found.append(f"{name}.{key}")
+    return found
+
+
+def _is_sgperm(settings: Settings) -> bool:
+    return settings.permutation.method == "sgperm"
 
 
 def is_complete(path: Path) -> bool:

@@ -24,13 +24,17 @@ PERCENTILES = (0.15, 0.5, 0.85)
 
 @dataclass
 class _Watched:
-    """A layer cut into its neurons' weights, their ranks, and the distances since the last line."""
+    """A layer cut into its neurons' weights, their ranks, and the distances since the last line.
+
+    A distance is a mean and a standard deviation, tensors or, where the run was begun before,
+    numbers.
+    """
 
     name: str
     parameter: Tensor
     view: VectorView
     ranks_VL: Tensor
-    distances: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    distances: list[tuple[Tensor | float, Tensor | float]] = field(default_factory=list)
 
 
 class RankingWatch:
@@ -45,8 +49,8 @@ class RankingWatch:
         mean, deviation   of the ranking distance from the step before, over all weights, divided by
                           the vector's length
 
-    Values are those that the inner optimizer trains, not the arranged ones. A run that goes on from
-    the middle of an epoch lacks the steps of that epoch that came before.
+    Values are those that the inner optimizer trains, not the arranged ones. Checkpoints in the
+    middle of an epoch keep the distances since its beginning.
 
     Args:
         file: what stands in it up to the trainer's epoch stays.
@@ -69,11 +73,25 @@ class RankingWatch:
             self._watched(tensor) for tensor in (weights if every_layer else weights[:1])
         ]
         self._steps: list[int] = []
+        trainer.gather["ranking"] = self._gathered
+        self._take_up(trainer.gathered.get("ranking"))
         epoch = trainer.position.epoch
         lines = read_ranking(file) if file.is_file() else []
         self._lines = [line for line in lines if line["epoch"] <= epoch]
         if not self._lines:
             self._add_lines(epoch)
+
+    def _gathered(self) -> dict[str, Any]:
+        """The distances since the last line, as plain data."""
+        distances = {layer.name: _numbers(layer.distances) for layer in self._layers}
+        return {"steps": list(self._steps), "distances": distances}
+
+    def _take_up(self, gathered: dict[str, Any] | None) -> None:
+        if gathered is None:
+            return
+        self._steps = list(gathered["steps"])
+        for layer in self._layers:
+            layer.distances = list(gathered["distances"][layer.name])
 
     def _watched(self, tensor: NamedTensor) -> _Watched:
         parameter = tensor.parameter
@@ -120,14 +138,18 @@ class RankingWatch:
                     "lowest": float(values_VL.min()),
                     "highest": float(values_VL.max()),
                     "steps": self._steps,
-                    "mean": [float(mean) for mean, _ in layer.distances],
-                    "deviation": [float(deviation) for _, deviation in layer.distances],
+                    "mean": [mean for mean, _ in _numbers(layer.distances)],
+                    "deviation": [deviation for _, deviation in _numbers(layer.distances)],
                 }
             )
             layer.distances = []
         self._steps = []
         with written_whole(self.file) as file:
             file.write("".join(json.dumps(line) + "\n" for line in self._lines).encode())
+
+
+def _numbers(pairs: list[tuple[Tensor | float, Tensor | float]]) -> list[tuple[float, float]]:
+    return [(float(mean), float(deviation)) for mean, deviation in pairs]
 
 
 def _ranks(w_VL: Tensor) -> Tensor:
@@ -146,7 +168,7 @@ def ranking_summary(file: Path) -> dict[str, Any]:
     """A record of one layer in a few columns of results.
 
     Returns:
-        ranking_distance, ranking_deviation: means over all steps, of what is recorded of each.
+        ranking_distance, ranking_deviation: means over all steps.
         ranking_distance_at: mean over the steps of each epoch, as "1=0.002 2=0.001".
         weight_percentiles_first, weight_percentiles_last: 15th, 50th, 85th percentile of the values
             of a vector before and after training, means over the vectors.

@@ -608,6 +608,50 @@ def settings_hash(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def hash_of(settings: Any) -> str:
+    """Eight hexadecimal digits that name the settings of a recipe's own task.
+
+    Its own fields count, defaults included. Of settings nested in them only what differs from their
+    defaults does: a new option of `Settings` or `DataSettings` does not rename a task's old runs.
+
+    Args:
+        settings: a frozen dataclass.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Width:
+        ...     units: int = 8
+        ...     training: Settings = Settings()
+        >>> hash_of(Width()) == hash_of(Width(8, Settings(epochs=60)))
+        True
+        >>> hash_of(Width()) in (hash_of(Width(9)), hash_of(Width(8, Settings(epochs=6))))
+        False
+    """
+    own = {
+        each.name: _telling(getattr(settings, each.name)) for each in dataclasses.fields(settings)
+    }
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _telling(value: Any) -> Any:
+    """Plain data; of a dataclass, what differs from its defaults."""
+    if isinstance(value, tuple):
+        return [_telling(each) for each in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {
+        each.name: _telling(getattr(value, each.name))
+        for each in dataclasses.fields(value)
+        if getattr(value, each.name) != default_of(each)
+    }
+
+
+def default_of(of: "dataclasses.Field[Any]") -> Any:
+    """The default of a dataclass's field; MISSING, which equals no value, where it has none."""
+    made = of.default_factory
+    return of.default if made is dataclasses.MISSING else made()
+
+
 def run_name(settings: Settings) -> str:
     """The name of a run's folder: data, network, method and the settings' hash."""
     data = Path(settings.data.data).name

@@ -73,6 +73,9 @@ class Trainer:
     Attributes:
         evaluations: those after the steps `settings.evaluate_at`.
         changes: what each of the first `settings.watched_steps` changed.
+        gather: by name, functions of callbacks that return, as plain data, what they have gathered
+            since the last epoch; checkpoints keep it.
+        gathered: what they returned for the checkpoint that the run goes on from.
 
     Raises:
         SettingError, DataError, GranularityError: settings that do not fit together, before
@@ -115,6 +118,8 @@ class Trainer:
         self.position = Position()
         self.evaluations: list[Metrics] = []
         self.changes: list[Change] = []
+        self.gather: dict[str, Callable[[], Any]] = {}
+        self.gathered: dict[str, Any] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._images_seen = 0
 
@@ -190,6 +195,7 @@ class Trainer:
             "images_seen": self._images_seen,
             "evaluations": list(self.evaluations),
             "changes": [vars(change).copy() for change in self.changes],
+            "gathered": {name: gather() for name, gather in self.gather.items()},
             "rng_cpu": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
         }
@@ -210,6 +216,7 @@ class Trainer:
             self._images_seen = state["images_seen"]
             self.evaluations = list(state["evaluations"])
             self.changes = [Change(**change) for change in state["changes"]]
+            self.gathered = state.get("gathered", {})  # older checkpoints have none
             torch.set_rng_state(state["rng_cpu"])
             if self._on_cuda and state["rng_cuda"] is not None:
                 torch.cuda.set_rng_state(state["rng_cuda"], self.device)

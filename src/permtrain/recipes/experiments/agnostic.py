@@ -8,11 +8,11 @@ augmentation; 30 seeds. Published: 85.46 for `f1` with 60% of the weights left (
 1/15, 1/7 and 1/3 left, layer by layer.
 
 Not stated there, chosen here: each weight is zero by chance, as in the authors' code, not an exact
-number of them in each neuron; ties are broken by position. Images are "normalized", which decides
-the outcome, as these nets have no biases: less the mean image here, which comes to what was
-published; z-scored, which does not, in arms of their own. Beside each net stands the plain inner
-optimizer from the same weights, zeros fixed, for as many epochs: it may change values, LaPerm may
-move zeros.
+number of them in each neuron; ties are broken by position; Adam's epsilon is torch's 1e-8 (Keras':
+1e-7). Images are "normalized", which decides the outcome, as these nets have no biases: less the
+mean image here, which comes to what was published; z-scored, which does not, in arms of their own.
+Beside each net stands the plain inner optimizer from the same weights, zeros fixed, for as many
+epochs: it may change values, LaPerm may move zeros.
 
 Quick: one seed, 2 and 3 epochs.
 """

@@ -12,7 +12,8 @@ Images are "normalized", as for the weight agnostic nets, whose accuracies were 
 less their mean image: so here. Normal draws are truncated at two standard deviations, as Keras'
 are. The shuffled weights are those of the Adam arm of the same seed after its last epoch; the paper
 takes them at the best accuracy on test images, which we do not choose on. Lookahead is
-pytorch_optimizer's.
+pytorch_optimizer's. Adam's epsilon is torch's 1e-8; Keras' is 1e-7, which `laperm-sparsity-all`
+takes for the same net.
 
 Quick: one seed, the first 5,000 images, two epochs. Short: one seed and 10 epochs of all images.
 """

@@ -21,7 +21,7 @@ laperm-sparse-resnet50: TBR 5.4, figure 7. resnet50-cifar with 0, 30, 50, 70% ze
     400, 800 the best on the test images: 92.53, 92.32, 92.02, 90.97. All three are arms here; the
     published value stands at the k of the authors' files. The augmentation is that of their code
     (shifts and flips, no rotation), whose numbers these are; the paper's text has rotation too. So
-    is the normalisation: each pixel less its mean.
+    is the normalisation: each pixel less its mean, where the text has z-scores.
 laperm-sparsity-all: TBR 5.4, figure 8. All networks against the part of the weights that remains:
     flat down to 30%, a sharp fall at 10%. For k they took the largest of "a sparse grid from 200 to
     1000" that did not diverge within 50 epochs; arms here are both ends of the grid, and for conv4

@@ -12,7 +12,7 @@ weights are kept. They cost a second copy of the weights. Can k = 1 do without? 
 steps, longer vectors (a whole layer: smaller gaps), and a rule whose steps are long where the
 gradient is (SGD).
 
-`open-sparse`: with 90% zeros LaPerm falls sharply (Train by Reconnect, 5.3, fig. 7; `conv7` and
+`open-sparse`: with 90% zeros LaPerm falls sharply (Train by Reconnect, 5.4, fig. 8; `conv7` and
 others). Is it the zeros, or what was done with them? Beside LaPerm with a short and a long sync
 period: kept latents, whole layers as vectors, fans that count only what is not zero (larger
 weights), an output layer without zeros, the smallest weights as zeros in place of random ones.

@@ -13,7 +13,7 @@ trend, with L2 the changes are significantly larger, with dropout larger and ste
 with plain Adam foretell a worse loss.
 
 Not stated there, chosen here: SGD has no momentum; both divisions hold together after epoch 20;
-biases are drawn by the rule; three seeds.
+biases are drawn by the rule; Adam's epsilon is torch's 1e-8 (Keras': 1e-7); three seeds.
 
 Quick: one seed and the first 5,000 images; all epochs, so that the learning rate falls as it does.
 """

@@ -10,7 +10,8 @@ LaPerm phase plateaus near 60%. The figure of the first 2,700 batches is the col
 `test_percent_at` here.
 
 Not stated there, chosen here: exactly 90% of each layer are zero; biases are drawn by the rule, not
-zeroed, and left to Adam; z-scored images; three seeds.
+zeroed, and left to Adam; z-scored images; three seeds. Normal draws are not truncated, and Adam's
+epsilon is torch's 1e-8; Keras' `he_normal` is, and its epsilon is 1e-7.
 
 Quick: one seed and three epochs, which hold the 1,500 batches and the 2,700.
 """

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
 from permtrain.recipes.experiments.open_questions import NETS, SET_ASIDE
 from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.task import Display, Measure, Task, hash_of
+from permtrain.recipes.task import Display, Measure, Task
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -28,6 +28,7 @@ from permtrain.training.settings import (
     PermutationSettings,
     Place,
     Settings,
+    hash_of,
 )
 
 if TYPE_CHECKING:

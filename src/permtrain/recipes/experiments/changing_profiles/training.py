@@ -8,11 +8,11 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.initial.record import level_of_places
 from permtrain.optim.index import IndexOptimizer
 from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
-from permtrain.recipes.task import Display, hash_of, run_folder
+from permtrain.recipes.task import Display, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.record import RunFolder, write_json
 from permtrain.training.run import Interrupted, stop_on_interrupt
-from permtrain.training.settings import Place
+from permtrain.training.settings import Place, hash_of
 from permtrain.training.trainer import Metrics, Trainer
 from permtrain.verification import verify_weights
 

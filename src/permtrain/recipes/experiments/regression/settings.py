@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from permtrain.errors import SettingError
-from permtrain.recipes.task import hash_of
+from permtrain.training.settings import hash_of
 
 TARGETS: dict[str, str] = {
     "sine": "-sin(2 pi x)",

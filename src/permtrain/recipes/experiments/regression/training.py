@@ -27,10 +27,10 @@ from permtrain.recipes.experiments.regression.network import (
 )
 from permtrain.recipes.experiments.regression.problem import PROBLEMS
 from permtrain.recipes.experiments.regression.settings import RegressionSettings, run_name
-from permtrain.recipes.task import Display, hash_of, run_folder
+from permtrain.recipes.task import Display, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.record import RunFolder, read_json, write_json
-from permtrain.training.settings import Place, to_dict
+from permtrain.training.settings import Place, hash_of, to_dict
 from permtrain.training.trainer import Diverged, choose_device
 from permtrain.training.travel import travel_between
 from permtrain.verification import verify_weights

@@ -1,0 +1,169 @@
+"""The remarks of docs/reproduction.md hold for the rows of results/ that stand above them."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from permtrain.recipes.recipe import Budget
+from permtrain.recipes.rows import is_complete, read_csv, results_file
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def means(recipe: str, budget: Budget = "paper", column: str = "test_percent") -> dict[str, float]:
+    """Of each arm, over its seeds."""
+    found: dict[str, list[float]] = {}
+    for row in read_csv(results_file(RESULTS, recipe, budget)):
+        if is_complete(row):
+            found.setdefault(row["arm"], []).append(row[column])
+    return {arm: statistics.mean(values) for arm, values in found.items()}
+
+
+def chosen_by(recipe: str) -> dict[str, float]:
+    return means(recipe, "quick", "validation_percent")
+
+
+def test_index_optimizer() -> None:
+    for granularity, published in (("layer", 99.34), ("neuron", 99.26), ("kernel", 99.27)):
+        found = means(f"index-{granularity}")
+        index = found[f"kaiming_uniform, index per {granularity}"]
+        assert 0 < index - found["kaiming_uniform, Adam"] < 0.3
+        assert 0.3 < published - index < 0.5
+        k1 = found[f"kaiming_uniform, LaPerm k=1 per {granularity} (without STE)"]
+        assert (k1 > 98) == (granularity == "layer")
+
+
+def test_one_shared_value() -> None:
+    rows = read_csv(RESULTS / "laperm-agnostic-mnist.csv")
+
+    def of(start: str) -> list[float]:
+        return [
+            r["test_percent"] for r in rows if r["arm"].startswith(start) and "LaPerm" in r["arm"]
+        ]
+
+    for left in ("60%", "4/7"):
+        percents = of(f"f1, {left}")
+        assert len(percents) == 30
+        assert 4 < 85.46 - statistics.mean(percents) < 5
+        assert min(percents) > 72
+        assert max(percents) < 85
+    percents = of("f2, 10%")
+    assert 8 < 53 - statistics.mean(percents) < 13
+    assert 35 < max(percents) - min(percents) < 45
+    latent = [
+        row["test_percent"]
+        for row in read_csv(RESULTS / "open-agnostic.csv")
+        if row["arm"].startswith("f1") and "index" in row["arm"]
+    ]
+    assert min(latent) > 85
+    assert max(latent) < 90
+
+
+def test_rewiring() -> None:
+    found = means("laperm-rewire-mnist")
+    rewired, alone = "LaPerm k=30 for 1,500 batches, then Adam", "Adam, zeros fixed"
+    assert 0.15 < found[rewired] - found[alone] < 0.6
+    at: dict[str, dict[str, float]] = {}
+    for row in read_csv(RESULTS / "laperm-rewire-mnist.csv"):
+        pairs = (each.split("=") for each in row["test_percent_at"].split())
+        at.setdefault(row["arm"], {step: float(percent) for step, percent in pairs})
+    assert 86 < at[rewired]["1500"] < 88
+    assert at[rewired]["1500"] < at[alone]["1500"] - 5
+    assert abs(at[rewired]["2700"] - at[alone]["2700"]) < 0.3
+
+
+def test_ranking_distance() -> None:
+    distance = means("ranking-distance", column="ranking_distance")
+    spread = means("ranking-distance", column="ranking_deviation")
+    adam, dropout, l2 = "Adam", "Adam, dropout .4 and .3", "Adam, L2 2e-4"
+    assert distance[l2] > 2 * distance[adam]
+    assert spread[l2] > 4 * spread[adam]
+    assert 1 < distance[dropout] / distance[adam] < 1.2
+
+
+def test_k_of_1() -> None:
+    found = chosen_by("open-k1")
+    lenet = {arm: value for arm, value in found.items() if arm.startswith("lenet5")}
+    assert max(lenet, key=lenet.__getitem__) == "lenet5: LaPerm k=1, lr 0.03"
+    per_layer = max(value for arm, value in lenet.items() if "k=1 per layer" in arm)
+    for rival in ("lenet5: Adam", "lenet5: index"):
+        best = max(value for arm, value in lenet.items() if arm.startswith(rival))
+        assert 1 < best - per_layer < 2
+    connected = {arm: value for arm, value in found.items() if arm.startswith("fc")}
+    best = max(value for arm, value in connected.items() if "k=1" not in arm)
+    for arm in ("LaPerm k=1 per layer, lr 0.003", "LaPerm k=1, SGD .9, lr 0.1"):
+        assert abs(best - connected[f"fc500-300: {arm}"]) < 0.4
+    assert found["lenet5: LaPerm k=1, lr 0.001"] < 11
+
+
+def test_many_zeros() -> None:
+    found = chosen_by("open-sparse")
+    for zeros in ("90% zeros", "95% zeros"):
+        for net in ("fc500-300", "lenet5"):
+            start = f"{net}: {zeros}, index per layer"
+            better = [value for arm, value in found.items() if arm.startswith(f"{start}, ")]
+            assert len(better) == 3
+            assert found[f"{net}: {zeros}, Adam, zeros frozen"] < found[start] < min(better)
+            assert max(better) < found[f"{net}: dense, index per layer"]
+        held = found[f"fc500-300: {zeros}, Adam, zeros frozen"]
+        laperm = [v for arm, v in found.items() if arm.startswith(f"fc500-300: {zeros}, LaPerm")]
+        assert held - max(laperm) > 20
+        assert found[f"lenet5: {zeros}, Adam, zeros frozen"] < 10
+    assert found["lenet5: dense, LaPerm k=250"] < 30
+
+
+def test_more_from_one_shared_value() -> None:
+    found = means("open-agnostic")
+    published = {arm: v for arm, v in found.items() if arm.startswith("f1: published")}
+    for arm, value in published.items():
+        assert (value > 85.46) == ("index" in arm), arm
+    quick = chosen_by("open-agnostic")
+
+    def gain(remaining: str) -> float:
+        start = f"f2: {remaining} remaining"
+        return quick[f"{start}, index per neuron"] - quick[f"{start}, LaPerm k=250"]
+
+    assert gain("published") > 10
+    assert gain("half") < -10
+    assert abs(gain("a tenth")) < 1
+    assert all(v < 20 for arm, v in quick.items() if "f2" in arm and "index per layer" in arm)
+
+
+def test_step_by_step() -> None:
+    found = chosen_by("open-schedules")
+    loss = {
+        arm: found[arm.replace("step by step", "from the start")] - found[arm]
+        for arm in found
+        if "step by step" in arm
+    }
+    assert len(loss) == 10
+    assert min(loss.values()) > 0.1
+    assert max(loss, key=loss.__getitem__) == "lenet5: 95% zeros, step by step"
+    assert loss["lenet5: 95% zeros, step by step"] == pytest.approx(32, abs=0.6)
+    levels = [v for arm, v in loss.items() if arm.startswith("fc") and "zeros" not in arm]
+    assert levels == pytest.approx([0.16, 0.15], abs=0.01)
+
+
+def test_sgperm() -> None:
+    for data, after in (("mnist", -2.49), ("fashion", -1.59)):
+        found = means(f"sgperm-fc-{data}")
+        adam = found.pop("Adam")
+        assert found.pop("SGPerm, authors' code") - adam == pytest.approx(after, abs=0.01)
+        low, high = (-0.9, -0.7) if data == "mnist" else (0.1, 0.5)
+        assert all(low < value - adam < high for value in found.values())
+    for name in ("logistic-mnist", "fc-mnist", "fc-fashion"):
+        changed, mean, norm = (
+            means(f"sgperm-{name}", column=column)
+            for column in ("changed_fraction", "mean_change", "change_norm")
+        )
+        for arm in (arm for arm in changed if arm != "Adam"):
+            ratio = mean[arm] / mean["Adam"], norm[arm] / norm["Adam"]
+            if arm == "SGPerm, pair":
+                assert changed[arm] == pytest.approx(1 / 6, abs=0.01)
+                assert 3.5 < ratio[0] < 5
+                assert 8.4 < ratio[1] < 11.5
+            else:
+                assert 0.27 < changed[arm] < 0.48
+                assert 5 < ratio[0] < 8.1
+                assert 9.5 < ratio[1] < 15
