@@ -198,6 +198,17 @@ def test_the_same_images_whether_or_not_unshuffling_was_interrupted(
     _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
 
 
+def test_what_was_recovered_goes_on_where_the_run_does(image_folder: Path, tmp_path: Path) -> None:
+    """A checkpoint is read onto the CPU, wherever the run that wrote it was."""
+    settings = unshuffle(image_folder, classifier_weight=0.0, discriminator_weight=0.0)
+    work = Unshuffle(settings, place_in(tmp_path))
+    work.advance(lambda: False)
+    saved = _through_a_file(work.state_dict())
+    work.device = torch.device("meta")
+    work.load_state_dict(saved)
+    assert [part.device.type for part in work.recovered["validation"]] == ["meta"]
+
+
 @pytest.mark.parametrize("make", [sortgan, unshuffle])
 def test_a_killed_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_path: Path) -> None:
     settings = make(image_folder)

@@ -185,7 +185,10 @@ class Unshuffle:
         """
         try:
             self.part, self.seconds = state["part"], state["seconds"]
-            self.recovered = {name: list(parts) for name, parts in state["recovered"].items()}
+            self.recovered = {
+                name: [part.to(self.device) for part in parts]
+                for name, parts in state["recovered"].items()
+            }
             self._started = None
             if state["group"] is not None:
                 self._started = self._new_group()
