@@ -97,7 +97,9 @@ def _errors_table(shown: Shown) -> str:
     for label in dict.fromkeys(_label(row["arm"]) for row in shown.rows):
         mine = {row["width"]: row for row in shown.rows if _label(row["arm"]) == label}
         means = [f"{mine[w]['linf']:.3f}" if w in mine else "not run" for w in widths]
-        errors = {width: [float(e) for e in row["linf_each"].split()] for width, row in mine.items()}
+        errors = {
+            width: [float(e) for e in row["linf_each"].split()] for width, row in mine.items()
+        }
         slope = str(power_law(errors)) if len(errors) > 1 else ""
         moved = mine[max(mine)]["moved_fraction"]
         share = "" if moved is None else f"{moved:.0%}"

@@ -1,4 +1,4 @@
-"""What a page shows of a recipe's results: rows of its settings as they are now, and what is missing."""
+"""What a page shows of a recipe's results: rows of today's settings, and what is missing."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import torch
 from filelock import FileLock
 
+from permtrain.data.images import ImageData
+from permtrain.models.registry import build_network
 from permtrain.training.record import RunFolder
 from permtrain.training.run import load_run, resume_run, start_run
 from permtrain.training.settings import (
@@ -28,6 +31,16 @@ def judge_settings(data: str, model: str, epochs: int, train_images: int | None)
         batch_size=128,
         seed=0,
     )
+
+
+def check_judge(model: str, data: ImageData) -> None:
+    """Refuses a judge that there is not, or that does not fit the images: it is wanted at the end.
+
+    Raises:
+        SettingError: naming the network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        build_network(model, data.image_shape, data.num_classes)
 
 
 def trained(settings: Settings, place: Place) -> Trainer:
