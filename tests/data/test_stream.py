@@ -22,6 +22,7 @@ from permtrain.data.sources import Source
 from permtrain.data.splits import carve_validation, limit
 from permtrain.data.stream import StreamedData, StreamedSplit
 from permtrain.errors import DataError, SettingError
+from permtrain.pictures.runs import run_weights
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.run import start_run
 from permtrain.training.settings import DataSettings, PermutationSettings, Settings
@@ -411,6 +412,15 @@ def test_folders_are_trained_on_from_the_command_line(
     assert "VIOLATED" not in said
     (run,) = (tmp_path / "runs").iterdir()
     assert main(["verify", str(run)]) == 0
+
+
+@LAYOUTS
+def test_the_weights_of_a_streamed_run_can_be_drawn(write: Write, tmp_path: Path) -> None:
+    """A network is built anew for that, by the size of the run's images."""
+    settings = replace(settings_for(write(tmp_path / "tiny")), epochs=1)
+    weights = run_weights(start_run(settings, place_in(tmp_path / "runs")).folder)
+    assert weights.before["5.weight"].shape == (3, 8 * 8 * 8)
+    assert set(weights.by_unit()[1]) == {"0.weight", "5.weight"}
 
 
 def test_resnet34_takes_two_steps_of_the_recipe(tmp_path: Path) -> None:
