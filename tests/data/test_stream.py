@@ -223,7 +223,11 @@ def test_limits_keep_the_first(write: Write, tmp_path: Path) -> None:
     whole = next(data.test.in_order())
     few = next(limit(data.test, 4).in_order())
     assert same([few], [(whole[0][:4], whole[1][:4])])
-    assert len(torch.cat([labels for _, labels in epoch_of(limit(data.train, 7))])) == 7
+    few_for_training = limit(data.train, 7).encoded
+    first = sorted(encoded.where for encoded, _ in few_for_training.in_order())
+    for epoch in range(3):
+        shuffled = few_for_training.shuffled(3, epoch, 0)
+        assert sorted(encoded.where for encoded, _ in shuffled) == first
 
 
 def test_validation_images_of_a_folder_are_no_training_images(tmp_path: Path) -> None:
