@@ -1,6 +1,8 @@
 """The published rules, step by step, against slow versions written from the thesis."""
 
 import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from torch.nn import functional as F
 
 from permtrain.core.arrangement import straight_through
 from permtrain.data.load import load_images
+from permtrain.errors import SettingError
+from permtrain.inputs.judge import judge_settings, trained
 from permtrain.inputs.pixels import same_pixels, shuffle_generator, shuffled
 from permtrain.inputs.quality import class_means, psnr
 from permtrain.inputs.settings import JudgeSettings, SortGANSettings, UnshuffleSettings
@@ -192,3 +196,28 @@ def test_what_is_measured_is_not_trained_on(image_folder: Path) -> None:
     one, other = (shuffled_split(splits.test, seed, "test") for seed in (0, 1))
     assert torch.equal(one, shuffled_split(splits.test, 0, "test"))
     assert not torch.equal(one, other)
+
+
+def test_settings_of_the_data_reach_the_images(image_folder: Path) -> None:
+    data, base = load_images(str(image_folder)), data_of(image_folder)
+    few = splits_of(data, replace(base, train_images=7, test_images=3), 0, None, CPU)
+    assert (len(few.train), len(few.validation), len(few.test)) == (7, 16, 3)
+    with pytest.raises(SettingError, match="image_size is 8; allowed with images in memory"):
+        splits_of(data, replace(base, image_size=8), 0, None, CPU)
+
+
+def test_a_judge_of_other_settings_under_the_same_name_is_not_taken(
+    image_folder: Path, place: Place
+) -> None:
+    """Names leave defaults out: where one has changed since, an older run has the name."""
+    settings = judge_settings(str(image_folder), "logistic", 1, 20)
+    first = trained(settings, place)
+    (folder,) = (each for each in place.runs_folder.iterdir() if each.is_dir())
+    assert trained(settings, place).position.step == first.position.step == 1
+    old = json.loads((folder / "settings.json").read_text()) | {"batch_size": 5}
+    (folder / "settings.json").write_text(json.dumps(old))
+    again = trained(settings, place)
+    assert again.settings == settings
+    assert sorted(each.name for each in place.runs_folder.iterdir() if each.is_dir()) == [
+        folder.name, f"{folder.name}-2",
+    ]  # fmt: skip

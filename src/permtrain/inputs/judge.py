@@ -7,6 +7,7 @@ from filelock import FileLock
 
 from permtrain.data.images import ImageData
 from permtrain.models.registry import build_network
+from permtrain.training.folders import folder_of
 from permtrain.training.record import RunFolder
 from permtrain.training.run import load_run, resume_run, start_run
 from permtrain.training.settings import (
@@ -52,10 +53,10 @@ def trained(settings: Settings, place: Place) -> Trainer:
         as `start_run` and `resume_run`.
     """
     name = run_name(settings)
-    folder = RunFolder(place.runs_folder / name)
     plain = replace(place, tensorboard=False, checkpoint_steps=None)
     place.runs_folder.mkdir(parents=True, exist_ok=True)
     with FileLock(place.runs_folder / f".{name}.lock"):
+        folder = RunFolder(folder_of(place.runs_folder, name, settings))
         if not folder.is_complete:
             if folder.path.exists():
                 resume_run(folder.path, plain)
