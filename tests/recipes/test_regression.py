@@ -22,6 +22,7 @@ from permtrain.recipes.experiments.regression.settings import (
 from permtrain.recipes.experiments.regression.training import Session, geometric_mean
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
+from permtrain.recipes.status import published_in_words
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.settings import Place
 
@@ -349,3 +350,9 @@ def test_the_published_settings() -> None:
     assert set(PUBLISHED) == {("sine", "equidistant"), ("sine", "pairwise")}
     assert PUBLISHED["sine", "pairwise"][320] == (0.04509301, 0.00034667)
     assert PUBLISHED["sine", "equidistant"][10] == (0.88550996, 0.17788688)
+
+
+def test_the_list_of_recipes_tells_what_was_published() -> None:
+    told = {recipe_id: published_in_words(RECIPES[recipe_id]) for recipe_id in SIZES}
+    assert all("(CCQ" in text for text in told.values())
+    assert "about -1/2; He's and Glorot's fail" in told["regression-1d"]
