@@ -18,6 +18,7 @@ from permtrain.data.augment_settings import Augmentation
 from permtrain.data.crops import crop_draws, middle_square, random_box, random_square
 from permtrain.data.load import load_images, open_stream
 from permtrain.data.order import permutation
+from permtrain.data.registry import DATASETS
 from permtrain.data.sources import Source
 from permtrain.data.splits import carve_validation, limit
 from permtrain.data.stream import StreamedData, StreamedSplit
@@ -366,6 +367,23 @@ def test_imagenet_by_name(tmp_path: Path) -> None:
         open_stream("imagenet", data_folder=tmp_path)
     with pytest.raises(DataError, match="imagenet is streamed, and cannot be loaded whole"):
         load_images("imagenet", data_folder=tmp_path)
+
+
+@LAYOUTS
+def test_a_data_folder_may_be_a_link_or_relative(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ImageNet is large: the data folder often points to where it lies."""
+    write(tmp_path / "disk" / "imagenet")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "imagenet").symlink_to(tmp_path / "disk" / "imagenet")
+    entry = replace(DATASETS["imagenet"], num_classes=3)
+    monkeypatch.setitem(DATASETS, "imagenet", entry)
+    monkeypatch.chdir(tmp_path)
+    for data_folder in (tmp_path / "disk", tmp_path / "data", Path("disk"), Path("data")):
+        data = open_stream("imagenet", data_folder=data_folder, image_size=16)
+        assert (data.name, data.class_names, len(data.train)) == ("imagenet", CLASSES, 12)
+        assert data.source == str(tmp_path / "disk" / "imagenet")
 
 
 def test_the_hub_is_asked_for_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
