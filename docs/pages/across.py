@@ -1,15 +1,13 @@
 """The text of docs/across.md, its numbers from results/."""
 
 import statistics
+from pathlib import Path
 from typing import Any
 
-from pages.comparison import complete_rows
 from pages.reproduction import RESULTS, markdown_table
+from pages.shown import not_run, shown_of
 
-from permtrain.recipes.recipe import Budget
 from permtrain.recipes.registry import RECIPES
-
-BUDGETS: tuple[Budget, ...] = ("paper", "quick")
 
 HEAD = """# Weights that move between layers
 
@@ -35,20 +33,27 @@ What tells more is whether a layer gets larger or smaller weights than it was bo
 the root mean square of each layer's weights by that at first, in the layers' order. Within layers
 it is 1.
 
-Layers keep their scale to 2%: what is exchanged is of nearly the same size, and no layer gathers
-the large weights.
+Arms are to be compared on the images set aside, none of which was trained on.
+"""
 
-Arms are to be compared on the images set aside, none of which was trained on. One seed and two
-epochs of the quick budget decide nothing; they show that all arms train.
+READ_QUICK = """
+In the quick budget layers keep their scale to 2%: what is exchanged is of nearly the same size, and
+no layer gathers the large weights. Its one seed and two epochs decide nothing; they show that all
+arms train.
 """
 
 
-def across_page() -> str:
-    for budget in BUDGETS:
-        if rows := complete_rows(RECIPES["across-layers"], budget, RESULTS):
-            text = f"`permtrain run across-layers --budget {budget}`, on MNIST.\n\n"
-            return f"{HEAD}{text}{_table(rows)}{READ}"
-    return f"{HEAD}Not run.\n"
+def across_page(results: Path = RESULTS) -> str:
+    recipe = RECIPES["across-layers"]
+    shown = shown_of(recipe, results)
+    if not shown:
+        return HEAD + not_run(recipe, results)
+    parts = [HEAD]
+    for each in shown:
+        parts.append(f"`permtrain run across-layers --budget {each.budget}`, on MNIST.\n\n")
+        parts.append(f"{_table(each.rows)}{each.missing}\n")
+    read_quick = READ_QUICK if any(each.budget == "quick" for each in shown) else ""
+    return "".join(parts).removesuffix("\n") + READ + read_quick
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -74,7 +79,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 def _scales(rows: list[dict[str, Any]]) -> str:
     """Each layer's ratio, mean over seeds."""
     words = [(row["layer_rms_ratio"] or "").split() for row in rows]
-    each = [[float(word.partition("=")[2]) for word in ratios] for ratios in words]
+    each = [[float(word.partition("=")[2]) for word in mine] for mine in words]
     return " ".join(f"{statistics.mean(ratios):.2f}" for ratios in zip(*each, strict=True))
 
 

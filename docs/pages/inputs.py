@@ -1,10 +1,13 @@
 """The text of docs/inputs.md, its numbers from results/."""
 
+from pathlib import Path
+
 from pages.reproduction import RESULTS, markdown_table
+from pages.shown import Shown, not_run, shown_of
 
 from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
+from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.results import summarize_measures
-from permtrain.recipes.rows import read_csv
 from permtrain.recipes.task import Measure
 
 HEAD = """# Permuting inputs: sortGAN and un-shuffling
@@ -55,7 +58,6 @@ _MEASURES = (
     Measure("shuffled_classified_percent", "of shuffled"),
     Measure("judge_percent_on_measured", "of originals"),
 )
-_NUMBERS = {measure.column for measure in _MEASURES} | {"wall_s"}
 _SAID = {
     "paper": "",
     "short": "Short budget: all images, few epochs, for want of time. ",
@@ -64,37 +66,38 @@ _SAID = {
 }
 
 
-def inputs_page() -> str:
-    return HEAD + "\n".join(_section(recipe_id, title) for recipe_id, title in SECTIONS)
+def inputs_page(results: Path = RESULTS) -> str:
+    return HEAD + "\n".join(_section(recipe_id, title, results) for recipe_id, title in SECTIONS)
 
 
-def _section(recipe_id: str, title: str) -> str:
-    """The table of the largest budget that was run, if any was."""
-    for budget, end in (("paper", ""), ("short", "-short"), ("quick", "-quick")):
-        path = RESULTS / f"{recipe_id}{end}.csv"
-        if not path.is_file():
-            continue
-        rows = [
-            {k: float(v) if k in _NUMBERS and v else v for k, v in row.items()}
-            for row in read_csv(path)
+def _section(recipe_id: str, title: str, results: Path) -> str:
+    """The tables of the budgets that were run, the largest first."""
+    recipe = RECIPES[recipe_id]
+    tables = [_table(recipe_id, each) for each in shown_of(recipe, results)]
+    return f"## {title}\n\n" + ("\n".join(tables) or not_run(recipe, results))
+
+
+def _table(recipe_id: str, shown: Shown) -> str:
+    command = f"`permtrain run {recipe_id} --budget {shown.budget}`."
+    if not shown.rows:
+        return f"{_SAID[shown.budget]}{command}\n{shown.missing}"
+    rows = shown.rows
+    cells = [
+        [
+            group.group,
+            *(
+                "" if value is None else f"{value[0]:.{measure.decimals}f}"
+                for measure, value in zip(_MEASURES, group.values, strict=True)
+            ),
         ]
-        cells = [
-            [
-                group.group,
-                *(
-                    "" if value is None else f"{value[0]:.{measure.decimals}f}"
-                    for measure, value in zip(_MEASURES, group.values, strict=True)
-                ),
-            ]
-            for group in summarize_measures(rows, _MEASURES)
-        ]
-        table = markdown_table(["arm", *(measure.title for measure in _MEASURES)], cells)
-        counts = sorted({row["measured_images"] for row in rows})
-        first = rows[0]
-        length = f"{first['epochs']} epochs" if first["epochs"] else f"{first['steps']} steps"
-        judge = f"`{first['judge']}`, {first['judge_percent']:.2f}% on all real test images"
-        return (
-            f"## {title}\n\n{_SAID[budget]}{length}, one seed, {'/'.join(map(str, counts))} test "
-            f"images; judge {judge}. `permtrain run {recipe_id} --budget {budget}`.\n\n{table}"
-        )
-    return f"## {title}\n\nNot run. `permtrain run {recipe_id} --budget paper`.\n"
+        for group in summarize_measures(rows, _MEASURES)
+    ]
+    table = markdown_table(["arm", *(measure.title for measure in _MEASURES)], cells)
+    counts = sorted({row["measured_images"] for row in rows})
+    longest = max(rows, key=lambda row: row["epochs"] or row["steps"] or 0)
+    length = f"{longest['epochs']} epochs" if longest["epochs"] else f"{longest['steps']} steps"
+    judge = f"`{rows[0]['judge']}`, {rows[0]['judge_percent']:.2f}% on all real test images"
+    return (
+        f"{_SAID[shown.budget]}{length}, one seed, {'/'.join(map(str, counts))} test "
+        f"images; judge {judge}. {command}\n\n{table}{shown.missing}"
+    )

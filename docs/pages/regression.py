@@ -1,14 +1,14 @@
 """The text of docs/regression.md, its numbers from results/."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from pages.reproduction import RESULTS, markdown_table
+from pages.shown import Shown, not_run, shown_of
 
 from permtrain.pictures.error_width import power_law
-from permtrain.pictures.records import errors_by_width
 from permtrain.recipes.experiments.regression.arms import PUBLISHED
+from permtrain.recipes.registry import RECIPES
 
 HEAD = """# Regression by permutation alone
 
@@ -29,11 +29,6 @@ coefficients; biases are uniformly random, but for "equidistant" and "biases too
 """
 
 FILES = ("regression-1d", "regression-2d", "regression-3d")
-
-BUDGETS = {
-    "paper": "The published settings in full (`--budget paper`).",
-    "quick": "`--budget quick`: 64 times fewer steps at a rate 64 times as high.",
-}
 
 PUBLISHED_HEAD = """## Beside the published errors
 
@@ -64,64 +59,74 @@ Of `regression-1d` in the quick budget, as far as it has been run:
 """
 
 
-def regression_page() -> str:
-    parts = [HEAD]
-    for recipe in FILES:
-        path = _newest(recipe)
-        if path is None:
-            parts.append(f"## `{recipe}`\n\nNot run.\n\n")
-            continue
-        rows = _rows(path)
-        budget = BUDGETS[rows[0]["budget"]]
-        parts.append(f"## `{recipe}`\n\n{budget}\n\n{_errors_table(path, rows)}\n")
-        if recipe == "regression-1d":
+def regression_page(results: Path = RESULTS) -> str:
+    parts, has_quick = [HEAD], False
+    for recipe_id in FILES:
+        recipe = RECIPES[recipe_id]
+        shown = shown_of(recipe, results, group_of=_label)
+        parts.append(f"## `{recipe_id}`\n\n{'' if shown else not_run(recipe, results) + chr(10)}")
+        for each in shown:
+            parts.append(f"{_said_of(recipe_id, each)}\n\n{_errors_table(each)}{each.missing}\n")
+            has_quick |= recipe_id == "regression-1d" and each.budget == "quick"
+        if recipe_id == "regression-1d" and shown:
             parts.append("![error against width](regression.png)\n\n")
-            parts.append(f"{PUBLISHED_HEAD}{_published_table(rows)}\n")
-    return "".join([*parts, READ])
+            parts.append(f"{PUBLISHED_HEAD}{_published_table(shown)}\n")
+    return "".join([*parts, READ if has_quick else ""]).rstrip("\n") + "\n"
 
 
-def _newest(recipe: str) -> Path | None:
-    """The full results where there are any, else the quick ones."""
-    for name in (f"{recipe}.csv", f"{recipe}-quick.csv"):
-        if (RESULTS / name).is_file():
-            return RESULTS / name
-    return None
+def _label(arm: str) -> str:
+    """An arm without its width."""
+    return arm.rpartition(", n=")[0]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def _said_of(recipe_id: str, shown: Shown) -> str:
+    command = f"`permtrain run {recipe_id} --budget {shown.budget}`"
+    if shown.budget == "paper":
+        return f"The published settings in full, {command}."
+    less, full = (RECIPES[recipe_id].arms(budget)[0].settings for budget in (shown.budget, "paper"))
+    steps = [each.epochs * each.steps_per_epoch for each in (less, full)]
+    return (
+        f"{command}: {steps[1] / steps[0]:.0f} times fewer steps at a rate "
+        f"{less.lr / full.lr:.0f} times as high, {less.networks} networks an arm."
+    )
 
 
-def _errors_table(path: Path, rows: list[dict[str, Any]]) -> str:
-    widths = sorted({int(row["width"]) for row in rows})
+def _errors_table(shown: Shown) -> str:
+    widths = sorted({row["width"] for row in shown.rows})
     cells = []
-    groups = errors_by_width([path])
-    for label, errors in groups.items():
-        mine = {int(r["width"]): r for r in rows if r["arm"].rpartition(", n=")[0] == label}
-        means = [f"{float(mine[w]['linf']):.3f}" if w in mine else "not run" for w in widths]
+    for label in dict.fromkeys(_label(row["arm"]) for row in shown.rows):
+        mine = {row["width"]: row for row in shown.rows if _label(row["arm"]) == label}
+        means = [f"{mine[w]['linf']:.3f}" if w in mine else "not run" for w in widths]
+        errors = {
+            width: [float(e) for e in row["linf_each"].split()] for width, row in mine.items()
+        }
+        slope = str(power_law(errors)) if len(errors) > 1 else ""
         moved = mine[max(mine)]["moved_fraction"]
-        share = f"{float(moved):.0%}" if moved else ""
-        intact = {row["intact"] for row in mine.values()}
-        cells.append([label, *means, str(power_law(errors)), share, *_said(intact)])
+        share = "" if moved is None else f"{moved:.0%}"
+        cells.append([label, *means, slope, share, _said({r["intact"] for r in mine.values()})])
     head = ["arm", *(f"n={w}" for w in widths), "slope", "moved", "exact"]
-    return markdown_table(head, cells)
+    return markdown_table(head, cells) if cells else ""
 
 
-def _said(intact: set[str]) -> list[str]:
+def _said(intact: set[bool | None]) -> str:
     """Whether every network's coefficients are the initial ones."""
-    return ["" if intact == {""} else "yes" if intact == {"True"} else "NO"]
+    return "" if intact == {None} else "yes" if intact == {True} else "NO"
 
 
-def _published_table(rows: list[dict[str, Any]]) -> str:
+def _published_table(shown: list[Shown]) -> str:
+    """Beside the largest budget that an arm was run in."""
+    ours: dict[str, tuple[str, dict[str, Any]]] = {}
+    for each in reversed(shown):
+        mark = "" if each.budget == "paper" else f" ({each.budget})"
+        ours |= {row["arm"]: (mark, row) for row in each.rows}
     cells = []
     for (target, init), published in PUBLISHED.items():
         for width, (linf, squared) in published.items():
             arm = f"{target}, LaPerm, {init}, n={width}"
-            ours = [row for row in rows if row["arm"] == arm]
             found = ["not run", "not run"]
-            if ours:
-                found = [f"{float(ours[0][name]):.3f}" for name in ("linf", "rmse")]
+            if arm in ours:
+                mark, row = ours[arm]
+                found = [f"{row[name]:.3f}{mark}" for name in ("linf", "rmse")]
             cells.append(
                 [init, str(width), f"{linf:.3f}", found[0], f"{squared**0.5:.3f}", found[1]]
             )

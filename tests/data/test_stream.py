@@ -18,10 +18,12 @@ from permtrain.data.augment_settings import Augmentation
 from permtrain.data.crops import crop_draws, middle_square, random_box, random_square
 from permtrain.data.load import load_images, open_stream
 from permtrain.data.order import permutation
+from permtrain.data.registry import DATASETS
 from permtrain.data.sources import Source
 from permtrain.data.splits import carve_validation, limit
 from permtrain.data.stream import StreamedData, StreamedSplit
 from permtrain.errors import DataError, SettingError
+from permtrain.pictures.runs import run_weights
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.run import start_run
 from permtrain.training.settings import DataSettings, PermutationSettings, Settings
@@ -222,7 +224,11 @@ def test_limits_keep_the_first(write: Write, tmp_path: Path) -> None:
     whole = next(data.test.in_order())
     few = next(limit(data.test, 4).in_order())
     assert same([few], [(whole[0][:4], whole[1][:4])])
-    assert len(torch.cat([labels for _, labels in epoch_of(limit(data.train, 7))])) == 7
+    few_for_training = limit(data.train, 7).encoded
+    first = sorted(encoded.where for encoded, _ in few_for_training.in_order())
+    for epoch in range(3):
+        shuffled = few_for_training.shuffled(3, epoch, 0)
+        assert sorted(encoded.where for encoded, _ in shuffled) == first
 
 
 def test_validation_images_of_a_folder_are_no_training_images(tmp_path: Path) -> None:
@@ -365,6 +371,23 @@ def test_imagenet_by_name(tmp_path: Path) -> None:
         load_images("imagenet", data_folder=tmp_path)
 
 
+@LAYOUTS
+def test_a_data_folder_may_be_a_link_or_relative(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ImageNet is large: the data folder often points to where it lies."""
+    write(tmp_path / "disk" / "imagenet")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "imagenet").symlink_to(tmp_path / "disk" / "imagenet")
+    entry = replace(DATASETS["imagenet"], num_classes=3)
+    monkeypatch.setitem(DATASETS, "imagenet", entry)
+    monkeypatch.chdir(tmp_path)
+    for data_folder in (tmp_path / "disk", tmp_path / "data", Path("disk"), Path("data")):
+        data = open_stream("imagenet", data_folder=data_folder, image_size=16)
+        assert (data.name, data.class_names, len(data.train)) == ("imagenet", CLASSES, 12)
+        assert data.source == str(tmp_path / "disk" / "imagenet")
+
+
 def test_the_hub_is_asked_for_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*args: object, **kwargs: object) -> None:
         assert (args, kwargs["streaming"]) == (("ILSVRC/imagenet-1k",), True)
@@ -413,6 +436,15 @@ def test_folders_are_trained_on_from_the_command_line(
     assert "VIOLATED" not in said
     (run,) = (tmp_path / "runs").iterdir()
     assert main(["verify", str(run)]) == 0
+
+
+@LAYOUTS
+def test_the_weights_of_a_streamed_run_can_be_drawn(write: Write, tmp_path: Path) -> None:
+    """A network is built anew for that, by the size of the run's images."""
+    settings = replace(settings_for(write(tmp_path / "tiny")), epochs=1)
+    weights = run_weights(start_run(settings, place_in(tmp_path / "runs")).folder)
+    assert weights.before["5.weight"].shape == (3, 8 * 8 * 8)
+    assert set(weights.by_unit()[1]) == {"0.weight", "5.weight"}
 
 
 def test_resnet34_takes_two_steps_of_the_recipe(tmp_path: Path) -> None:

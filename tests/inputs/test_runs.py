@@ -15,6 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from permtrain.cli.main import main
+from permtrain.data.images import Split
+from permtrain.data.load import load_images
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.inputs.pixels import same_pixels
 from permtrain.inputs.running import finish_run, row_of_inputs
@@ -198,6 +200,17 @@ def test_the_same_images_whether_or_not_unshuffling_was_interrupted(
     _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
 
 
+def test_what_was_recovered_goes_on_where_the_run_does(image_folder: Path, tmp_path: Path) -> None:
+    """A checkpoint is read onto the CPU, wherever the run that wrote it was."""
+    settings = unshuffle(image_folder, classifier_weight=0.0, discriminator_weight=0.0)
+    work = Unshuffle(settings, place_in(tmp_path))
+    work.advance(lambda: False)
+    saved = _through_a_file(work.state_dict())
+    work.device = torch.device("meta")
+    work.load_state_dict(saved)
+    assert [part.device.type for part in work.recovered["validation"]] == ["meta"]
+
+
 @pytest.mark.parametrize("make", [sortgan, unshuffle])
 def test_a_killed_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_path: Path) -> None:
     settings = make(image_folder)
@@ -264,6 +277,7 @@ def test_the_grid_is_drawn_again_from_the_run(
         (lambda: SortGANSettings(average=1.0), "average is 1.0; allowed: 0 to 1, without 1"),
         (lambda: SortGANSettings(lr=0.0), "lr is 0.0; allowed: above 0"),
         (lambda: UnshuffleSettings(steps=0), "steps is 0; allowed: 1 or more"),
+        (lambda: UnshuffleSettings(batch_size=0), "batch_size is 0; allowed: 1 or more"),
         (lambda: UnshuffleSettings(border_weight=-1.0), "border_weight is -1.0; allowed: 0 or"),
         (lambda: UnshuffleSettings(prior_variance=0.0), "prior_variance is 0.0; allowed: above"),
     ],
@@ -272,6 +286,38 @@ def test_settings_out_of_range_are_refused(make, said: str) -> None:
     with pytest.raises(SettingError) as refused:
         make()
     assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(("make", "work"), [(sortgan, SortGAN), (unshuffle, Unshuffle)])
+@pytest.mark.parametrize(("model", "said"), [("conv3-61", "conv3-61"), ("resnet34", "at least 32")])
+def test_a_judge_that_does_not_fit_is_refused_before_anything_is_trained(
+    make, work, model: str, said: str, image_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        work(make(image_folder, judge=JudgeSettings(model)), place_in(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_the_networks_cannot_take_are_refused(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    place = place_in(tmp_path)
+    data = load_images(str(image_folder))
+    one = replace(sortgan(image_folder).data, train_images=1)
+    with pytest.raises(SettingError, match="there is 1 training image; allowed with batch norm: 2"):
+        SortGAN(sortgan(image_folder, data=one), place, data)
+    wide = replace(data, train=_reshaped(data.train, 9, 16), test=_reshaped(data.test, 9, 16))
+    small = replace(data, train=_reshaped(data.train, 6, 24), test=_reshaped(data.test, 6, 24))
+    for changes in ({"generator": "conv"}, {"discriminator": "conv"}):
+        for images, said in ((wide, "9x16"), (small, "6x24")):
+            with pytest.raises(SettingError, match=f"images are {said}; allowed with convolutions"):
+                SortGAN(sortgan(image_folder, **changes), place, images)
+        SortGAN(sortgan(image_folder, **changes), place, data)
+    SortGAN(sortgan(image_folder), place, wide)
+
+
+def _reshaped(split: Split, height: int, width: int) -> Split:
+    return Split(split.images.reshape(-1, 1, height, width), split.labels)
 
 
 def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:

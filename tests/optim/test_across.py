@@ -177,6 +177,28 @@ def test_values_too_small_for_a_layer_are_refused_until_they_are_gone(method: st
     optimizer.step()
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(torch.float32, 4.2e-45), (torch.float16, 1.8e-7)])
+def test_values_that_are_lost_in_their_own_units_are_refused(
+    dtype: torch.dtype, value: float
+) -> None:
+    """One input makes a unit of 2: half of an odd number of the smallest steps is none."""
+    net = nn.Sequential(nn.Linear(1, 3, bias=False), nn.Linear(3, 2, bias=False)).to(dtype)
+    with torch.no_grad():
+        net[0].weight[1, 0] = value
+    kept = net[0].weight.detach().clone()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    PERMUTERS["laperm"](optimizer, model=net)
+    for _ in range(2):
+        with pytest.raises(
+            ProfileError, match=r"^0\.weight: the value .* in units of 2\*\*1; allowed"
+        ):
+            optimizer.step()
+    assert torch.equal(net[0].weight, kept)
+    with torch.no_grad():
+        net[0].weight[1, 0] = 1.0
+    optimizer.step()
+
+
 def test_a_model_is_packed_bit_for_bit_though_not_as_permutations(tmp_path: Path) -> None:
     net = small_net()
     initialize_(net, seed=3)

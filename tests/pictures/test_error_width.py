@@ -55,6 +55,15 @@ def test_rows_become_groups_by_width(tmp_path: Path) -> None:
     assert list(errors_by_width([table])["a"]) == [4, 8]
 
 
+def test_failures_and_rows_of_other_settings_are_left_out(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(
+        'arm,status,width,linf_each\n"a, n=8",complete,8,0.5\n"a, n=8",other settings,8,9\n'
+        '"a, n=4",,4,1\n"a, n=2",failed,,\n'
+    )
+    assert errors_by_width([table]) == {"a": {4: [1.0], 8: [0.5]}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

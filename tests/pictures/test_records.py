@@ -92,6 +92,13 @@ def test_scores_of_tables(tmp_path: Path) -> None:
     assert sized_scores([file]) == [SizedScore("r", 20.0, 50.0)]
 
 
+def test_rows_of_other_settings_are_not_drawn(tmp_path: Path) -> None:
+    rows = "a,complete,97,300,5=60\na,other settings,50,900,5=10\nb,failed,,,\n"
+    file = table(tmp_path, f"arm,status,test_percent,bytes,test_percent_at\n{rows}")
+    assert sized_scores([file]) == [SizedScore("a", 300.0, 97.0)]
+    assert curves_of([file])[0] == {"a": [[(5.0, 60.0)]]}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

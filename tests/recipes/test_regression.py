@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from permtrain.core.arrangement import arrange
 from permtrain.errors import SettingError
 from permtrain.recipes.experiments.regression.arms import PUBLISHED, TASK, WIDTHS
 from permtrain.recipes.experiments.regression.network import Networks, initial_coefficients
@@ -21,6 +22,7 @@ from permtrain.recipes.experiments.regression.settings import (
 from permtrain.recipes.experiments.regression.training import Session, geometric_mean
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
+from permtrain.recipes.status import published_in_words
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.settings import Place
 
@@ -182,6 +184,37 @@ def test_errors_of_known_values() -> None:
     assert errors.rmse.tolist() == pytest.approx([math.sqrt((9 + 1) / 2), math.sqrt(16 / 2)])
 
 
+def test_errors_are_those_of_arranged_networks_in_mid_period() -> None:
+    session = Session(tiny(sync_period=7), CPU)  # five steps an epoch
+    session.train_epoch()
+    session.train_epoch()
+    assert session.permuter is not None
+    assert (session.permuter.num_steps, session.permuter.num_synchronizations) == (10, 1)
+    moved = session.networks.coefficients.detach().clone()
+    profile = initial_coefficients(session.settings).sort(dim=1).values
+    assert not torch.equal(moved.sort(dim=1).values, profile)
+    errors = session.errors(session.test_PD, session.test_P)
+    assert torch.equal(session.networks.coefficients, moved)
+    shown = Networks(session.settings)
+    shown.load_state_dict(session.networks.state_dict())
+    with torch.no_grad():
+        shown.coefficients.copy_(arrange(profile, moved))
+        off = (shown(session.test_PD.expand(2, -1, -1)) - session.test_P).abs()
+    assert torch.allclose(errors.linf, off.amax(dim=1))
+    assert torch.allclose(errors.rmse.float(), off.square().mean(dim=1).sqrt())
+
+
+def test_the_rate_falls_and_the_index_optimizer_arranges_at_every_step() -> None:
+    session = Session(tiny(method="index", lr=0.5, lr_decay=0.5), CPU)
+    rates = []
+    for _ in range(3):
+        session.train_epoch()
+        rates.append(session.optimizer.param_groups[0]["lr"])
+        now = session.networks.coefficients.detach().sort(dim=1).values
+        assert torch.equal(now, initial_coefficients(session.settings).sort(dim=1).values)
+    assert rates == [0.5, 0.25, 0.125]
+
+
 def test_every_network_sees_every_point_in_its_own_order() -> None:
     session = Session(tiny(), CPU)
     batches = torch.cat(list(session._batches()), dim=1)
@@ -317,3 +350,9 @@ def test_the_published_settings() -> None:
     assert set(PUBLISHED) == {("sine", "equidistant"), ("sine", "pairwise")}
     assert PUBLISHED["sine", "pairwise"][320] == (0.04509301, 0.00034667)
     assert PUBLISHED["sine", "equidistant"][10] == (0.88550996, 0.17788688)
+
+
+def test_the_list_of_recipes_tells_what_was_published() -> None:
+    told = {recipe_id: published_in_words(RECIPES[recipe_id]) for recipe_id in SIZES}
+    assert all("(CCQ" in text for text in told.values())
+    assert "about -1/2; He's and Glorot's fail" in told["regression-1d"]

@@ -189,11 +189,12 @@ def _streamed_files(folder: Path) -> tuple[Literal["folder", "shards"], tuple[Pa
 
 
 def _streamed_source(name: str, folder: Path, entry: DatasetEntry | None = None) -> Source | None:
+    folder = folder.resolve()  # files are compared with it; it may be a link
     found = _streamed_files(folder)
     if found is None:
         return None
     kind, places = found
-    location = str(folder.resolve())
+    location = str(folder)
     if kind == "folder":
         files = tuple(file for place in places for file in _class_files(place))
         return Source("streamed folder", name, location, files, entry)

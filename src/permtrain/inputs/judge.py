@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
+import torch
 from filelock import FileLock
 
+from permtrain.data.images import ImageData
+from permtrain.models.registry import build_network
+from permtrain.training.folders import folder_of
 from permtrain.training.record import RunFolder
 from permtrain.training.run import load_run, resume_run, start_run
 from permtrain.training.settings import (
@@ -30,6 +34,16 @@ def judge_settings(data: str, model: str, epochs: int, train_images: int | None)
     )
 
 
+def check_judge(model: str, data: ImageData) -> None:
+    """Refuses a judge that there is not, or that does not fit the images: it is wanted at the end.
+
+    Raises:
+        SettingError: naming the network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        build_network(model, data.image_shape, data.num_classes)
+
+
 def trained(settings: Settings, place: Place) -> Trainer:
     """A network trained by our own trainer in the folder of runs; at once if it is there.
 
@@ -39,10 +53,10 @@ def trained(settings: Settings, place: Place) -> Trainer:
         as `start_run` and `resume_run`.
     """
     name = run_name(settings)
-    folder = RunFolder(place.runs_folder / name)
     plain = replace(place, tensorboard=False, checkpoint_steps=None)
     place.runs_folder.mkdir(parents=True, exist_ok=True)
     with FileLock(place.runs_folder / f".{name}.lock"):
+        folder = RunFolder(folder_of(place.runs_folder, name, settings))
         if not folder.is_complete:
             if folder.path.exists():
                 resume_run(folder.path, plain)

@@ -159,10 +159,11 @@ def _matched_by_assignment(pixels_NCP: Tensor, like_NCP: Tensor) -> Tensor:
     """Squared distances sum to a constant minus twice these products."""
     if not torch.isfinite(like_NCP).all():
         raise NonFiniteError("like holds NaN or infinity; allowed: finite values")
-    products_NPP = torch.einsum("ncp,ncq->npq", like_NCP, pixels_NCP).cpu().numpy()
-    chosen = [linear_sum_assignment(each, maximize=True)[1] for each in products_NPP]
-    order_NP = torch.stack([torch.from_numpy(each) for each in chosen]).to(pixels_NCP.device)
-    return _taken(pixels_NCP, order_NP)
+    chosen = []
+    for pixels_CP, like_CP in zip(pixels_NCP, like_NCP, strict=True):  # P^2 numbers at a time
+        products_PP = (like_CP.T @ pixels_CP).cpu().numpy()
+        chosen.append(torch.from_numpy(linear_sum_assignment(products_PP, maximize=True)[1]))
+    return _taken(pixels_NCP, torch.stack(chosen).to(pixels_NCP.device))
 
 
 def _taken(pixels_NCP: Tensor, order_NP: Tensor) -> Tensor:

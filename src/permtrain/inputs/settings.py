@@ -123,7 +123,7 @@ class UnshuffleSettings:
         for name in (
             "images", "steps", "batch_size", "guide_epochs", "num_classifiers", "neighbours",
         ):  # fmt: skip
-            _check(name, getattr(self, name), getattr(self, name) >= 1)
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         for name in (
             "classifier_weight", "border_weight", "roughness_weight", "discriminator_weight",
             "prior_weight",
@@ -155,9 +155,10 @@ def run_name(settings: InputSettings) -> str:
     return f"{settings.data.data.rpartition('/')[2]}-{what}-{settings_hash(settings)}"
 
 
-def _check(name: str, value: object, fine: bool) -> None:
+def _check(name: str, value: object, fine: bool, allowed: str | None = None) -> None:
     if not fine:
-        raise SettingError(f"{name} is {value!r}; allowed: {_ALLOWED.get(name, '0 or more')}")
+        allowed = allowed or _ALLOWED.get(name, "0 or more")
+        raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
 
 
 def _check_judge(judge: JudgeSettings, measured_images: int | None) -> None:
@@ -173,10 +174,6 @@ _ALLOWED = {
     "averaged_part": "0 to 1",
     "average": "0 to 1, without 1",
     "seed": "0 to 2**63 - 1",
-    "images": "1 or more",
-    "steps": "1 or more",
-    "guide_epochs": "1 or more",
-    "num_classifiers": "1 or more",
     "prior_variance": "above 0",
     "judge.epochs": "1 or more",
     "measured_images": "1 or more",

@@ -18,7 +18,8 @@ from permtrain.data.images import ImageData, Split
 from permtrain.data.load import load_images
 from permtrain.data.order import batch_indices
 from permtrain.data.splits import limit
-from permtrain.errors import CheckpointError
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.inputs.judge import check_judge
 from permtrain.inputs.losses import discriminator_loss, fooling_loss, place_in_order
 from permtrain.inputs.nearest import NearestImages
 from permtrain.inputs.networks import (
@@ -65,9 +66,11 @@ class SortGAN:
         if place.threads is not None:
             torch.set_num_threads(place.threads)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
+        check_judge(settings.judge.model, data)
         self.splits = splits_of(
             data, settings.data, settings.seed, settings.measured_images, self.device
         )
+        _check_images(settings, data.image_shape, len(self.splits.train))
         self.num_classes = data.num_classes
         channels, height, width = data.image_shape
         shape = (channels, height * width, data.num_classes)
@@ -287,9 +290,11 @@ class SortGAN:
         modules = [self.networks, *([] if self.averaged is None else [self.averaged])]
         for module in modules:
             module.eval()
-        yield
-        for module in modules:
-            module.train()
+        try:
+            yield
+        finally:
+            for module in modules:
+                module.train()
 
     @property
     def _discriminator(self) -> nn.Module | None:
@@ -299,3 +304,21 @@ class SortGAN:
     @property
     def _on_cuda(self) -> bool:
         return self.device.type == "cuda"
+
+
+def _check_images(
+    settings: SortGANSettings, image_shape: tuple[int, int, int], num_images: int
+) -> None:
+    """Refuses what the networks cannot take."""
+    if settings.generator == "nearest":
+        return
+    if num_images < 2:
+        raise SettingError(
+            f"there is {num_images} training image; allowed with batch norm: 2 or more"
+        )
+    _, height, width = image_shape
+    if "conv" in (settings.generator, settings.discriminator) and (height != width or height % 4):
+        raise SettingError(
+            f"images are {height}x{width}; allowed with convolutions: squares, the side a multiple "
+            "of 4"
+        )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from permtrain.data.images import ImageData, Split
 from permtrain.data.splits import carve_validation, limit
+from permtrain.errors import SettingError
 from permtrain.inputs.pixels import shuffle_generator, shuffled
 from permtrain.training.settings import DataSettings
 
@@ -36,11 +37,21 @@ def splits_of(
     """Training, validation and test images.
 
     Without a validation fraction the first training images stand for validation.
+
+    Raises:
+        SettingError: an image size, which streamed images have; these are in memory.
     """
+    if settings.image_size is not None:
+        raise SettingError(
+            f"image_size is {settings.image_size}; allowed with images in memory, which are kept "
+            "whole: nothing"
+        )
     train, validation = carve_validation(data.train, settings.validation_fraction, seed)
     if settings.train_images is not None:
         train = limit(train, settings.train_images)
     validation, test = validation or train, data.test
+    if settings.test_images is not None:
+        test = limit(test, settings.test_images)
     if measured is not None:
         validation, test = limit(validation, measured), limit(test, measured)
     return Splits(settings, data, train.to(device), validation.to(device), test.to(device))

@@ -16,6 +16,7 @@ from permtrain.data.images import ImageData
 from permtrain.data.load import load_images
 from permtrain.errors import CheckpointError
 from permtrain.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
+from permtrain.inputs.judge import check_judge
 from permtrain.inputs.losses import border_penalty, roughness
 from permtrain.inputs.nearest import NearestImages
 from permtrain.inputs.pixels import in_order
@@ -51,6 +52,7 @@ class Unshuffle:
         if place.threads is not None:
             torch.set_num_threads(place.threads)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
+        check_judge(settings.judge.model, data)
         self.splits = splits_of(data, settings.data, settings.seed, settings.images, self.device)
         self.guides: Guides | None = None
         if settings.classifier_weight or settings.discriminator_weight:
@@ -185,7 +187,10 @@ class Unshuffle:
         """
         try:
             self.part, self.seconds = state["part"], state["seconds"]
-            self.recovered = {name: list(parts) for name, parts in state["recovered"].items()}
+            self.recovered = {
+                name: [part.to(self.device) for part in parts]
+                for name, parts in state["recovered"].items()
+            }
             self._started = None
             if state["group"] is not None:
                 self._started = self._new_group()

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from permtrain.core.across import to_units
+from permtrain.core.across import from_units, to_units
 from permtrain.core.arrangement import arrange_on_device, arrange_vectors
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import VectorView
-from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError
+from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, ProfileError
 from permtrain.optim.pool import Pool
 
 
@@ -218,8 +218,8 @@ class PermutedTensor:
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except NonFiniteError as error:
-            raise NonFiniteError(f"{self.name}: {error}") from None
+        except (NonFiniteError, ProfileError) as error:
+            raise type(error)(f"{self.name}: {error}") from None
 
 
 def initial_profile(weights: Tensor, view: VectorView) -> Tensor:
@@ -227,10 +227,19 @@ def initial_profile(weights: Tensor, view: VectorView) -> Tensor:
 
     Raises:
         NonFiniteError: they hold NaN or infinity.
+        ProfileError: one that goes across would not keep its bits in units.
     """
-    if view.is_across:
-        return profile_of(to_units(weights.detach(), view), "layer")
-    return profile_of(weights, view)
+    if not view.is_across:
+        return profile_of(weights, view)
+    units_1L = to_units(weights.detach(), view)
+    profile = profile_of(units_1L, "layer")
+    lost = from_units(units_1L, view) != weights.detach()
+    if lost.any():
+        raise ProfileError(
+            f"the value {weights[lost][0].item():g} is too small for {weights.dtype} in units of "
+            f"2**{view.exponent}; allowed with granularity 'across': values that keep their bits"
+        )
+    return profile
 
 
 def arranged_like(tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -> list[Tensor]:

@@ -247,6 +247,11 @@ def _vector_pair(request: Request) -> tuple[str, Floats, Floats]:
     name, after_VL = _chosen(
         {name: w_VL for name, w_VL in after.items() if name in weights.vectors}, request
     )
+    if weights.vectors[name].is_across:
+        raise PictureError(
+            f"{name}: its weights exchange values with other layers, so that it has no permutation "
+            "of its own; allowed: a layer that is permuted within itself"
+        )
     after_L = row_of(after_VL, request.vector, name)
     before_L = before[name][request.vector]
     if (before_L == after_L).all():

@@ -50,7 +50,7 @@ def _curves_of_tables(files: Sequence[Path]) -> dict[str, list[Curve]]:
     for file in files:
         for number, row in enumerate(read_rows(file), 2):
             text = row.get("test_percent_at") or ""
-            if text:
+            if text and _has_outcome(row):
                 label = _label(row, file, len(files))
                 groups.setdefault(label, []).append(_curve_in(text, f"{file}, line {number}"))
     if not groups:
@@ -163,7 +163,7 @@ def _scores_in(file: Path, num_files: int) -> Iterator[SizedScore]:
     scale = 100 if percent_column == "test_accuracy" else 1
     for number, row in enumerate(rows, 2):
         percent, size = row[percent_column], row[bytes_column]
-        if not percent or not size:
+        if not percent or not size or not _has_outcome(row):
             continue
         try:
             score = SizedScore(
@@ -191,6 +191,8 @@ def errors_by_width(files: Sequence[Path]) -> dict[str, ErrorsByWidth]:
     groups: dict[str, dict[int, list[float]]] = {}
     for file in files:
         for number, row in enumerate(read_rows(file), 2):
+            if not _has_outcome(row):
+                continue
             width = row[_column(row, ("width",), file)]
             each = row[_column(row, ("linf_each",), file)]
             label = _label(row, file, len(files)).rpartition(", n=")[0]
@@ -206,6 +208,11 @@ def errors_by_width(files: Sequence[Path]) -> dict[str, ErrorsByWidth]:
     if not any(len(errors) > 1 for errors in wide.values()):
         raise PictureError(f"{files[0]}: no arm has errors at two widths or more")
     return {label: errors for label, errors in wide.items() if len(errors) > 1}
+
+
+def _has_outcome(row: Mapping[str, str]) -> bool:
+    """Whether a row of results counts: not where its run failed, or was of other settings."""
+    return (row.get("status") or "complete") == "complete"
 
 
 def _label(row: Mapping[str, str], file: Path, num_files: int) -> str:

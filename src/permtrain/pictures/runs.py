@@ -9,8 +9,9 @@ from torch import Tensor
 
 from permtrain.core.plan import named_tensors
 from permtrain.core.vectors import VectorView
-from permtrain.data.load import load_images
+from permtrain.data.load import load_images, open_stream
 from permtrain.data.registry import DATASETS
+from permtrain.data.sources import is_streamed
 from permtrain.errors import PictureError
 from permtrain.initial.rows import Rows
 from permtrain.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
@@ -101,9 +102,16 @@ def run_weights(path: Path) -> RunWeights:
 
 def _images_of(folder: RunFolder, settings: Settings) -> tuple[tuple[int, int, int], int]:
     """The shape of the run's images, and how many classes they have."""
-    known = DATASETS.get(settings.data.data)
+    name, size = settings.data.data, settings.data.image_size
+    known = DATASETS.get(name)
     if known is not None:
-        return known.image_shape, known.num_classes
-    place = folder.place(Place())
-    data = load_images(settings.data.data, data_folder=place.data_folder)
+        channels, *sides = known.image_shape
+        height, width = sides if size is None else (size, size)
+        return (channels, height, width), known.num_classes
+    data_folder = folder.place(Place()).data_folder
+    data = (
+        open_stream(name, data_folder=data_folder, image_size=size)
+        if is_streamed(name)
+        else load_images(name, data_folder=data_folder)
+    )
     return data.image_shape, data.num_classes

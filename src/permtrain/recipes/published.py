@@ -1,7 +1,7 @@
 """What the papers say of each experiment, where numbers of arms do not say it all.
 
 P2T is Permute to Train (2022), TBR is Train by Reconnect (2020), IDX the index optimizer thesis
-(2021). Numbers of arms stand in the recipes (`Arm.published`).
+(2021), CCQ is Cai, Chen, Qiao (2025). Numbers of arms stand in the recipes (`Arm.published`).
 """
 
 CLAIMS: dict[str, str] = {
@@ -52,6 +52,12 @@ CLAIMS: dict[str, str] = {
         "mean and standard deviation of the ranking distance by step, for SGD, Adam, dropout and "
         "L2; curves only (TBR 3)"
     ),
+    "regression-1d": (
+        "from equidistant, pairwise and uniform values the error falls with the width at a slope "
+        "of about -1/2; He's and Glorot's fail (CCQ)"
+    ),
+    "regression-2d": "the slope is less steep than with one variable (CCQ)",
+    "regression-3d": "the slope is less steep still, about -1/6 (CCQ, second-hand)",
 }
 """By the recipe's id, in the order of the pages."""
 

@@ -19,10 +19,11 @@ times); synchronisation every 5 epochs to the letter (their code: after 5, then 
 optimizer and Adam beside it, from four kinds of initial values; two and three variables from
 equidistant and pairwise values only.
 
-quick: every arm, in 64 times fewer steps at a rate 64 times as high, with a sync period 64 times as
-short, so that weights may travel as far between two synchronisations. In one variable this comes
-from a sixteenth of the epochs and batches four times as large, and weights may travel as far in
-all. In two and three variables: 100 epochs of 6,400 points in batches of 128, and 3 networks.
+quick: every arm, at a rate 64 times as high with a sync period 64 times as short, so that weights
+may travel as far between two synchronisations. In one variable 64 times fewer steps, from a
+sixteenth of the epochs and batches four times as large, so that weights may travel as far in all.
+In two and three variables 512 and 102 times fewer, so that they may not: 100 epochs of 6,400 points
+in batches of 128, and 3 networks.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,0 +1,108 @@
+"""What docs/regression.md and docs/across.md say of their tables holds for the rows of results/."""
+
+from pathlib import Path
+
+import pytest
+
+from permtrain.pictures.error_width import power_law
+from permtrain.pictures.records import errors_by_width
+from permtrain.recipes.experiments.regression.arms import PUBLISHED, WIDTHS
+from permtrain.recipes.rows import read_csv
+
+RESULTS = Path(__file__).parent.parent / "results"
+REGRESSION = RESULTS / "regression-1d-quick.csv"
+
+
+def regression(column: str = "linf") -> dict[str, list[float]]:
+    """Of each arm, by width."""
+    rows = sorted(read_csv(REGRESSION), key=lambda row: row["width"])
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["arm"].rpartition(", n=")[0], []).append(row[column])
+    return found
+
+
+def test_slopes() -> None:
+    errors = errors_by_width([REGRESSION])
+    for init in ("equidistant", "pairwise"):
+        assert power_law(errors[f"sine, LaPerm, {init}"]).slope == pytest.approx(-0.6, abs=0.05)
+    published = {
+        init: power_law({width: [linf] for width, (linf, _) in by_width.items()}).slope
+        for (_, init), by_width in PUBLISHED.items()
+    }
+    assert published == pytest.approx({"equidistant": -0.6, "pairwise": -0.9}, abs=0.05)
+    steeper = power_law(errors["sine, index optimizer, pairwise"]).slope
+    assert steeper < power_law(errors["sine, LaPerm, pairwise"]).slope - 0.1
+
+
+def test_beside_the_published_errors() -> None:
+    for (_, init), by_width in PUBLISHED.items():
+        for place, (column, power) in enumerate((("linf", 1), ("rmse", 0.5))):
+            ours = regression(column)[f"sine, LaPerm, {init}"]
+            ratios = [
+                mine / by_width[width][place] ** power
+                for width, mine in zip(WIDTHS, ours, strict=True)
+            ]
+            assert max(ratios[:-1]) < 1.6
+            assert min(ratios[:-1]) > 1 / 1.6
+            if (init, column) == ("pairwise", "linf"):
+                assert ratios[-1] == pytest.approx(3.5, abs=0.05)
+    adam = regression()["sine, Adam, pairwise"]
+    assert adam[-1] > adam[-2]
+
+
+def test_methods_from_pairwise_values() -> None:
+    found = regression()
+    laperm, index, adam = (
+        found[f"sine, {m}, pairwise"] for m in ("LaPerm", "index optimizer", "Adam")
+    )
+    better = [a / b for a, b in zip(laperm, index, strict=True)]
+    assert min(better) > 1
+    assert max(better) == pytest.approx(2.5, abs=0.05)
+    assert WIDTHS[better.index(max(better))] == 80
+    ahead = [b / a for a, b in zip(index, adam, strict=True)]
+    assert min(ahead) > 0.23
+    assert max(ahead) < 0.55
+
+
+def test_he_glorot_and_uniform() -> None:
+    found = regression()
+    pairs = found["sine, LaPerm, pairwise"]
+    for init, most in (("he", 3.5), ("glorot", 4.1)):
+        ratios = [a / b for a, b in zip(found[f"sine, LaPerm, {init}"], pairs, strict=True)]
+        assert max(ratios) == pytest.approx(most, abs=0.05)
+        slope = power_law(errors_by_width([REGRESSION])[f"sine, LaPerm, {init}"]).slope
+        assert -0.65 < slope < -0.4
+    worst = [
+        max(map(float, row["linf_each"].split()))
+        for row in read_csv(REGRESSION)
+        if row["arm"].rpartition(", n=")[0] in ("sine, LaPerm, he", "sine, LaPerm, glorot")
+    ]
+    assert len(worst) == 2 * len(WIDTHS)
+    assert min(worst) >= 0.8
+    uniform = found["sine, LaPerm, uniform"]
+    for init in ("he", "glorot"):
+        close = zip(uniform, found[f"sine, LaPerm, {init}"], strict=True)
+        assert sum(a < 0.95 * b for a, b in close) <= 1
+    assert min(found["sine, LaPerm, he, biases too"]) > 1
+
+
+DEALT_OUT = {
+    "fc500-300": (0.41, (784 * 500, 500 * 300, 300 * 10)),
+    "lenet5": (0.36, (6 * 25, 16 * 6 * 25, 120 * 400, 84 * 120, 10 * 84)),
+}
+
+
+def test_layers_keep_their_scale() -> None:
+    rows = [
+        row
+        for row in read_csv(RESULTS / "across-layers-quick.csv")
+        if row["layer_rms_ratio"] is not None
+    ]
+    assert len(rows) == 4
+    for row in rows:
+        ratios = [float(word.partition("=")[2]) for word in row["layer_rms_ratio"].split()]
+        assert max(abs(ratio - 1) for ratio in ratios) < 0.025
+        by_chance, sizes = DEALT_OUT[row["arm"].partition(":")[0]]
+        assert 1 - sum((n / sum(sizes)) ** 2 for n in sizes) == pytest.approx(by_chance, abs=0.005)
+        assert by_chance - 0.06 < row["changed_layer_fraction"] < by_chance + 0.01
