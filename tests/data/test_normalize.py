@@ -69,6 +69,10 @@ def test_what_a_split_is_normalised_with() -> None:
     mean, std = split.statistics("mean-image")
     assert torch.equal(mean, torch.tensor([[[0.5, 1.0]], [[0.1, 0.1]]]))
     assert std == (1.0, 1.0)
+    mean, std = split.statistics("unit")
+    assert normalize(images.reshape(2, 2, 1, 2), mean, std).flatten().tolist() == pytest.approx(
+        [0, 1, 0.2, 0.2, 1, 1, 0, 0]
+    )
     assert split.statistics() == split.statistics("z-score") == channel_statistics(split.images)
 
 

@@ -274,8 +274,11 @@ def test_grey_and_cmyk_photographs_become_rgb(tmp_path: Path) -> None:
 def test_statistics_are_the_usual_ones(tmp_path: Path) -> None:
     data = open_stream(write_folders(tmp_path / "tiny"))
     assert data.train.statistics() == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    with pytest.raises(SettingError, match="'mean-image'; allowed with streamed images: z-score"):
+    with pytest.raises(
+        SettingError, match="'mean-image'; allowed with streamed images: z-score, u"
+    ):
         data.train.statistics("mean-image")
+    assert data.train.statistics("unit") == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     assert data.image_shape == (3, 224, 224)
 
 

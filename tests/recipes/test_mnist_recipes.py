@@ -55,7 +55,11 @@ def test_weight_agnostic_nets() -> None:
 
 
 def test_rewiring() -> None:
-    arms = RECIPES["laperm-rewire-mnist"].arms("paper")
+    both = RECIPES["laperm-rewire-mnist"].arms("paper")
+    arms, z_scored = both[:6], both[6:]
+    assert [(arm.group, arm.settings) for arm in z_scored] == [
+        (f"{arm.group}, z-scored", replace(arm.settings, normalization="z-score")) for arm in arms
+    ]
     rewired, fixed = arms[:3], arms[3:]
     for one, other in zip(rewired, fixed, strict=True):
         settings = one.settings
@@ -65,6 +69,7 @@ def test_rewiring() -> None:
         alone = PermutationSettings(method="plain-frozen-zeros")
         assert other.settings == replace(settings, permutation=alone)
         assert (settings.data.data, settings.model) == ("mnist", "fc500-300")
+        assert settings.normalization == "unit"
         initial = settings.initial
         assert (initial.rule, initial.sparsity, initial.sparsity_by) == (
             "kaiming_normal", 0.9, "exact",

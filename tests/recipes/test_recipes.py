@@ -23,15 +23,15 @@ NUM_ARMS = {
     "index-kernel": 15,
     "laperm-fc-mnist": 2,
     "across-layers": 14,
-    "sgperm-logistic-mnist": 6,
-    "sgperm-fc-mnist": 6,
-    "sgperm-fc-fashion": 6,
+    "sgperm-logistic-mnist": 12,
+    "sgperm-fc-mnist": 12,
+    "sgperm-fc-fashion": 12,
     "sgperm-study": 66,
     "sgperm-ahead": 8,
     "tiny-mnist": 10,
     "tiny-fashion": 10,
     "laperm-agnostic-mnist": 16,
-    "laperm-rewire-mnist": 2,
+    "laperm-rewire-mnist": 4,
     "open-resnet20": 8,
     "open-k1": 38,
     "open-sparse": 42,
@@ -191,6 +191,11 @@ def test_sgperm_beside_adam_from_the_same_weights() -> None:
         assert same_data == one.settings
         assert one.settings.data.train_images == 800 * one.settings.batch_size
         assert one.settings.evaluate_at == (25, 100, 400, 800)
+    assert mnist[0].settings.normalization == "unit"
+    assert [(arm.group, arm.settings) for arm in mnist[30:]] == [
+        (f"{arm.group}, z-scored", replace(arm.settings, normalization="z-score"))
+        for arm in mnist[:30]
+    ]
     (logistic,) = {arm.settings.sgperm for arm in arms_of("sgperm-logistic-mnist", "paper")[5:10]}
     assert (logistic.aggressiveness, logistic.aggressiveness_min) == (0.15, 0.005)
     assert (logistic.aggressiveness_decay, logistic.search) == (0.99, "start")
@@ -200,7 +205,7 @@ def test_sgperm_beside_adam_from_the_same_weights() -> None:
     for each in (logistic, authors):
         ratios = (each.partition_ratio, each.partition_ratio_max, each.partition_ratio_growth)
         assert ratios == (0.05, 0.1, 1 / 0.995)
-    assert [arm.settings.permutation.method for arm in mnist[::5]] == ["sgperm"] * 5 + ["plain"]
+    assert [arm.settings.permutation.method for arm in mnist[:30:5]] == ["sgperm"] * 5 + ["plain"]
 
 
 @pytest.mark.parametrize("budget", ["quick", "paper"])

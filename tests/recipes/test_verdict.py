@@ -93,12 +93,13 @@ def test_the_baseline_has_the_same_net_and_most_in_common() -> None:
     assert found(Settings(initial=InitialSettings(rule="xavier_normal"))) == "Adam"
     assert found(Settings(seed=1)) == "Adam, seed 1"
     assert found(Settings(epochs=5)) is None
+    assert found(Settings(normalization="unit")) is None
     assert baseline_of(arms[2], arms) is None
 
 
 def test_every_permuted_arm_of_the_papers_has_its_baseline() -> None:
     for recipe_id, expected in (
-        ("sgperm-fc-mnist", "Adam"),
+        ("sgperm-fc-mnist", "Adam, z-scored"),
         ("index-layer", "sparse, Adam"),
         ("laperm-fc-mnist", "Adam"),
     ):

@@ -203,7 +203,7 @@ NAN, INF = float("nan"), float("inf")
         (lambda: Settings(seed=2**63), f"seed is {2**63}; allowed: 0 to 2**63 - 1"),
         (
             lambda: Settings(normalization="minmax"),
-            "normalization is 'minmax'; allowed: z-score, mean-image",
+            "normalization is 'minmax'; allowed: z-score, mean-image, unit",
         ),
         (lambda: Settings(autocast="bf16"), "autocast is 'bf16'; allowed: off, bfloat16"),
         (

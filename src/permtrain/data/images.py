@@ -59,8 +59,11 @@ class Split:
         self, normalization: Normalization = "z-score"
     ) -> tuple[tuple[float, ...] | Tensor, tuple[float, ...]]:
         """What `normalize` subtracts and divides by, measured."""
+        num_channels = self.images.shape[1]
+        if normalization == "unit":
+            return (0.0,) * num_channels, (1.0,) * num_channels
         if normalization == "mean-image":
-            return mean_image(self.images), (1.0,) * self.images.shape[1]
+            return mean_image(self.images), (1.0,) * num_channels
         return channel_statistics(self.images)
 
     def part(self, chosen: Tensor) -> "Split":

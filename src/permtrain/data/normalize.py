@@ -1,8 +1,9 @@
-"""Normalised images: z-scored channel by channel, or the mean image subtracted.
+"""Normalised images: z-scored channel by channel, less their mean image, or from 0 to 1.
 
-Which of the two an experiment takes can decide it. A net without biases, as `f1` and `f2` (Train by
-Reconnect, 5.5), sees in z-scored images the same darkness at every border pixel, and in images less
-their mean image nothing there.
+Which of them an experiment takes can decide it. Where a pixel is always dark, it is 0 from 0 to 1
+and less the mean image, so that its weights have no gradient; z-scored, it is as strong an input as
+any. Of the papers' experiments on MNIST, those of Train by Reconnect, 5.5, come to what was
+published with images less their mean image, and those of Permute to Train from 0 to 1.
 """
 
 import math
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from permtrain.errors import DataError, SettingError
 
-Normalization: TypeAlias = Literal["z-score", "mean-image"]
-"""z-score: each channel less its mean, divided by its standard deviation. mean-image: each pixel
-less its own mean, divided by nothing."""
+Normalization: TypeAlias = Literal["z-score", "mean-image", "unit"]
+"""Of pixels from 0 to 1. z-score: each channel less its mean, divided by its standard deviation.
+mean-image: each pixel less its own mean. unit: as they are."""
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

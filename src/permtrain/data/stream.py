@@ -89,11 +89,11 @@ class StreamedSplit:
 
         Raises: SettingError for a mean image, which would need all images in memory.
         """
-        if normalization != "z-score":
+        if normalization == "mean-image":
             raise SettingError(
-                f"normalization is {normalization!r}; allowed with streamed images: z-score"
+                f"normalization is {normalization!r}; allowed with streamed images: z-score, unit"
             )
-        return MEAN, STD
+        return ((0.0,) * 3, (1.0,) * 3) if normalization == "unit" else (MEAN, STD)
 
     def part(self, chosen: Tensor) -> "StreamedSplit":
         """The images that are chosen, a bool for each.

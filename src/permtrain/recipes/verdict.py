@@ -95,9 +95,9 @@ def tolerance(
 def baseline_of(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
     """The arm that a permuted one is held against: the inner optimizer alone on the same net.
 
-    Of the arms that permute nothing, of the same data, network, epochs and seed, that with most in
-    common: the same inner optimizer, the same initial weights, the same rest. None for arms that
-    are baselines themselves, and where there is none.
+    Of the arms that permute nothing, of the same data, normalised alike, and of the same network,
+    epochs and seed, that with most in common: the same inner optimizer, the same initial weights,
+    the same rest. None for arms that are baselines themselves, and where there is none.
 
     Example:
         >>> permuted = Arm("LaPerm", Settings(epochs=2))
@@ -115,6 +115,7 @@ def baseline_of(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
         and other.settings.seed == settings.seed
         and other.settings.model == settings.model
         and other.settings.data == settings.data
+        and other.settings.normalization == settings.normalization
         and other.settings.epochs == settings.epochs
     ]
 

@@ -340,10 +340,10 @@ class Settings:
 
     data: DataSettings = DataSettings()
     augmentation: Augmentation = field(default_factory=Augmentation)
-    normalization: Literal["z-score", "mean-image"] = "z-score"
+    normalization: Literal["z-score", "mean-image", "unit"] = "z-score"
     """z-score: each channel less its mean, divided by its standard deviation. mean-image: each
-    pixel less its own mean; not for streamed images. Measured on the training images as they are;
-    images are augmented first."""
+    pixel less its own mean; not for streamed images. unit: pixels from 0 to 1 as they are. Means
+    are those of the training images; images are augmented first."""
     model: str = "digits-cnn"
     """A network by name (`permtrain list`), or module:function of your own."""
     initial: InitialSettings = field(default_factory=InitialSettings)
@@ -408,8 +408,8 @@ class Settings:
             _check(name, value, _is_whole(value) and value >= 1, "1 or more")
         in_range = _is_whole(self.seed) and 0 <= self.seed < 2**63
         _check("seed", self.seed, in_range, "0 to 2**63 - 1")
-        known = self.normalization in ("z-score", "mean-image")
-        _check("normalization", self.normalization, known, "z-score, mean-image")
+        known = self.normalization in ("z-score", "mean-image", "unit")
+        _check("normalization", self.normalization, known, "z-score, mean-image, unit")
         _check("autocast", self.autocast, self.autocast in ("off", "bfloat16"), "off, bfloat16")
         # Kept biases are not drawn by us, so that nobody could tell their initial values later.
         keeps = self.initial.biases == "keep" and self.permutation.permute_biases

@@ -1,4 +1,8 @@
-"""SGPerm beside Adam over 800 updates: Permute to Train, section 5.1."""
+"""SGPerm beside Adam over 800 updates: Permute to Train, section 5.1.
+
+What is done with the pixels is not told there, and decides the plateau of the logistic net. From 0
+to 1 it lies near 87, as published: so they are taken here, and z-scored in arms of their own.
+"""
 
 from dataclasses import replace
 
@@ -60,6 +64,7 @@ def _arms(
     evaluated_at = EVALUATED_AT if budget == "paper" else EVALUATED_AT[:2]
     base = Settings(
         data=DataSettings(data=data, train_images=evaluated_at[-1] * BATCH_SIZE),
+        normalization="unit",
         model=model,
         optimizer=OptimizerSettings(inner="Adam", lr=1e-3),
         epochs=1,
@@ -76,13 +81,17 @@ def _arms(
         "SGPerm, pair": replace(permuted, sgperm=replace(published_settings, search="pair")),
         "Adam": replace(base, permutation=PermutationSettings(method="plain")),
     }
+    z_scored = {
+        f"{group}, z-scored": replace(settings, normalization="z-score")
+        for group, settings in groups.items()
+    }
     return [
         Arm(
             group=group,
             settings=replace(settings, seed=seed),
-            published=published if group == "SGPerm, authors' code" else None,
+            published=published if group.startswith("SGPerm, authors' code") else None,
         )
-        for group, settings in groups.items()
+        for group, settings in (groups | z_scored).items()
         for seed in (range(5) if budget == "paper" else (0,))
     ]
 
@@ -91,19 +100,19 @@ RECIPES = (
     Recipe(
         "sgperm-logistic-mnist",
         "logistic on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.1)",
-        "30 runs of 800 updates",
+        "60 runs of 800 updates",
         sgperm_logistic_mnist,
     ),
     Recipe(
         "sgperm-fc-mnist",
         "fc500-300 on MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
-        "30 runs of 800 updates",
+        "60 runs of 800 updates",
         sgperm_fc_mnist,
     ),
     Recipe(
         "sgperm-fc-fashion",
         "fc500-300 on Fashion-MNIST, SGPerm over 800 updates (Permute to Train, 5.1.2)",
-        "30 runs of 800 updates",
+        "60 runs of 800 updates",
         sgperm_fc_fashion,
     ),
 )
