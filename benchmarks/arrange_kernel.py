@@ -34,15 +34,15 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain.core.cpu_kernel import arrange_on_cpu, compile_
 from permtrain.core.ranking import sorting_order
-from permtrain.errors import PermtrainError, SettingError
+from permtrain.errors import SettingError
 from permtrain.training.record import write_json
 from synchronize import argsort_of_argsort_gather, argsort_scatter, machine
 
@@ -310,12 +310,7 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        run_benchmark(tyro.cli(BenchmarkSettings, args=arguments))
-    except (PermtrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command(run_benchmark, BenchmarkSettings, arguments)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,12 @@ from typing import Any
 
 import constriction
 import numpy as np
-import tyro
 import zstandard
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from permtrain.errors import PermtrainError
+from command import command
 from permtrain.initial.record import TensorRecord, initial_values
 from permtrain.initial.rows import Rows
 from permtrain.packed.coders import (
@@ -294,7 +293,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except PermtrainError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(command(main, Settings))

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain.core.arrangement import arrange_vectors_by_sorting
 from permtrain.core.device_rows import DeviceRows
@@ -211,12 +211,7 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        run_benchmark(tyro.cli(BenchmarkSettings, args=arguments))
-    except (PermtrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command(run_benchmark, BenchmarkSettings, arguments)
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from command import command
 from paired import Spread, ratio_spread, spread_of
 from permtrain.data.augment_settings import Augmentation
 from permtrain.data.images import ImageData, Split
@@ -283,12 +283,7 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        run_benchmark(tyro.cli(BenchmarkSettings, args=arguments))
-    except (PermtrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command(run_benchmark, BenchmarkSettings, arguments)
 
 
 if __name__ == "__main__":

@@ -47,16 +47,16 @@ from typing import Any
 
 import numba
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
+from command import command
 from paired import Spread, ratio_spread, spread_of
 from permtrain import SGPerm, initialize_
 from permtrain.data.load import load_images
-from permtrain.errors import DataError, PermtrainError, SettingError
+from permtrain.errors import DataError, SettingError
 from permtrain.graph.partition import equal_subsets, whole_vector
 from permtrain.graph.search import SEARCHES, permute_ranks_
 from permtrain.models.registry import build_network
@@ -439,12 +439,7 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        run_benchmark(tyro.cli(BenchmarkSettings, args=arguments))
-    except (PermtrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command(run_benchmark, BenchmarkSettings, arguments)
 
 
 if __name__ == "__main__":

@@ -44,20 +44,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
+from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.core.arrangement import arrange_vectors
 from permtrain.core.plan import GranularityRule, named_tensors, view_by_rule
 from permtrain.core.profile import bits_of, profile_of
 from permtrain.core.vectors import VectorView
-from permtrain.errors import PermtrainError, SettingError
+from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.models.registry import NETWORKS, build_network
 from permtrain.optim.permuter import Permuter
@@ -479,12 +479,7 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        run_benchmark(tyro.cli(BenchmarkSettings, args=arguments))
-    except (PermtrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command(run_benchmark, BenchmarkSettings, arguments)
 
 
 if __name__ == "__main__":

@@ -30,13 +30,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain.data.augment_settings import Augmentation
 from permtrain.data.images import ImageData, Split
@@ -306,4 +306,4 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(tyro.cli(BenchmarkSettings))
+    sys.exit(command(run_benchmark, BenchmarkSettings))

@@ -2,17 +2,24 @@
 
 from collections.abc import Sequence
 from operator import is_
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from permtrain.core.across import check_exact, from_units, to_units
 from permtrain.core.arrangement import arrange_vectors
+from permtrain.core.vectors import VectorView
 from permtrain.errors import GranularityError, ProfileError, SettingError
 
-if TYPE_CHECKING:
-    from permtrain.optim.permuted_tensor import PermutedTensor
+
+class Member(Protocol):
+    """What a pool knows of a parameter; the fields are those of `PermutedTensor`."""
+
+    name: str
+    parameter: Tensor
+    view: VectorView
+    profile: Tensor | None
 
 
 class Pool:
@@ -23,11 +30,11 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self.members: list[PermutedTensor] = []
+        self.members: list[Member] = []
         self._shares: tuple[Tensor, ...] = ()
         self._union_1J = torch.empty(1, 0)
 
-    def add(self, member: "PermutedTensor") -> None:
+    def add(self, member: Member) -> None:
         """Raises GranularityError: its dtype is not that of the others."""
         first = self.members[0] if self.members else member
         if member.parameter.dtype != first.parameter.dtype:
@@ -66,9 +73,7 @@ class Pool:
                 member.profile = None
             raise
 
-    def arranged_like(
-        self, members: Sequence["PermutedTensor"], scores: Sequence[Tensor]
-    ) -> list[Tensor]:
+    def arranged_like(self, members: Sequence[Member], scores: Sequence[Tensor]) -> list[Tensor]:
         """The union of these members' profiles, laid out in the order of their scores in units.
 
         Members are all that have a profile, in the pool's order; a new one has none before its
@@ -82,7 +87,7 @@ class Pool:
         split = units_1J.split([view.num_weights for view in views], dim=1)
         return [from_units(part_1L, view) for part_1L, view in zip(split, views, strict=True)]
 
-    def _union(self, members: Sequence["PermutedTensor"]) -> Tensor:
+    def _union(self, members: Sequence[Member]) -> Tensor:
         """All values that members brought in, (1, J), ascending; sorted once, bits kept."""
         shares = tuple(member.profile for member in members if member.profile is not None)
         same = len(shares) == len(self._shares) and all(map(is_, shares, self._shares))
