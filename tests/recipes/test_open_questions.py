@@ -42,6 +42,7 @@ def test_all_arms_of_a_net_have_equal_budgets(recipe) -> None:
                 settings_hash(
                     replace(
                         arm.settings,
+                        normalization="z-score",
                         initial=InitialSettings(),
                         permutation=PermutationSettings(),
                         optimizer=OptimizerSettings(),

@@ -35,7 +35,7 @@ NUM_ARMS = {
     "open-resnet20": 8,
     "open-k1": 38,
     "open-sparse": 42,
-    "open-agnostic": 24,
+    "open-agnostic": 48,
     "ranking-distance": 4,
     "laperm-init-mnist": 7,
     "index-imagenet": 3,
