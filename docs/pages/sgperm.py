@@ -15,7 +15,8 @@ TRIALS = RESULTS / "studies" / "sgperm-trials.csv"
 HEAD = """# SGPerm's default settings
 
 Made by `make tables` from `results/`. The task is that of Permute to Train, section 5.1.2:
-`fc500-300`, batches of 64, 800 updates, which see 51,200 images once.
+`fc500-300`, batches of 64, 800 updates, which see 51,200 images once. Images are z-scored here; the
+paper's, we think, were not (`sgperm-fc-mnist` in [reproduction.md](reproduction.md) has both).
 
 The settings of the paper are `SGPerm(..., **PUBLISHED)`, those of its authors' code
 `SGPerm(..., **AUTHORS_CODE)`, both in `permtrain.optim.sgperm`; the recipes
