@@ -1,19 +1,18 @@
 """`permtrain run`: the mechanism of recipes, on a recipe of two arms with two seeds each."""
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from permtrain.cli.main import main
-from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.registry import RECIPES
 from permtrain.training.record import RunFolder
 from permtrain.training.run import RunResult
-from permtrain.training.settings import Settings, run_name, settings_hash
-from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, tiny
+from permtrain.training.settings import run_name, settings_hash
+from run_problem import InterruptAt, interrupted_run, outcome, place_in
+from sweep_problem import TINY, arms
 
 COLUMNS = [
     "recipe", "budget", "arm", "seed", "status", "data", "train_images", "epochs",
@@ -27,22 +26,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def arms(budget: str) -> list[Arm]:
-    epochs = 2 if budget == "quick" else 3
-    groups: dict[str, tuple[Settings, float | None]] = {
-        "LaPerm": (tiny(epochs=epochs), 99.5),
-        "Adam": (plain(epochs=epochs), None),
-    }
-    return [
-        Arm(group, replace(settings, seed=seed), published)
-        for group, (settings, published) in groups.items()
-        for seed in (0, 1)
-    ]
-
-
 @pytest.fixture(autouse=True)
 def _tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", "for tests", "seconds", arms))
+    monkeypatch.setitem(RECIPES, "tiny", TINY)
 
 
 def run(tmp_path: Path, *flags: str) -> int:

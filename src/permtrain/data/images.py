@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from permtrain.data.normalize import Normalization, channel_statistics, mean_image
+from permtrain.data.normalize import channel_statistics, mean_image
+from permtrain.data.normalize_settings import Normalization
 from permtrain.data.order import batch_indices
 from permtrain.errors import DataError
 

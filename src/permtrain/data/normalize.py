@@ -8,16 +8,13 @@ published with images less their mean image, and those of Permute to Train from 
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from permtrain.errors import DataError, SettingError
 
-Normalization: TypeAlias = Literal["z-score", "mean-image", "unit"]
-"""Of pixels from 0 to 1. z-score: each channel less its mean, divided by its standard deviation.
-mean-image: each pixel less its own mean. unit: as they are."""
+_SUMMED_AT_ONCE = 1000  # torch widens what it sums
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -70,8 +67,10 @@ def mean_image(images: Tensor) -> Tensor:
         tensor([[[0.0000, 0.5000]]])
     """
     _check_images(images)
-    mean = images.sum(0, dtype=torch.int64).to(torch.float64) / (255 * len(images))
-    return mean.to(torch.float32)
+    total = torch.zeros(images.shape[1:], dtype=torch.int64, device=images.device)
+    for part in images.split(_SUMMED_AT_ONCE):
+        total += part.sum(0, dtype=torch.int64)
+    return (total.to(torch.float64) / (255 * len(images))).to(torch.float32)
 
 
 def normalize(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float]) -> Tensor:

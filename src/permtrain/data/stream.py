@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from permtrain.data.normalize_settings import Normalization
 from permtrain.errors import SettingError
 
 if TYPE_CHECKING:
     from permtrain.data.decode import EncodedImage
-    from permtrain.data.normalize import Normalization
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -83,7 +83,7 @@ class StreamedSplit:
         return 3, self.size, self.size
 
     def statistics(
-        self, normalization: "Normalization" = "z-score"
+        self, normalization: Normalization = "z-score"
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """What `normalize` subtracts and divides by: those usual for ImageNet, not measured.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from permtrain.data.augment_settings import Augmentation
+from permtrain.data.normalize_settings import NORMALIZATIONS, Normalization
 from permtrain.errors import SettingError
 from permtrain.initial.rules import RULES
 
@@ -340,7 +341,7 @@ class Settings:
 
     data: DataSettings = DataSettings()
     augmentation: Augmentation = field(default_factory=Augmentation)
-    normalization: Literal["z-score", "mean-image", "unit"] = "z-score"
+    normalization: Normalization = "z-score"
     """z-score: each channel less its mean, divided by its standard deviation. mean-image: each
     pixel less its own mean; not for streamed images. unit: pixels from 0 to 1 as they are. Means
     are those of the training images; images are augmented first."""
@@ -408,8 +409,8 @@ class Settings:
             _check(name, value, _is_whole(value) and value >= 1, "1 or more")
         in_range = _is_whole(self.seed) and 0 <= self.seed < 2**63
         _check("seed", self.seed, in_range, "0 to 2**63 - 1")
-        known = self.normalization in ("z-score", "mean-image", "unit")
-        _check("normalization", self.normalization, known, "z-score, mean-image, unit")
+        known = self.normalization in NORMALIZATIONS
+        _check("normalization", self.normalization, known, ", ".join(NORMALIZATIONS))
         _check("autocast", self.autocast, self.autocast in ("off", "bfloat16"), "off, bfloat16")
         # Kept biases are not drawn by us, so that nobody could tell their initial values later.
         keeps = self.initial.biases == "keep" and self.permutation.permute_biases

@@ -18,8 +18,8 @@ Quick: one seed, 2 and 3 epochs.
 """
 
 from dataclasses import replace
-from typing import Literal
 
+from permtrain.data.normalize_settings import Normalization
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
@@ -51,7 +51,7 @@ _NETS = (
 )
 
 
-_NORMALIZATIONS: tuple[tuple[Literal["z-score", "mean-image"], str], ...] = (
+_NORMALIZATIONS: tuple[tuple[Normalization, str], ...] = (
     ("mean-image", ""),
     ("z-score", "z-scored, "),
 )

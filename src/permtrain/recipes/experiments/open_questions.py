@@ -34,9 +34,9 @@ Quick budgets use fewer images (12,000 of MNIST, 2,000 of `cifar10-jpeg`), epoch
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Literal
 
 from permtrain.data.augment_settings import Augmentation
+from permtrain.data.normalize_settings import Normalization
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
@@ -139,7 +139,7 @@ def open_agnostic(budget: Budget) -> list[Arm]:
         "index per neuron": _INDEX_NEURON,
         "index per layer": _INDEX_LAYER,
     }
-    normalizations: tuple[tuple[Literal["z-score", "mean-image"], str], ...] = (
+    normalizations: tuple[tuple[Normalization, str], ...] = (
         ("mean-image", ""),
         ("z-score", "z-scored, "),
     )

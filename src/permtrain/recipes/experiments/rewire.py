@@ -18,8 +18,7 @@ truncated, and Adam's epsilon is torch's 1e-8; Keras' `he_normal` is, and its ep
 Quick: one seed and three epochs, which hold the 1,500 batches and the 2,700.
 """
 
-from typing import Literal
-
+from permtrain.data.normalize_settings import Normalization
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
@@ -31,7 +30,7 @@ from permtrain.training.settings import (
 
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
 _EPOCHS = {"paper": 48, "quick": 3}
-_NORMALIZATIONS: tuple[tuple[Literal["unit", "z-score"], str], ...] = (
+_NORMALIZATIONS: tuple[tuple[Normalization, str], ...] = (
     ("unit", ""),
     ("z-score", ", z-scored"),
 )
