@@ -17,7 +17,13 @@ from permtrain.recipes.rows import merged, read_csv, write_csv
 from permtrain.recipes.status import arm_states, cost_in_words, in_words, left_out, progress_of
 from permtrain.recipes.sweep import matching_arms
 from permtrain.training.record import RunFolder
-from permtrain.training.settings import DataSettings, OptimizerSettings, run_name, settings_hash
+from permtrain.training.settings import (
+    DataSettings,
+    InitialSettings,
+    OptimizerSettings,
+    run_name,
+    settings_hash,
+)
 from run_problem import interrupted_run, outcome, place_in, plain, tiny
 from sweep_problem import FIRST, SECOND, TINY, arms, permtrain
 
@@ -211,11 +217,14 @@ def test_rows_of_other_settings_say_so(tmp_path: Path, capsys) -> None:
 
 
 def failing(budget) -> list[Arm]:
-    """The second of three arms leaves the numbers in its first steps."""
+    """The second of four arms leaves the numbers in its first steps, as do the weights that the
+    third was to shuffle."""
     wild = OptimizerSettings(inner="SGD", lr=1e30)
+    shuffle = InitialSettings(rule="shuffle", trained_rule="xavier_normal", trained_epochs=1)
     return [
         Arm("tame", plain(epochs=1)),
         Arm("wild", plain(epochs=1, optimizer=wild)),
+        Arm("wild, shuffled", tiny(epochs=1, optimizer=wild, initial=shuffle)),
         Arm("late", plain(epochs=1, seed=1)),
     ]
 
@@ -228,19 +237,22 @@ def test_an_arm_that_fails_leaves_a_row(
     assert run(tmp_path, recipe="failing") == 0
     said = capsys.readouterr().out
     assert "failed: wild, seed 0: " in said
-    assert "2 of 3 arms complete, 1 failed, written to" in said
+    assert "failed: wild, shuffled, seed 0: " in said
+    assert "2 of 4 arms complete, 2 failed, written to" in said
     rows = rows_in(tmp_path, "failing-quick")
     assert [(row["arm"], row["status"]) for row in rows] == [
         ("tame", "complete"),
         ("wild", "failed"),
+        ("wild, shuffled", "failed"),
         ("late", "complete"),
     ]
-    assert rows[1]["error"].startswith("Diverged: ")
-    assert rows[1]["test_percent"] is None
-    assert rows[1]["settings_hash"] == settings_hash(failing("quick")[1].settings)
+    for row, arm in zip(rows[1:3], failing("quick")[1:3], strict=True):
+        assert row["error"].startswith("Diverged: ")
+        assert row["test_percent"] is None
+        assert row["settings_hash"] == settings_hash(arm.settings)
     assert rows[0]["error"] is None
     progress = progress_of(recipe, "quick", tmp_path / "runs", tmp_path / "out")
-    assert (progress.num_complete, progress.num_failed, progress.num_arms) == (2, 1, 3)
+    assert (progress.num_complete, progress.num_failed, progress.num_arms) == (2, 2, 4)
 
     assert run(tmp_path, recipe="failing") == 0  # not tried again
     assert "failed: wild" not in capsys.readouterr().out

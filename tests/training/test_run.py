@@ -17,6 +17,7 @@ from permtrain.errors import CheckpointError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.rewiring import Rewiring
+from permtrain.training.device import choose_device
 from permtrain.training.record import RunFolder, RunIsBegun, new_run_folder
 from permtrain.training.run import (
     RunResult,
@@ -35,7 +36,7 @@ from permtrain.training.settings import (
     run_name,
     to_dict,
 )
-from permtrain.training.trainer import Trainer, choose_device
+from permtrain.training.trainer import Trainer
 from run_problem import interrupted_run, metrics_of, outcome, place_in, plain, run_all, tiny
 
 

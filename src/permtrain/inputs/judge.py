@@ -45,6 +45,11 @@ def check_judge(model: str, data: ImageData) -> None:
 
 
 def trained(settings: Settings, place: Place) -> Trainer:
+    """The network of `trained_run`, in memory."""
+    return load_run(trained_run(settings, place).path, place)
+
+
+def trained_run(settings: Settings, place: Place) -> RunFolder:
     """A network trained by our own trainer in the folder of runs; at once if it is there.
 
     Processes that want the same one wait for the first.
@@ -62,4 +67,4 @@ def trained(settings: Settings, place: Place) -> Trainer:
                 resume_run(folder.path, plain)
             else:
                 start_run(settings, plain)
-    return load_run(folder.path, plain)
+    return folder

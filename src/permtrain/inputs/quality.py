@@ -10,7 +10,6 @@ from torch import Tensor
 from permtrain.data.images import Split
 from permtrain.errors import ProfileError, SettingError
 from permtrain.inputs.pixels import Matching, arrange_pixels, same_pixels
-from permtrain.training.evaluation import evaluate
 from permtrain.training.trainer import Trainer
 
 _BATCH = 500
@@ -144,8 +143,3 @@ def laid_out(shuffled_NCP: Tensor, like_NCP: Tensor, matching: Matching = "order
     if not same_pixels(arranged_NCP, shuffled_NCP):
         raise ProfileError("recovered images do not hold their own pixels")
     return arranged_NCP
-
-
-def accuracy_on_real_images(judge: Trainer) -> float:
-    """The judge's accuracy on the whole test split."""
-    return evaluate(judge.model, judge.test_split, judge.scale).accuracy

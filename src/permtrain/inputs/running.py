@@ -20,8 +20,9 @@ from permtrain.inputs.quality import check_measures_can_be_taken
 from permtrain.inputs.settings import InputSettings, SortGANSettings, settings_hash
 from permtrain.inputs.sortgan import SortGAN
 from permtrain.inputs.unshuffle import Unshuffle
-from permtrain.inputs.work import Display, Metrics, Work
+from permtrain.inputs.work import Metrics, Work
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, read_json, write_json
 from permtrain.training.run import Interrupted, stop_on_interrupt
 from permtrain.training.settings import Place

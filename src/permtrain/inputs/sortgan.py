@@ -33,8 +33,9 @@ from permtrain.inputs.quality import laid_out, psnr
 from permtrain.inputs.settings import SortGANSettings
 from permtrain.inputs.splits import shuffled_split, splits_of
 from permtrain.inputs.work import Metrics, Outcome, cosine, measured
+from permtrain.training.device import device_at
 from permtrain.training.settings import Place
-from permtrain.training.trainer import Diverged, choose_device
+from permtrain.training.trainer import Diverged
 
 _GENERATORS = {"fc": FullyConnectedGenerator, "conv": ConvolutionalGenerator}
 _DISCRIMINATORS = {"fc": FullyConnectedDiscriminator, "conv": ConvolutionalDiscriminator}
@@ -62,9 +63,7 @@ class SortGAN:
         self, settings: SortGANSettings, place: Place, data: ImageData | None = None
     ) -> None:
         self.settings = settings
-        self.device = choose_device(place.device)
-        if place.threads is not None:
-            torch.set_num_threads(place.threads)
+        self.device = device_at(place)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
         check_judge(settings.judge.model, data)
         self.splits = splits_of(

@@ -25,8 +25,8 @@ from permtrain.inputs.settings import UnshuffleSettings
 from permtrain.inputs.splits import shuffled_split, splits_of
 from permtrain.inputs.work import Metrics, Outcome, cosine, measured
 from permtrain.optim.index import IndexOptimizer
+from permtrain.training.device import device_at
 from permtrain.training.settings import Place
-from permtrain.training.trainer import choose_device
 
 
 class Unshuffle:
@@ -48,9 +48,7 @@ class Unshuffle:
         self, settings: UnshuffleSettings, place: Place, data: ImageData | None = None
     ) -> None:
         self.settings = settings
-        self.device = choose_device(place.device)
-        if place.threads is not None:
-            torch.set_num_threads(place.threads)
+        self.device = device_at(place)
         data = data or load_images(settings.data.data, data_folder=place.data_folder)
         check_judge(settings.judge.model, data)
         self.splits = splits_of(data, settings.data, settings.seed, settings.images, self.device)

@@ -8,10 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from permtrain.inputs.judge import judge_settings, trained
+from permtrain.inputs.judge import judge_settings, trained_run
 from permtrain.inputs.pixels import Matching
 from permtrain.inputs.quality import (
-    accuracy_on_real_images,
     class_means,
     laid_out,
     psnr,
@@ -20,6 +19,7 @@ from permtrain.inputs.quality import (
 )
 from permtrain.inputs.settings import JudgeSettings
 from permtrain.inputs.splits import Splits
+from permtrain.training.run import RunResult, load_run
 from permtrain.training.settings import Place
 
 Metrics = dict[str, Any]
@@ -39,16 +39,6 @@ class Outcome:
 
     result: dict[str, Any]
     images: dict[str, Tensor]
-
-
-class Display(Protocol):
-    """Where a run shows how far it is."""
-
-    def show(self, done: int, total: int) -> None:
-        """So many of all parts are done."""
-
-    def say(self, text: str) -> None:
-        """How good it is by now, in a few words."""
 
 
 class Work(Protocol):
@@ -87,9 +77,9 @@ def measured(
     training images of its label.
     """
     data = splits.data
-    trainer = trained(
-        judge_settings(splits.settings.data, judge.model, judge.epochs, judge.train_images), place
-    )
+    training = judge_settings(splits.settings.data, judge.model, judge.epochs, judge.train_images)
+    judge_run = trained_run(training, place)
+    trainer = load_run(judge_run.path, place)
     means_KCP = class_means(splits.train, data.num_classes)
     by_mean_NCP = laid_out(shuffled_NCP, means_KCP[splits.test.labels], matching)
     images = {
@@ -108,7 +98,7 @@ def measured(
     result["measured_images"] = len(splits.test)
     result["judge"] = {
         "model": judge.model,
-        "accuracy": accuracy_on_real_images(trainer),
+        "accuracy": RunResult.read(judge_run).test_accuracy,
         "accuracy_on_measured": trainer.evaluate(splits.test).accuracy,
     }
     shown = torch.arange(min(NUM_SHOWN, len(splits.test)))

@@ -11,10 +11,11 @@ from typing import Literal, Protocol, TypeAlias
 
 from permtrain.errors import NonFiniteError, SettingError
 from permtrain.recipes.recipe import Arm, Recipe
-from permtrain.recipes.task import Display
-from permtrain.training.record import RunFolder, write_json
+from permtrain.training.device import device_at
+from permtrain.training.display import Display
+from permtrain.training.record import RunFolder, new_run_folder, write_json
 from permtrain.training.run import resume_run, start_run
-from permtrain.training.settings import DataSettings, Place
+from permtrain.training.settings import DataSettings, Place, run_name
 from permtrain.training.trainer import Callback, Diverged
 
 
@@ -98,6 +99,8 @@ def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
         else:
             start_run(arm.settings, place, [progress])
     except (Diverged, NonFiniteError) as error:
-        if folder.path.exists():
-            write_json(folder.failure_file, {"error": f"{type(error).__name__}: {error}"})
+        if not folder.path.exists():  # what failed is the training of the weights that it shuffles
+            name, device = run_name(arm.settings), device_at(place)
+            folder = new_run_folder(place.runs_folder, name, arm.settings, place, device)
+        write_json(folder.failure_file, {"error": f"{type(error).__name__}: {error}"})
         raise

@@ -8,8 +8,9 @@ A result holds `wall_s`, `settings_hash` and what `row` tells.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from permtrain.training.display import Display
 from permtrain.training.folders import folder_of
 from permtrain.training.settings import Place
 
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
     import torch
 
     from permtrain.training.record import RunFolder
-
-
-class Display(Protocol):
-    """Where a task shows how far it is."""
-
-    def show(self, done: int, total: int) -> None:
-        """So many of all steps are done."""
-
-    def say(self, text: str) -> None:
-        """How good it is by now, in a few words."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
 from permtrain.training.birth import newborn_network
 from permtrain.training.change import Change, change_between
+from permtrain.training.device import device_at
 from permtrain.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.training.learning_rate import learning_rate
 from permtrain.training.optimizers import attach, make_optimizer, set_learning_rate
@@ -90,9 +91,7 @@ class Trainer:
         trained: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.settings = settings
-        self.device = choose_device(place.device)
-        if place.threads is not None:
-            torch.set_num_threads(place.threads)
+        self.device = device_at(place)
         data = data or _data(settings, place)
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
         self._images = data.image_shape, data.num_classes
@@ -346,24 +345,6 @@ class Trainer:
     @property
     def _on_cuda(self) -> bool:
         return self.device.type == "cuda"
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one.
-
-    Raises:
-        SettingError: no such device here.
-
-    Example:
-        >>> choose_device("cpu")
-        device(type='cpu')
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    allowed = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name not in allowed and not (name == "cuda" and len(allowed) > 2):
-        raise SettingError(f"device is {name!r}; allowed here: {', '.join(allowed)}")
-    return torch.device(name)
 
 
 def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_format:

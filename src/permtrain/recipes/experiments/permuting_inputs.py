@@ -59,7 +59,8 @@ from permtrain.inputs.settings import (
     run_name,
 )
 from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
-from permtrain.recipes.task import Display, Measure, Task, run_folder
+from permtrain.recipes.task import Measure, Task, run_folder
+from permtrain.training.display import Display
 from permtrain.training.settings import DataSettings, Place
 
 if TYPE_CHECKING:
@@ -186,15 +187,10 @@ def _arms(groups: "dict[str, Any]") -> list[Arm]:
 
 
 def _run(settings: InputSettings, place: Place, display: Display) -> None:
-    import torch
-
     from permtrain.inputs.running import finish_run
-    from permtrain.training.trainer import choose_device
+    from permtrain.training.device import device_at
 
-    if place.threads is not None:
-        torch.set_num_threads(place.threads)
-    device = choose_device(place.device)
-    with run_folder(run_name(settings), settings, place, device) as folder:
+    with run_folder(run_name(settings), settings, place, device_at(place)) as folder:
         finish_run(folder, settings, place, display)
 
 

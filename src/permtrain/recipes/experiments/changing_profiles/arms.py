@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
 from permtrain.recipes.experiments.open_questions import NETS, SET_ASIDE
 from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.task import Display, Measure, Task
+from permtrain.recipes.task import Measure, Task
+from permtrain.training.display import Display
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,

@@ -8,8 +8,9 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.initial.record import level_of_places
 from permtrain.optim.index import IndexOptimizer
 from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
-from permtrain.recipes.task import Display, run_folder
+from permtrain.recipes.task import run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, write_json
 from permtrain.training.run import Interrupted, stop_on_interrupt
 from permtrain.training.settings import Place, hash_of

@@ -37,7 +37,8 @@ from permtrain.recipes.experiments.regression.settings import (
     run_name,
 )
 from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.task import Display, Measure, Task
+from permtrain.recipes.task import Measure, Task
+from permtrain.training.display import Display
 from permtrain.training.settings import Place
 
 if TYPE_CHECKING:

@@ -27,11 +27,13 @@ from permtrain.recipes.experiments.regression.network import (
 )
 from permtrain.recipes.experiments.regression.problem import PROBLEMS
 from permtrain.recipes.experiments.regression.settings import RegressionSettings, run_name
-from permtrain.recipes.task import Display, run_folder
+from permtrain.recipes.task import run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.training.device import device_at
+from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, read_json, write_json
 from permtrain.training.settings import Place, hash_of, to_dict
-from permtrain.training.trainer import Diverged, choose_device
+from permtrain.training.trainer import Diverged
 from permtrain.training.travel import travel_between
 from permtrain.verification import verify_weights
 
@@ -166,9 +168,7 @@ def run(settings: RegressionSettings, place: Place, display: Display) -> None:
         RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
         Diverged, NonFiniteError: weights are no numbers any more.
     """
-    device = choose_device(place.device)
-    if place.threads is not None:
-        torch.set_num_threads(place.threads)
+    device = device_at(place)
     with run_folder(run_name(settings), settings, place, device) as folder:
         session = Session(settings, device)
         if checkpoints := folder.numbered_checkpoints():

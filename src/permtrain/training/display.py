@@ -1,0 +1,13 @@
+"""Where a computation shows how far it is. Nothing heavy is imported."""
+
+from typing import Protocol
+
+
+class Display(Protocol):
+    """A line that moves, and lines that stay; `cli.progress` has one."""
+
+    def show(self, done: int, total: int) -> None:
+        """So many of all steps or parts are done."""
+
+    def say(self, text: str) -> None:
+        """How good it is by now, in a few words."""
