@@ -15,11 +15,9 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from permtrain.data.images import ImageData, Split
-from permtrain.data.load import load_images
 from permtrain.data.order import batch_indices
 from permtrain.data.splits import limit
 from permtrain.errors import CheckpointError, SettingError
-from permtrain.inputs.judge import check_judge
 from permtrain.inputs.losses import discriminator_loss, fooling_loss, place_in_order
 from permtrain.inputs.nearest import NearestImages
 from permtrain.inputs.networks import (
@@ -31,8 +29,8 @@ from permtrain.inputs.networks import (
 from permtrain.inputs.pixels import arrange_pixels, in_order, shuffle_generator, shuffled
 from permtrain.inputs.quality import laid_out, psnr
 from permtrain.inputs.settings import SortGANSettings
-from permtrain.inputs.splits import shuffled_split, splits_of
-from permtrain.inputs.work import Metrics, Outcome, cosine, measured
+from permtrain.inputs.splits import shuffled_split
+from permtrain.inputs.work import Metrics, Outcome, begun_splits, cosine, measured
 from permtrain.training.device import device_at
 from permtrain.training.settings import Place
 from permtrain.training.trainer import Diverged
@@ -64,11 +62,8 @@ class SortGAN:
     ) -> None:
         self.settings = settings
         self.device = device_at(place)
-        data = data or load_images(settings.data.data, data_folder=place.data_folder)
-        check_judge(settings.judge.model, data)
-        self.splits = splits_of(
-            data, settings.data, settings.seed, settings.measured_images, self.device
-        )
+        self.splits = begun_splits(settings, settings.measured_images, self.device, place, data)
+        data = self.splits.data
         _check_images(settings, data.image_shape, len(self.splits.train))
         self.num_classes = data.num_classes
         channels, height, width = data.image_shape

@@ -13,17 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from permtrain.data.images import ImageData
-from permtrain.data.load import load_images
 from permtrain.errors import CheckpointError
 from permtrain.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
-from permtrain.inputs.judge import check_judge
 from permtrain.inputs.losses import border_penalty, roughness
 from permtrain.inputs.nearest import NearestImages
 from permtrain.inputs.pixels import in_order
 from permtrain.inputs.quality import class_means, laid_out, psnr
 from permtrain.inputs.settings import UnshuffleSettings
-from permtrain.inputs.splits import shuffled_split, splits_of
-from permtrain.inputs.work import Metrics, Outcome, cosine, measured
+from permtrain.inputs.splits import shuffled_split
+from permtrain.inputs.work import Metrics, Outcome, begun_splits, cosine, measured
 from permtrain.optim.index import IndexOptimizer
 from permtrain.training.device import device_at
 from permtrain.training.settings import Place
@@ -49,9 +47,8 @@ class Unshuffle:
     ) -> None:
         self.settings = settings
         self.device = device_at(place)
-        data = data or load_images(settings.data.data, data_folder=place.data_folder)
-        check_judge(settings.judge.model, data)
-        self.splits = splits_of(data, settings.data, settings.seed, settings.images, self.device)
+        self.splits = begun_splits(settings, settings.images, self.device, place, data)
+        num_classes = self.splits.data.num_classes
         self.guides: Guides | None = None
         if settings.classifier_weight or settings.discriminator_weight:
             self.guides = trained_guides(
@@ -61,10 +58,10 @@ class Unshuffle:
                 settings.guide_epochs,
                 replace(place, tensorboard=False),
             )
-        self.means_KCP = class_means(self.splits.train, data.num_classes)
+        self.means_KCP = class_means(self.splits.train, num_classes)
         self.prior: NormalPrior | None = None
         if settings.prior_weight:
-            self.prior = normal_prior(self.splits.train, data.num_classes, settings.prior_variance)
+            self.prior = normal_prior(self.splits.train, num_classes, settings.prior_variance)
         self.shuffled = {
             name: shuffled_split(split, settings.seed, name)
             for name, split in (("validation", self.splits.validation), ("test", self.splits.test))

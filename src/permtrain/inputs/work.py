@@ -1,4 +1,4 @@
-"""What every run that permutes inputs has in common: its parts, and measures in the end."""
+"""What all runs that permute inputs have in common: images, parts, and measures in the end."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from permtrain.inputs.judge import judge_settings, trained_run
+from permtrain.data.images import ImageData
+from permtrain.data.load import load_images
+from permtrain.inputs.judge import check_judge, judge_settings, trained_run
 from permtrain.inputs.pixels import Matching
 from permtrain.inputs.quality import (
     class_means,
@@ -17,8 +19,8 @@ from permtrain.inputs.quality import (
     quality_of,
     ssim,
 )
-from permtrain.inputs.settings import JudgeSettings
-from permtrain.inputs.splits import Splits
+from permtrain.inputs.settings import InputSettings, JudgeSettings
+from permtrain.inputs.splits import Splits, splits_of
 from permtrain.training.run import RunResult, load_run
 from permtrain.training.settings import Place
 
@@ -60,6 +62,27 @@ class Work(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def begun_splits(
+    settings: InputSettings,
+    measured_images: int | None,
+    device: torch.device,
+    place: Place,
+    data: ImageData | None,
+) -> Splits:
+    """The images that a run begins with.
+
+    Args:
+        data: images already in memory; None loads them.
+
+    Raises:
+        DataError, SettingError: there are none, or the judge that is wanted at the end does not fit
+            them.
+    """
+    data = data or load_images(settings.data.data, data_folder=place.data_folder)
+    check_judge(settings.judge.model, data)
+    return splits_of(data, settings.data, settings.seed, measured_images, device)
 
 
 def measured(
