@@ -13,9 +13,10 @@ RESULTS = Path(__file__).parent.parent / "results"
 REGRESSION = RESULTS / "regression-1d-quick.csv"
 
 
-def regression(column: str = "linf") -> dict[str, list[float]]:
+def regression(column: str = "linf", variables: int = 1) -> dict[str, list[float]]:
     """Of each arm, by width."""
-    rows = sorted(read_csv(REGRESSION), key=lambda row: row["width"])
+    rows = read_csv(RESULTS / f"regression-{variables}d-quick.csv")
+    rows = sorted(rows, key=lambda row: row["width"])
     found: dict[str, list[float]] = {}
     for row in rows:
         found.setdefault(row["arm"].rpartition(", n=")[0], []).append(row[column])
@@ -51,18 +52,26 @@ def test_beside_the_published_errors() -> None:
     assert adam[-1] > adam[-2]
 
 
-def test_methods_from_pairwise_values() -> None:
+def test_methods_from_the_same_values() -> None:
     found = regression()
-    laperm, index, adam = (
-        found[f"sine, {m}, pairwise"] for m in ("LaPerm", "index optimizer", "Adam")
-    )
-    better = [a / b for a, b in zip(laperm, index, strict=True)]
-    assert min(better) > 1
-    assert max(better) == pytest.approx(2.5, abs=0.05)
-    assert WIDTHS[better.index(max(better))] == 80
-    ahead = [b / a for a, b in zip(index, adam, strict=True)]
-    assert min(ahead) > 0.23
-    assert max(ahead) < 0.55
+    better, ahead = {}, {}
+    for init in ("pairwise", "equidistant", "he", "glorot"):
+        laperm, index, adam = (
+            found[f"sine, {m}, {init}"] for m in ("LaPerm", "index optimizer", "Adam")
+        )
+        better[init] = [a / b for a, b in zip(laperm, index, strict=True)]
+        ahead[init] = [a / b for a, b in zip(index, adam, strict=True)]
+    assert min(map(min, better.values())) > 1
+    most = {init: max(ratios) for init, ratios in better.items()}
+    assert most["pairwise"] == pytest.approx(2.5, abs=0.05)
+    assert most["equidistant"] == pytest.approx(4, abs=0.05)
+    assert 2.5 < min(most["he"], most["glorot"]) <= max(most["he"], most["glorot"]) < 3.5
+    for inits, least, greatest in (
+        (("pairwise", "equidistant"), 1.35, 5),
+        (("he", "glorot"), 3, 9.5),
+    ):
+        ratios = [ratio for init in inits for ratio in ahead[init]]
+        assert least < min(ratios) <= max(ratios) < greatest
 
 
 def test_he_glorot_and_uniform() -> None:
@@ -84,7 +93,29 @@ def test_he_glorot_and_uniform() -> None:
     for init in ("he", "glorot"):
         close = zip(uniform, found[f"sine, LaPerm, {init}"], strict=True)
         assert sum(a < 0.95 * b for a, b in close) <= 1
-    assert min(found["sine, LaPerm, he, biases too"]) > 1
+    ends = [found[f"sine, index optimizer, {init}"][-1] for init in ("he", "glorot", "pairwise")]
+    assert ends == pytest.approx([0.10, 0.09, 0.07], abs=0.005)
+    for init in ("he", "glorot"):
+        assert min(found[f"sine, LaPerm, {init}, biases too"]) > 1
+
+
+def test_legendre() -> None:
+    for init, until in (("equidistant", 80), ("pairwise", 160)):
+        errors = regression()[f"legendre, LaPerm, {init}"]
+        lowest = WIDTHS.index(until)
+        assert errors[: lowest + 1] == sorted(errors[: lowest + 1], reverse=True)
+        assert errors[lowest] / errors[0] == pytest.approx(0.25, abs=0.06)
+        assert errors[-1] > 1.5 * errors[lowest]
+
+
+def test_more_variables() -> None:
+    two = regression(variables=2)
+    for init in ("equidistant", "pairwise"):
+        assert two[f"sine-2d, Adam, {init}"][-1] > 1
+    assert two["sine-2d, Adam, equidistant"][0] == pytest.approx(0.34, abs=0.005)
+    three = regression(variables=3)
+    assert len(three) == 6
+    assert min(map(min, three.values())) > 1
 
 
 DEALT_OUT = {

@@ -182,4 +182,6 @@ def _seeds(arms: Collection[Arm]) -> int:
 def _plain(name: str, value: Any) -> str:
     if value is None:
         return "all" if name.endswith("_images") else "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
