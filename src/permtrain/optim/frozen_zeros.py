@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from permtrain.errors import CheckpointError
+from permtrain.optim.attached import Attached
 
 
-class FrozenZeros:
+class FrozenZeros(Attached):
     """Keeps weights that are zero at the first step at zero, whatever the optimizer does.
 
     Their gradients are cleared before each step, so that they do not enter the optimizer's state,
@@ -37,16 +38,7 @@ class FrozenZeros:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.masks: list[Tensor] = []
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    def detach(self) -> None:
-        """Takes the hooks off."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._attach()
 
     @contextmanager
     def arranged(self) -> Iterator[None]:

@@ -11,9 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from permtrain.core.plan import (
     GranularityRule,
@@ -30,6 +28,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
+from permtrain.optim.attached import Attached
 from permtrain.optim.permuted_tensor import (
     PermutedTensor,
     arrange_moved,
@@ -46,7 +45,7 @@ FINITE_CHECK_PERIOD = 100
 """
 
 
-class Permuter:
+class Permuter(Attached):
     """What `LaPerm` and `IndexOptimizer` share; use one of those.
 
     With `keep_latent` the optimizer moves latent weights, which survive a synchronisation, and the
@@ -100,7 +99,6 @@ class Permuter:
             raise SettingError(
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
-        self._handles: list[RemovableHandle] = []
         self._attach()
 
     # --- what users call -------------------------------------------------------------------------
@@ -191,9 +189,7 @@ class Permuter:
         LaPerm's weights in mid-period are not a permutation: call `synchronize()` first if they are
         to be one.
         """
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        super().detach()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on exactly, in mid-period too: plain data and tensors.
@@ -256,14 +252,6 @@ class Permuter:
 
     # --- hooks -----------------------------------------------------------------------------------
 
-    def _attach(self) -> None:
-        self._handles = [
-            self.optimizer.register_step_pre_hook(self._before_step),
-            self.optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    # torch.compile is kept out: an arrangement is a sort and counters, nothing to fuse.
-    @_disable_dynamo
     @torch.no_grad()
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -295,7 +283,6 @@ class Permuter:
             self._enter(tensor, due)
         return replaced
 
-    @_disable_dynamo
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._inert_step:
@@ -526,22 +513,20 @@ class Permuter:
             if tensor.profile is not None and tensor.expected_checksum is None:
                 tensor.check_unchanged()
         # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
-        return self.__dict__ | {
-            "_handles": [],
+        return super().__getstate__() | {
             "_periods": {},
             "_tensors": self.tensors,
             "_left_alone": list(self._left_alone.values()),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        super().__setstate__(state)
         self._tensors = {id(tensor.parameter): tensor for tensor in state["_tensors"]}
         self._left_alone = {id(parameter): parameter for parameter in state["_left_alone"]}
         for tensor in self.tensors:
             if tensor.seen is not None:
                 tensor.note_seen()
         self._adopt_new_parameters()
-        self._attach()
 
 
 def _only_creates_state(optimizer: Optimizer) -> bool:

@@ -6,16 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from permtrain.errors import CheckpointError, SettingError
+from permtrain.optim.attached import Attached
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.permuter import Permuter
 
 
-class Rewiring:
+class Rewiring(Attached):
     """Lets a permuter act for some steps; then its optimizer goes on alone, zeros staying zero.
 
     The optimizer is one object all along, so that its state is carried over ("Adam, which inherits
@@ -56,24 +55,22 @@ class Rewiring:
             raise SettingError(
                 f"the permuter has made {permuter.num_steps} steps; allowed: one before its first"
             )
+        self.optimizer = permuter.optimizer
         self.permuter = permuter
         self.num_steps = num_steps
         self.zeros = FrozenZeros(permuter.optimizer)
         self.rewired: dict[str, Tensor] | None = None
         """The permuted weights as the first phase left them, by name; None until then."""
-        self._handles: list[RemovableHandle] = []
+        # What they do before and after a step is called from here, for hooks cannot be put on and
+        # taken off while torch goes through them.
+        self.permuter.detach()
+        self.zeros.detach()
         self._attach()
 
     @property
     def phase(self) -> Permuter | FrozenZeros:
         """What acts on the next step."""
         return self.permuter if self.rewired is None else self.zeros
-
-    def detach(self) -> None:
-        """Takes the hooks off."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
 
     def arranged(self) -> AbstractContextManager[None]:
         """Shows arranged weights inside the block in the first phase, and any as they are later."""
@@ -114,29 +111,9 @@ class Rewiring:
                 for tensor in self.permuter.tensors
             }
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handles": []}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._attach()
-
-    def _attach(self) -> None:
-        self.permuter.detach()
-        self.zeros.detach()
-        self._handles = [
-            self.permuter.optimizer.register_step_pre_hook(self._before_step),
-            self.permuter.optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    # The permuter and the zeros are of this package: what they do before and after a step is called
-    # from here, for hooks cannot be put on and taken off while torch goes through them.
-
-    @_disable_dynamo
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         return self.phase._before_step(optimizer, args, kwargs)
 
-    @_disable_dynamo
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self.phase._after_step(optimizer, args, kwargs)

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from permtrain.core.plan import named_tensors
 from permtrain.errors import CheckpointError, NonFiniteError, SettingError
+from permtrain.optim.attached import Attached
 
 
 def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
@@ -50,7 +51,7 @@ def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
     return torch.where(weights.detach() < 0, -1.0, 1.0) * math.sqrt(2 / fan_in / keep)
 
 
-class Supermask:
+class Supermask(Attached):
     """Trains which weights of a model are used, attached to the optimizer that moves the scores.
 
     The forward pass uses w h(|s|), h choosing the largest of each layer; the gradient passes
@@ -99,16 +100,7 @@ class Supermask:
         self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
         self._gradients: list[Tensor | None] = []
         self._show()
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    def detach(self) -> None:
-        """Takes the hooks off; the weights stay masked."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._attach()
 
     @contextmanager
     def arranged(self) -> Iterator[None]:
