@@ -146,6 +146,15 @@ def test_initial_values_of_another_model(wrong, message: str) -> None:
         verify(model, initial)
 
 
+@pytest.mark.parametrize("own", [nn.Module.state_dict, lambda m: dict(m.named_parameters())])
+def test_a_state_dict_that_was_not_copied_is_no_initial_value(own) -> None:
+    model = small_net()
+    initial = own(model)  # its tensors are the model's: they would agree whatever happens
+    change(model, ("0.weight", 3))
+    with pytest.raises(ProfileError, match=r"0\.weight: the initial values are the model's own"):
+        verify(model, initial)
+
+
 def test_a_model_without_a_record() -> None:
     with pytest.raises(ProfileError) as refused:
         verify(small_net())

@@ -74,11 +74,13 @@ def verify(
             inside `permuter.arranged()`, or after `synchronize()`.
         initial: where the initial values come from: the `LaPerm` or `IndexOptimizer` attached to
             the optimizer, which knows what it permutes; or the model's state dict from before the
-            training; or None for the record that `permtrain.initialize_` left on the model.
+            training, copied, for its tensors are the model's own; or None for the record that
+            `permtrain.initialize_` left on the model.
         granularity, permute_biases: as in `LaPerm`; read only where no permuter is given.
 
     Raises:
-        ProfileError: the initial values are not known, or belong to another model.
+        ProfileError: the initial values are not known, belong to another model, or are the model's
+            own weights, which would always agree.
 
     Example:
         >>> import torch
@@ -110,6 +112,13 @@ def verify(
         is not None
     }
     by_name = {name: tensor.parameter for name, tensor in parameters.items()}
+    for name in views:
+        if name in initial and _is_same_memory(initial[name], by_name[name]):
+            raise ProfileError(
+                f"{name}: the initial values are the model's own weights, not a copy; allowed: "
+                "{name: w.clone() for name, w in model.state_dict().items()} from before the "
+                "training"
+            )
     return verify_weights(by_name, initial, views)
 
 
@@ -157,6 +166,10 @@ def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) 
             for name, view in views.items()
         }
     )
+
+
+def _is_same_memory(left: Tensor, right: Tensor) -> bool:
+    return left.numel() > 0 and left.data_ptr() == right.data_ptr()
 
 
 def _weights_of(permuted: PermutedTensor, parameters: Mapping[str, NamedTensor]) -> Tensor:
