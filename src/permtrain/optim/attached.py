@@ -1,12 +1,15 @@
 """Hooks on an optimizer's step: put on, taken off, and carried over to copies."""
 
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
+
+Closure: TypeAlias = Callable[[], Any]
 
 _HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__  # type: ignore[attr-defined]
 
@@ -67,6 +70,21 @@ class Attached:
         self.__dict__.update(state)
         if is_attached:
             self._attach()
+
+
+def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Closure | None:
+    """What a step was given to evaluate the loss anew; a hook's `args` begin with the optimizer."""
+    closure: Closure | None = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+    return closure
+
+
+def with_closure(
+    args: tuple[Any, ...], kwargs: dict[str, Any], closure: Closure
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with another closure in place of theirs."""
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": closure}
+    return (args[0], closure, *args[2:]), kwargs
 
 
 def _is_part_of_a_step(optimizer: Optimizer) -> bool:
