@@ -10,9 +10,11 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from permtrain.core.vectors import (
     ACROSS,
+    COMPUTED_FROM,
     GRANULARITIES,
     Granularity,
     Layout,
@@ -77,22 +79,42 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
     """All parameters of a model, once each (tied ones under their first name), in its own order."""
     found = []
     seen: set[int] = set()
+    # What a parametrization computes a layer's weight from is held by a module of its own, which
+    # comes after the layer: here are the layer and the weight's name there.
+    owners: dict[int, tuple[nn.Module, str]] = {}
     for module_name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+        for name, parameter in _originals(module).items():
+            owners[id(parameter)] = (module, name)
+        beside = own | _originals(module)
         for name, parameter in own.items():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
+                owner, own_name = owners.get(id(parameter), (module, name))
                 found.append(
                     NamedTensor(
                         f"{module_name}.{name}" if module_name else name,
                         parameter,
-                        layout_of(module, name),
-                        is_norm=isinstance(module, _NORMS),
-                        bias_of=_weight_beside(name, own),
-                        has_padding=getattr(module, "padding_idx", None) is not None,
+                        layout_of(owner, own_name, parameter),
+                        is_norm=isinstance(owner, _NORMS),
+                        bias_of=_weight_beside(name, beside),
+                        has_padding=getattr(owner, "padding_idx", None) is not None,
                     )
                 )
     return found
+
+
+def _originals(module: nn.Module) -> dict[str, Tensor]:
+    """What parametrizations compute a module's parameters from, by the names of those.
+
+    Of several the largest: weight norm's directions, not its lengths.
+    """
+    if not is_parametrized(module):
+        return {}
+    assert isinstance(module.parametrizations, nn.ModuleDict)
+    lists = module.parametrizations.items()
+    held = {name: list(each.parameters(recurse=False)) for name, each in lists}
+    return {name: max(each, key=Tensor.numel) for name, each in held.items() if each}
 
 
 def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
@@ -104,9 +126,11 @@ def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
     """The weight of a module's bias: `weight` of `bias`, `weight_hh_l0` of `bias_hh_l0`."""
     if "bias" not in name or own[name].dim() != 1:
         return None
-    weight = own.get(name.replace("bias", "weight"))
-    if weight is None and name == "in_proj_bias":  # attention with three weights
-        weight = own.get("q_proj_weight")
+    stem = name.removesuffix("_orig").replace("bias", "weight")
+    candidates = [stem + ending for ending in COMPUTED_FROM]
+    if name == "in_proj_bias":  # attention with three weights
+        candidates.append("q_proj_weight")
+    weight = next((own[each] for each in candidates if each in own), None)
     return weight if weight is not None and weight.dim() >= 2 else None
 
 
