@@ -235,6 +235,14 @@ def test_loading_the_permuter_without_the_model_is_refused(permuter_of):
             lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, dtype=torch.float64)),
             "4.weight: permuter state is torch.float64; allowed: torch.float32",
         ),
+        (
+            lambda s: s["tensors"]["4.weight"].update(layout=[1, 0, 1]),
+            r"4.weight: permuter state has vectors of layout \[1, 0, 1\] .* allowed: \[0, 0, 1\]",
+        ),
+        (
+            lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, 10)),
+            r"4.weight: permuter state has a profile of shape \(1, 10\); allowed: \(",
+        ),
     ],
 )
 def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, change, message):
@@ -246,6 +254,16 @@ def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, c
         permuter.load_state_dict(state)
     assert permuter.num_steps == 3
     train(model, optimizer, range(3, 6))
+
+
+def test_a_state_without_layouts_is_of_an_older_version_and_is_loaded(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(3))
+    state = copy.deepcopy(permuter.state_dict())
+    for tensor in state["tensors"].values():
+        del tensor["layout"]
+    permuter.load_state_dict(state)
+    train(model, optimizer, range(3, 5))
 
 
 def test_a_deep_copy_goes_on_by_itself(permuter_of):

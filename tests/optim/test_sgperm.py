@@ -412,6 +412,10 @@ def without_rows(state):
     state["permutation"]["rows"]["4.weight"]["rank_to_slot"] = torch.zeros(1, 2)
 
 
+def of_columns(state):
+    state["permutation"]["rows"]["4.weight"]["cut"] = ["neuron", 1, 0, 1]
+
+
 def without_an_inner_optimizer(state):
     state["permutation"]["inner"] = None
 
@@ -428,6 +432,7 @@ def of_fewer_inner_parameters(state):
     ("change", "message"),
     [
         (without_rows, r"4\.weight: optimizer state has rows \(1, 2\); allowed: \("),
+        (of_columns, r"4\.weight: optimizer state has rows of \['neuron', 1, 0, 1\] .*, 0, 0, 1\]"),
         (without_an_inner_optimizer, "holds no inner optimizer; allowed: one"),
         (of_fewer_parameters, r"state of the optimizer has groups of \[7\] parameters; allowed: "),
         (of_fewer_inner_parameters, r"state of the inner optimizer has groups of \[4\] param"),
@@ -445,6 +450,16 @@ def test_a_refused_state_changes_nothing(change, message):
     after = optimizer.state_dict()
     assert str(after) == str(before)
     train(model, optimizer, range(4, 6))
+
+
+def test_a_state_without_cuts_is_of_an_older_version_and_is_loaded():
+    model, optimizer = started({"search": "bracket"})
+    train(model, optimizer, range(2))
+    state = copy.deepcopy(optimizer.state_dict())
+    for rows in state["permutation"]["rows"].values():
+        del rows["cut"]
+    optimizer.load_state_dict(state)
+    train(model, optimizer, range(2, 4))
 
 
 def test_a_state_with_an_inner_optimizer_is_refused_by_one_without():

@@ -7,6 +7,7 @@ class, its groups and its state are not touched.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -208,6 +209,7 @@ class Permuter(Attached):
                 tensor.name: {
                     "shape": list(tensor.view.shape),
                     "granularity": tensor.view.granularity,
+                    "layout": list(astuple(tensor.view.layout)),
                     "profile": tensor.profile,
                     "latent": tensor.latent,
                     "checksum": checksum(tensor.parameter),
@@ -500,11 +502,23 @@ class Permuter(Attached):
                     f"{tensor.name}: permuter state has shape and granularity {there}; "
                     f"allowed: {here}"
                 )
+            layout = list(astuple(tensor.view.layout))
+            if saved.get("layout", layout) != layout:  # states of before have none
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state has vectors of layout {saved['layout']} "
+                    f"(output axis, kernel axes, groups); allowed: {layout}"
+                )
             profile = saved["profile"]
             if profile is not None and profile.dtype != tensor.parameter.dtype:
                 raise CheckpointError(
                     f"{tensor.name}: permuter state is {profile.dtype}; "
                     f"allowed: {tensor.parameter.dtype}"
+                )
+            V, L = tensor.view.num_vectors, tensor.view.vector_length
+            if profile is not None and tuple(profile.shape) not in {(V, L), (1, L)}:
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state has a profile of shape {tuple(profile.shape)}; "
+                    f"allowed: {(V, L)}, {(1, L)}"
                 )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Source: Qiu and Suda, "Permute to Train", 2022, sections 2 and 5.1, Algorithm 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -108,6 +108,10 @@ class _Rows:
             return rows_VL.contiguous()
         assert of_bias is not None
         return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
+
+    @property
+    def cut(self) -> list[Any]:
+        return [self.view.granularity, *astuple(self.view.layout)]
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -394,6 +398,7 @@ class SGPerm(Optimizer):
                 "seed": self.seed,
                 "rows": {
                     rows.weight.name: {
+                        "cut": rows.cut,
                         "values": rows.values,
                         "rank_to_slot": rows.rank_to_slot,
                         "checksums": rows.checksums(),
@@ -446,6 +451,12 @@ class SGPerm(Optimizer):
                 raise CheckpointError(
                     f"{rows.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
                     f"allowed: {shape}"
+                )
+            cut = saved["rows"][rows.weight.name].get("cut", rows.cut)  # states of before: none
+            if list(cut) != rows.cut:
+                raise CheckpointError(
+                    f"{rows.weight.name}: optimizer state has rows of {list(cut)} (granularity, "
+                    f"output axis, kernel axes, groups); allowed: {rows.cut}"
                 )
         _check_same_groups("optimizer", self, state_dict)
         if (saved["inner"] is None) != (self.inner is None):
