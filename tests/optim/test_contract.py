@@ -597,6 +597,23 @@ def test_groups_keep_their_own_settings(permuter_of):
     )
 
 
+def test_a_groups_patterns_are_held_against_all_of_its_parameters(permuter_of):
+    model = small_net()
+    rule = {"0.*": "layer", "4.weight": "neuron", "[0-9].bias": None}
+    groups = [
+        {"params": [*model[0].parameters(), *model[4].parameters()], "granularity": rule},
+        {"params": model[6].parameters(), "granularity": {"*.weight": "layer"}},
+    ]
+    permuter = permuter_of(torch.optim.SGD(groups, lr=0.01), model=model)
+    views = {tensor.name: tensor.view.granularity for tensor in permuter.tensors}
+    assert views == {
+        "0.weight": "layer", "0.bias": "layer", "4.weight": "neuron", "6.weight": "layer",
+    }  # fmt: skip
+    groups[1]["granularity"] = {"4.weight": "layer"}
+    with pytest.raises(SettingError, match=r"'4.weight' matches no param.* are: 6.weight, 6.bias"):
+        permuter_of(torch.optim.SGD(groups, lr=0.01), model=model)
+
+
 def test_a_closure_works(permuter_of):
     model, optimizer, permuter = started(permuter_of)
     if isinstance(permuter, IndexOptimizer) and permuter.sync_period != 1:

@@ -428,12 +428,13 @@ class Permuter(Attached):
         named = [by_id.get(id(p)) or unnamed_tensor(name, p) for name, p, _ in new]
         if first_time:
             check_rule(self.granularity, [tensor.name for tensor in named])
+        for group in self.optimizer.param_groups:
+            theirs = [t.name for t, (*_, of) in zip(named, new, strict=True) if of is group]
+            if theirs and "granularity" in group:
+                check_rule(group["granularity"], theirs)
         taken = self._permuted_by_others()
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
-            rule = self.granularity
-            if "granularity" in group:
-                rule = group["granularity"]
-                check_rule(rule, [tensor.name])
+            rule = group.get("granularity", self.granularity)
             view = view_by_rule(
                 tensor, rule, permute_biases=self.permute_biases, may_go_across=True
             )
