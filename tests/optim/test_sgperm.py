@@ -6,8 +6,9 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-from permtrain import SGPerm, verify
+from permtrain import Cut, SGPerm, verify
 from permtrain.core.threads import ranges
 from permtrain.errors import (
     ChangedWeightsError,
@@ -406,6 +407,37 @@ def test_a_state_of_another_optimizer_or_model_is_refused():
     del state["permutation"]["rows"]["4.weight"]
     with pytest.raises(CheckpointError, match="optimizer state holds rows of"):
         optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "rule", [lambda name, weight: "neuron" if weight.dim() > 1 else None, Cut("neuron")]
+)
+def test_a_state_is_plain_data_whatever_decides_on_granularity(rule, tmp_path):
+    model, other = small_net(), small_net()
+    optimizer = SGPerm(model.parameters(), model=model, granularity=rule)
+    train(model, optimizer, range(3))
+    torch.save((model.state_dict(), optimizer.state_dict()), tmp_path / "state.pt")
+    weights, state = torch.load(tmp_path / "state.pt", weights_only=True)
+    other_optimizer = SGPerm(other.parameters(), model=other, granularity=rule)
+    other.load_state_dict(weights)
+    other_optimizer.load_state_dict(state)
+    assert other_optimizer.param_groups[0]["granularity"] is rule
+    train(model, optimizer, range(3, 6))
+    train(other, other_optimizer, range(3, 6))
+    assert_same(weights_of(model), weights_of(other))
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.0}, {"biases": "row"}], ids=str)
+def test_the_made_up_step_of_distributed_checkpointing_is_inert(settings):
+    model, optimizer = started(settings)
+    other, other_optimizer = started(settings)
+    get_optimizer_state_dict(model, optimizer)
+    assert optimizer.num_steps == 0
+    model.load_state_dict(weights_of(small_net(5)))  # still before the first step
+    other.load_state_dict(weights_of(small_net(5)))
+    train(model, optimizer, range(4))
+    train(other, other_optimizer, range(4))
+    assert_same(weights_of(model), weights_of(other))
 
 
 def without_rows(state):

@@ -87,6 +87,22 @@ def with_closure(
     return (args[0], closure, *args[2:]), kwargs
 
 
+def only_creates_state(optimizer: Optimizer) -> bool:
+    """Whether this is the made-up step with which distributed checkpointing creates state.
+
+    It comes before any other, with a zero learning rate and gradients of zero, and must not count.
+    """
+    if optimizer.state or any(float(group.get("lr", 1.0)) != 0 for group in optimizer.param_groups):
+        return False
+    gradients = [
+        parameter.grad
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+    return not any(bool(gradient.any()) for gradient in gradients)
+
+
 def _is_part_of_a_step(optimizer: Optimizer) -> bool:
     """Whether the call of `step()` that a hook belongs to is made by another one.
 

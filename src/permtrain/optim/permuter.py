@@ -29,7 +29,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
-from permtrain.optim.attached import Attached
+from permtrain.optim.attached import Attached, only_creates_state
 from permtrain.optim.permuted_tensor import (
     PermutedTensor,
     arrange_moved,
@@ -261,7 +261,7 @@ class Permuter(Attached):
         self._refuse_inside_arranged()
         if self._inside_step:
             self._recover()
-        self._inert_step = _only_creates_state(optimizer)
+        self._inert_step = only_creates_state(optimizer)
         if self._inert_step:
             return None
         self._adopt_new_parameters()
@@ -542,19 +542,3 @@ class Permuter(Attached):
             if tensor.seen is not None:
                 tensor.note_seen()
         self._adopt_new_parameters()
-
-
-def _only_creates_state(optimizer: Optimizer) -> bool:
-    """Whether this is the made-up step with which distributed checkpointing creates state.
-
-    It comes before any other, with a zero learning rate and gradients of zero, and must not count.
-    """
-    if optimizer.state or any(float(group.get("lr", 1.0)) != 0 for group in optimizer.param_groups):
-        return False
-    gradients = [
-        parameter.grad
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    ]
-    return not any(bool(gradient.any()) for gradient in gradients)

@@ -30,6 +30,7 @@ from permtrain.errors import (
 )
 from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
 from permtrain.graph.search import ORDERS, SEARCHES, lay_out_, permute_ranks_
+from permtrain.optim.attached import only_creates_state
 from permtrain.optim.permuted_tensor import checksum
 
 Biases: TypeAlias = Literal["row", "apart", "inner"]
@@ -227,7 +228,8 @@ class SGPerm(Optimizer):
         `granularity`. There is no learning rate: a schedule attached to this optimizer finds `lr`,
         which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
-        map per weight vector, which are saved apart (torch casts what is in `state`).
+        map per weight vector, which are saved apart (torch casts what is in `state`), by `state_dict`;
+        `torch.distributed.checkpoint.state_dict` leaves them out.
     Randomness: partitions, from (seed, step, row), whatever the number of threads.
     Cost: no sort after the first step; `benchmarks/sgperm.py`.
     Raises:
@@ -356,6 +358,9 @@ class SGPerm(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if only_creates_state(self):
+            self._create_momenta()
+            return loss
         moving = [rows for rows in self._rows if rows.weight.parameter.grad is not None]
         self._check_gradients()  # before anything moves
         for rows in self._rows:
@@ -386,12 +391,17 @@ class SGPerm(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """As torch's, with what has to keep its dtype beside it.
 
+        Granularities are the constructor's and are not saved: they may be functions.
+
         Raises:
             ChangedWeightsError: weights were changed since the last step.
         """
         for rows in self._rows:
             rows.check_unchanged()
-        return super().state_dict() | {
+        state = super().state_dict()
+        for group in state["param_groups"]:
+            del group["granularity"]
+        return state | {
             "permutation": {
                 "version": 1,
                 "num_steps": self.num_steps,
@@ -419,7 +429,10 @@ class SGPerm(Optimizer):
                 optimizer or none.
         """
         saved = self._checked_state(state_dict)
+        granularities = [group["granularity"] for group in self.param_groups]
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
+        for group, granularity in zip(self.param_groups, granularities, strict=True):
+            group["granularity"] = granularity
         for rows in self._rows:
             own = saved["rows"][rows.weight.name]
             device = rows.weight.parameter.device
@@ -580,6 +593,12 @@ class SGPerm(Optimizer):
             first_row=rows.first_row,
         )
         rows.write_back()
+
+    def _create_momenta(self) -> None:
+        """What distributed checkpointing makes a step for, which is none of ours."""
+        for rows in self._rows:
+            for parameter in rows.parameters:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
 
     def _momentum(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """r of a parameter, advanced by its gradient: momentum r + (1 - dampening) g."""
