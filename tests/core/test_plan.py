@@ -430,3 +430,14 @@ def test_an_embedding_with_a_padding_row_is_refused_by_name() -> None:
     with pytest.raises(GranularityError, match=r"words\.weight: the embedding has a padding_idx"):
         plan(model)
     assert set(plan(model, {"words.*": None, "*.weight": "neuron"})) == {"out.weight"}
+
+
+def test_a_tensor_of_which_each_process_holds_a_part_is_refused() -> None:
+    class DTensor(nn.Parameter):
+        """What torch.distributed calls one; its own needs a group of processes."""
+
+    model = nn.Linear(4, 3)
+    model.weight = DTensor(torch.zeros(3, 4))
+    with pytest.raises(GranularityError, match="weight is a DTensor, of which each process holds"):
+        plan(model)
+    assert plan(model, {"weight": None}) == {}

@@ -730,6 +730,14 @@ def test_a_granularity_without_a_meaning_is_refused_by_name(permuter_of):
         permuter_of(optimizer, model=model, granularity="kernel")
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.int32], ids=str)
+def test_weights_that_torch_cannot_sort_are_refused_by_name(permuter_of, dtype):
+    model = nn.Linear(8, 3)
+    model.weight = nn.Parameter(model.weight.detach().to(dtype), requires_grad=False)
+    with pytest.raises(GranularityError, match=rf"weight: dtype is {dtype}; allowed: floating po"):
+        permuter_of(torch.optim.SGD(model.parameters(), lr=0.1), model=model)
+
+
 def test_nothing_to_permute_is_refused(permuter_of):
     model = small_net()
     optimizer = torch.optim.SGD([model[0].bias], lr=0.1)

@@ -183,7 +183,8 @@ def view_by_rule(
 
     Raises:
         GranularityError: naming the tensor, if it has no vectors at any granularity of the answer;
-            or if they go across tensors, which the caller does not know of.
+            if each process holds a part of it; or if they go across tensors, which the caller does
+            not know of.
     """
     if callable(rule):
         answer = rule(tensor.name, tensor.parameter)
@@ -198,6 +199,8 @@ def view_by_rule(
     else:
         answer = None
     view = _first_that_fits(tensor, answer)
+    if view is not None:
+        refuse_sharded(tensor)
     if view is not None and tensor.has_padding:
         raise GranularityError(
             f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero, and a "
@@ -209,6 +212,21 @@ def view_by_rule(
             "(LaPerm, IndexOptimizer and verify know of vectors across tensors)"
         )
     return view
+
+
+def refuse_sharded(tensor: NamedTensor) -> None:
+    """Refuses a tensor of which each process holds a part only.
+
+    Raises:
+        GranularityError: naming it.
+    """
+    # By name: torch.distributed may be missing, and importing it takes time.
+    if any(each.__name__ == "DTensor" for each in type(tensor.parameter).__mro__):
+        raise GranularityError(
+            f"{tensor.name} is a DTensor, of which each process holds a part (FSDP, tensor "
+            "parallel); allowed: tensors that each process holds whole, as under "
+            "DistributedDataParallel"
+        )
 
 
 def _first_that_fits(tensor: NamedTensor, answer: Answer) -> VectorView | None:

@@ -45,6 +45,8 @@ FINITE_CHECK_PERIOD = 100
 `synchronize()`, `arranged()` and `state_dict()` look too. On the CPU each step does, at once.
 """
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 class Permuter(Attached):
     """What `LaPerm` and `IndexOptimizer` share; use one of those.
@@ -441,9 +443,10 @@ class Permuter(Attached):
             if view is None:
                 self._left_alone[id(parameter)] = parameter
                 continue
-            if not parameter.is_floating_point():
+            if parameter.dtype not in _DTYPES:
                 raise GranularityError(
-                    f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point"
+                    f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point, of 16 "
+                    "bits or more"
                 )
             if id(parameter) in taken:
                 raise SettingError(

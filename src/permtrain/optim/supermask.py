@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from permtrain.core.plan import named_tensors
+from permtrain.core.plan import named_tensors, refuse_sharded
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.attached import Attached, closure_of
 
@@ -69,6 +69,7 @@ class Supermask(Attached):
     Raises:
         SettingError: keep is out of range, no weight is among the optimizer's parameters, or one
             that is has a row that must stay zero or is not of floating point.
+        GranularityError: each process holds a part of one only.
         SettingError: at a step, a closure.
         ChangedWeightsError: at a step, weights that somebody else wrote since the last one.
         NonFiniteError: at a step, scores that became NaN or infinite, naming the weight; all keep
@@ -94,6 +95,7 @@ class Supermask(Attached):
         if not masked:
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
         for tensor in masked:
+            refuse_sharded(tensor)
             if tensor.has_padding:
                 raise SettingError(
                     f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero; "
