@@ -263,6 +263,34 @@ def test_a_group_added_later_has_its_own_settings():
     assert verify(model, before, {"6.weight": "layer", "4.weight": "neuron"})
 
 
+def test_the_first_parameters_that_are_left_alone_make_the_inner_optimizer_late_too():
+    model = small_net()
+    optimizer = SGPerm([model[4].weight], model=model, inner=adam)
+    assert optimizer.inner is None
+    optimizer.add_param_group({"params": model[6].parameters()})
+    assert optimizer.inner is not None
+    before = weights_of(model)
+    train(model, optimizer, range(3))
+    assert not torch.equal(model[6].bias, before["6.bias"])
+    optimizer.add_param_group({"params": model[0].parameters()})
+    train(model, optimizer, range(3, 6))
+    assert not torch.equal(model[0].bias, before["0.bias"])
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_step_gives_the_same():
+    model, optimizer = started({})
+    other, other_optimizer = started({})
+    step = torch.compile(optimizer.step, backend="eager")
+    for number in range(4):
+        optimizer.zero_grad()
+        loss_of(model, number).backward()
+        step()
+    train(other, other_optimizer, range(4))
+    # The inner optimizer's arithmetic is rounded otherwise where it is compiled.
+    torch.testing.assert_close(weights_of(model), weights_of(other), rtol=1e-5, atol=1e-6)
+
+
 def test_equal_layers_do_not_draw_equal_partitions():
     model = nn.Sequential(nn.Linear(64, 4), nn.Linear(64, 4))
     model[1].load_state_dict(model[0].state_dict())

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
 from permtrain.core.plan import (
@@ -313,15 +314,15 @@ class SGPerm(Optimizer):
         self._known = named_tensors(model) if model is not None else []
         self._rows: list[_Rows] = []
         self._inner_parameters: list[Tensor] = []
-        self._make_inner = inner
+        self._make_inner: InnerFactory | None = None  # not before all groups are known
         self.inner: Optimizer | None = None
         super().__init__(params, defaults)
         if not self._rows:
             raise SettingError(
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
-        if inner is not None and self._inner_parameters:
-            self.inner = inner(self._inner_parameters)
+        self._make_inner = inner
+        self._hand_to_inner(self._inner_parameters)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters; their values at the next step are their initial values."""
@@ -332,8 +333,16 @@ class SGPerm(Optimizer):
         left_alone = self._adopt(group, index)
         concerned = group["params"] if self.recommendation == "difference" else left_alone
         self._inner_parameters += concerned
-        if self.inner is not None and concerned:
-            self.inner.add_param_group({"params": concerned})
+        self._hand_to_inner(concerned)
+
+    def _hand_to_inner(self, parameters: list[Tensor]) -> None:
+        """Gives the inner optimizer these parameters; the first ones make it."""
+        if not parameters:
+            return
+        if self.inner is not None:
+            self.inner.add_param_group({"params": parameters})
+        elif self._make_inner is not None:
+            self.inner = self._make_inner(parameters)
 
     @property
     def views(self) -> dict[str, VectorView]:
@@ -348,6 +357,7 @@ class SGPerm(Optimizer):
             rows.weight.name: names[id(rows.bias)] for rows in self._rows if rows.bias is not None
         }
 
+    @_disable_dynamo  # a search and counters, compiled already
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Finds a permutation and carries it out.
