@@ -188,14 +188,29 @@ def test_detached_it_does_nothing() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     model = small_net()
     optimizer = adam(model)
-    with pytest.raises(SettingError, match="num_steps is 0; allowed: 1 or more"):
-        Rewiring(METHODS["laperm"](optimizer, model), 0)
+    for num_steps in (0, 2.5, True):  # no step would be the 2.5th, and the switch never come
+        permuter = METHODS["laperm"](optimizer, model)
+        with pytest.raises(SettingError, match=f"num_steps is {num_steps}; allowed: a whole numb"):
+            Rewiring(permuter, num_steps)
+        permuter.detach()
     model = small_net()
     optimizer = adam(model)
     permuter = METHODS["laperm"](optimizer, model)
     train(model, optimizer, range(2))
     with pytest.raises(SettingError, match="made 2 steps; allowed: one before its first"):
         Rewiring(permuter, 5)
+
+
+def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
+    model = small_net()
+    optimizer = adam(model)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 5)
+    train(model, optimizer, range(4))
+    model = small_net()
+    shorter = Rewiring(METHODS["laperm"](adam(model), model), 4)
+    with pytest.raises(CheckpointError, match="permuted for 4 steps; allowed: less than num_steps"):
+        shorter.load_state_dict(rewiring.state_dict())
+    assert shorter.permuter.num_steps == 0
 
 
 @pytest.mark.parametrize(

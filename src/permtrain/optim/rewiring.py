@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -49,8 +50,9 @@ class Rewiring(Attached):
     """
 
     def __init__(self, permuter: Permuter, num_steps: int) -> None:
-        if num_steps < 1:
-            raise SettingError(f"num_steps is {num_steps}; allowed: 1 or more")
+        is_whole = isinstance(num_steps, Integral) and not isinstance(num_steps, bool)
+        if not is_whole or num_steps < 1:
+            raise SettingError(f"num_steps is {num_steps!r}; allowed: a whole number, 1 or more")
         if permuter.num_steps:
             raise SettingError(
                 f"the permuter has made {permuter.num_steps} steps; allowed: one before its first"
@@ -101,6 +103,11 @@ class Rewiring(Attached):
         shapes = {tensor.name: tuple(tensor.view.shape) for tensor in self.permuter.tensors}
         if rewired is not None and {n: tuple(w.shape) for n, w in rewired.items()} != shapes:
             raise CheckpointError(f"rewired weights are of another model; allowed: {shapes}")
+        if rewired is None and state_dict["permuter"]["num_steps"] >= self.num_steps:
+            raise CheckpointError(
+                f"rewiring state has permuted for {state_dict['permuter']['num_steps']} steps; "
+                f"allowed: less than num_steps, {self.num_steps}"
+            )
         self.zeros.load_state_dict(state_dict["zeros"])
         if rewired is None:
             self.permuter.load_state_dict(state_dict["permuter"])
