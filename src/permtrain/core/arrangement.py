@@ -140,8 +140,12 @@ def arrange(
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, profile: Tensor, scores: Tensor, view: VectorView) -> Tensor:
+    def forward(profile: Tensor, scores: Tensor, view: VectorView) -> Tensor:
         return arrange(profile, scores, view)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept for the way back; torch.func asks for this to be said apart."""
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
