@@ -155,6 +155,14 @@ def test_a_state_dict_that_was_not_copied_is_no_initial_value(own) -> None:
         verify(model, initial)
 
 
+def test_a_compiled_model_is_compared_with_the_record_of_the_model_inside() -> None:
+    model, _ = with_record()
+    compiled = torch.compile(model, backend="eager")
+    assert verify(compiled).num_vectors == 17
+    change(model, *CHANGES)
+    assert verify(compiled).changed == CHANGED
+
+
 def test_a_model_without_a_record() -> None:
     with pytest.raises(ProfileError) as refused:
         verify(small_net())

@@ -95,6 +95,8 @@ def verify(
         >>> verify(model, before).changed
         {'weight': [1]}
     """
+    if initial is None and isinstance(inside := getattr(model, "_orig_mod", None), nn.Module):
+        model = inside  # a compiled model: its record has the names that the model itself gives
     parameters = {tensor.name: tensor for tensor in named_tensors(model)}
     if isinstance(initial, Permuter):
         return _verify_permuter(initial, parameters)
