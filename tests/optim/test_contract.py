@@ -256,6 +256,24 @@ def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, c
     train(model, optimizer, range(3, 6))
 
 
+def test_what_is_called_in_inference_mode_leaves_training_as_it_is(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    other, other_optimizer, other_permuter = started(permuter_of)
+    for training in (model, optimizer), (other, other_optimizer):
+        train(*training, range(3))
+    with torch.inference_mode():
+        with permuter.arranged():
+            pass
+        permuter.load_state_dict(permuter.state_dict())
+        permuter.synchronize()
+        permuter.reset_profile()
+    other_permuter.synchronize()
+    other_permuter.reset_profile()
+    for training in (model, optimizer), (other, other_optimizer):
+        train(*training, range(3, 8))
+    assert_same(weights_of(model), weights_of(other))
+
+
 def test_a_state_without_layouts_is_of_an_older_version_and_is_loaded(permuter_of):
     model, optimizer, permuter = started(permuter_of)
     train(model, optimizer, range(3))

@@ -137,8 +137,8 @@ class Permuter(Attached):
 
         For evaluating and saving in mid-period: the published accuracies are "right after
         synchronisation" (Train by Reconnect, appendix). The training state is put back, bit for
-        bit, when the block ends. While the schedule says "not now" the weights are left as they
-        are.
+        bit, when the block ends, in a state dict too that was taken inside and not copied. While
+        the schedule says "not now" the weights are left as they are.
 
         Example:
             >>> model = nn.Linear(3, 2)
@@ -174,6 +174,7 @@ class Permuter(Attached):
                 "are put back; change weights outside of it"
             )
 
+    @torch.inference_mode(False)  # what it makes is to be written in training
     def reset_profile(self) -> None:
         """Makes the weights as they are now the initial weights: their values are the new profile.
 
@@ -220,6 +221,7 @@ class Permuter(Attached):
             },
         }
 
+    @torch.inference_mode(False)
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Goes on from a saved state; everything is checked before anything is changed.
 
