@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from permtrain import IndexOptimizer, LaPerm, initialize_, verify
+from permtrain import IndexOptimizer, LaPerm, Rewiring, SGPerm, initialize_, verify
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError, SettingError
 from permtrain.verification import Verification, verify_weights
@@ -168,6 +168,24 @@ def test_a_model_without_a_record() -> None:
         verify(small_net())
     assert "\n" not in str(refused.value)
     assert "initialize_" in str(refused.value)
+
+
+def test_a_permuter_that_rewiring_has_left_behind_knows_no_initial_values() -> None:
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    rewiring = Rewiring(LaPerm(optimizer, 1, model=model), 3)
+    train(model, optimizer, range(2))
+    assert verify(model, rewiring.permuter)
+    train(model, optimizer, range(2, 6))
+    with pytest.raises(ProfileError, match="the permuter keeps no initial values any more"):
+        verify(model, rewiring.permuter)
+
+
+@pytest.mark.parametrize("what", [lambda m: SGPerm(m.parameters()), lambda m: m], ids=["sg", "net"])
+def test_what_holds_no_initial_values_is_refused(what) -> None:
+    model = small_net()
+    with pytest.raises(ProfileError, match="initial is of type (SGPerm|Sequential); allowed: a La"):
+        verify(model, what(model))
 
 
 def test_a_misspelt_granularity() -> None:

@@ -100,6 +100,11 @@ def verify(
     parameters = {tensor.name: tensor for tensor in named_tensors(model)}
     if isinstance(initial, Permuter):
         return _verify_permuter(initial, parameters)
+    if not isinstance(initial, Mapping | None):
+        raise ProfileError(
+            f"initial is of type {type(initial).__name__}; allowed: a LaPerm or an IndexOptimizer, "
+            "a state dict from before the training, or None"
+        )
     if initial is None:
         initial = recorded_initial_weights(model)
     check_rule(granularity, parameters)
@@ -150,6 +155,11 @@ def verify_weights(
 
 def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) -> Verification:
     """Against the profiles that the permuter holds."""
+    if permuter.num_steps and all(tensor.profile is None for tensor in permuter.tensors):
+        raise ProfileError(
+            "the permuter keeps no initial values any more, for Rewiring has gone on without it; "
+            "compare the weights that it left, `Rewiring.rewired`"
+        )
     weights, profiles, views = {}, {}, {}
     for permuted in permuter.tensors:
         profile = permuted.profile
