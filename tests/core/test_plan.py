@@ -432,6 +432,19 @@ def test_an_embedding_with_a_padding_row_is_refused_by_name() -> None:
     assert set(plan(model, {"words.*": None, "*.weight": "neuron"})) == {"out.weight"}
 
 
+def test_a_weight_tied_to_an_embedding_with_a_padding_row_is_refused_wherever_it_stands() -> None:
+    output, embed = nn.Linear(3, 5), nn.Embedding(5, 3, padding_idx=0)
+    embed.weight = output.weight
+    with pytest.raises(GranularityError, match=r"^0\.weight: the embedding has a padding_idx"):
+        plan(nn.Sequential(output, embed))
+
+
+def test_a_model_that_remembers_its_padding_index_has_no_padding_row_itself() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5))
+    model.padding_idx = 0
+    assert list(plan(model)) == ["0.weight", "1.weight"]
+
+
 def test_a_tensor_of_which_each_process_holds_a_part_is_refused() -> None:
     class DTensor(nn.Parameter):
         """What torch.distributed calls one; its own needs a group of processes."""

@@ -82,6 +82,12 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
     # What a parametrization computes a layer's weight from is held by a module of its own, which
     # comes after the layer: here are the layer and the weight's name there.
     owners: dict[int, tuple[nn.Module, str]] = {}
+    padded = {
+        id(parameter)
+        for module in model.modules()
+        if getattr(module, "padding_idx", None) is not None
+        for parameter in (*module.parameters(recurse=False), *_originals(module).values())
+    }  # tied to another module's too
     for module_name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
         for name, parameter in _originals(module).items():
@@ -98,7 +104,7 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
                         layout_of(owner, own_name, parameter),
                         is_norm=isinstance(owner, _NORMS),
                         bias_of=_weight_beside(name, beside),
-                        has_padding=getattr(owner, "padding_idx", None) is not None,
+                        has_padding=id(parameter) in padded,
                     )
                 )
     return found
