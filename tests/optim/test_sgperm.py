@@ -291,6 +291,18 @@ def test_a_compiled_step_gives_the_same():
     torch.testing.assert_close(weights_of(model), weights_of(other), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("weight_first", [True, False])
+def test_a_bias_of_a_row_in_another_group_is_refused(weight_first):
+    """As where biases get no weight decay; it would be left out of its row unseen."""
+    model = small_net()
+    groups = [{"params": [model[4].weight]}, {"params": [model[6].weight, model[4].bias]}]
+    groups = groups if weight_first else groups[::-1]
+    with pytest.raises(SettingError, match=r"4\.bias and its weight are in different parameter gr"):
+        SGPerm(groups, model=model, biases="row")
+    SGPerm(groups, model=model, biases="apart")
+    SGPerm([model[4].weight], model=model, biases="row")  # a bias that is not there stays
+
+
 def test_equal_layers_do_not_draw_equal_partitions():
     model = nn.Sequential(nn.Linear(64, 4), nn.Linear(64, 4))
     model[1].load_state_dict(model[0].state_dict())

@@ -331,6 +331,7 @@ class SGPerm(Optimizer):
         group = self.param_groups[index]
         _check_group(group)
         left_alone = self._adopt(group, index)
+        self._refuse_biases_apart_from_their_rows()
         concerned = group["params"] if self.recommendation == "difference" else left_alone
         self._inner_parameters += concerned
         self._hand_to_inner(concerned)
@@ -541,6 +542,19 @@ class SGPerm(Optimizer):
                     )
                 return tensor.parameter
         return None
+
+    def _refuse_biases_apart_from_their_rows(self) -> None:
+        """A row has one group's settings."""
+        if self.biases != "row":
+            return
+        without_bias = {id(rows.weight.parameter) for rows in self._rows if rows.bias is None}
+        present = {id(p) for group in self.param_groups for p in group["params"]}
+        for tensor in self._known:
+            if id(tensor.parameter) in present and id(tensor.bias_of) in without_bias:
+                raise SettingError(
+                    f"{tensor.name} and its weight are in different parameter groups; allowed with "
+                    "biases 'row': one group for both"
+                )
 
     def _check_gradients(self) -> None:
         """Refuses NaN and infinity in a gradient that a step would use, by name."""

@@ -72,6 +72,5 @@ def period_at(sync_period: SyncPeriod, step: int) -> int | None:
         True
     """
     period = sync_period(step) if callable(sync_period) else sync_period
-    if callable(sync_period):
-        check_sync_period(period)
+    check_sync_period(period)
     return period
