@@ -184,7 +184,9 @@ def test_a_permuter_that_rewiring_has_left_behind_knows_no_initial_values() -> N
 @pytest.mark.parametrize("what", [lambda m: SGPerm(m.parameters()), lambda m: m], ids=["sg", "net"])
 def test_what_holds_no_initial_values_is_refused(what) -> None:
     model = small_net()
-    with pytest.raises(ProfileError, match="initial is of type (SGPerm|Sequential); allowed: a La"):
+    with pytest.raises(
+        ProfileError, match=r"initial is of type (SGPerm|Sequential); allowed: a La"
+    ):
         verify(model, what(model))
 
 

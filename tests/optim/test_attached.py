@@ -90,7 +90,7 @@ def test_a_copy_of_what_is_detached_is_detached(kind: str) -> None:
     model, optimizer, attached = started(kind)
     train(model, optimizer, range(4))
     attached.detach()
-    other, other_optimizer, other_attached = copy.deepcopy((model, optimizer, attached))
+    other, other_optimizer, _ = copy.deepcopy((model, optimizer, attached))
     train(other, other_optimizer, range(4, 9))
     train(model, optimizer, range(4, 9))
     assert_same(weights_of(other), weights_of(model))

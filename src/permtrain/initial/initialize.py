@@ -64,8 +64,8 @@ def initialize_(
 
     Drawn are weights, that is parameters of two or more dimensions, frozen ones too, and by
     `biases` the biases beside them. Norm layers, embeddings with a `padding_idx`, whose row stays
-    zero, and one-dimensional parameters that are no weight's bias keep their values. A tied parameter is drawn once, under its first name and for
-    its first module.
+    zero, and one-dimensional parameters that are no weight's bias keep their values. A tied
+    parameter is drawn once, under its first name and for its first module.
 
     Args:
         model: its parameters are float64, float32, float16 or bfloat16, on any device.

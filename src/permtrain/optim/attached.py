@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 Closure: TypeAlias = Callable[[], Any]
 
-_HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__  # type: ignore[attr-defined]
+_HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
 
 
 class Attached:

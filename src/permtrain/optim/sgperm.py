@@ -229,8 +229,8 @@ class SGPerm(Optimizer):
         `granularity`. There is no learning rate: a schedule attached to this optimizer finds `lr`,
         which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
-        map per weight vector, which are saved apart (torch casts what is in `state`), by `state_dict`;
-        `torch.distributed.checkpoint.state_dict` leaves them out.
+        map per weight vector, which are saved apart (torch casts what is in `state`), by
+        `state_dict`; `torch.distributed.checkpoint.state_dict` leaves them out.
     Randomness: partitions, from (seed, step, row), whatever the number of threads.
     Cost: no sort after the first step; `benchmarks/sgperm.py`.
     Raises:

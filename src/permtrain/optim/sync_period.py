@@ -36,7 +36,9 @@ class StepwisePeriod:
     def __post_init__(self) -> None:
         steps = [step for step, _ in self.changes]
         if any(later < earlier for earlier, later in pairwise(steps)):
-            raise SettingError(f"changes are at steps {steps}; allowed: none before the one ahead of it")
+            raise SettingError(
+                f"changes are at steps {steps}; allowed: none before the one ahead of it"
+            )
 
     def __call__(self, step: int) -> int:
         place = bisect_right([change for change, _ in self.changes], step - 1)
