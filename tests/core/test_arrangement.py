@@ -216,6 +216,13 @@ def test_straight_through_can_be_differentiated_twice() -> None:
     assert second.tolist() == [[30.0, 18.0]]
 
 
+def test_the_default_device_does_not_matter() -> None:
+    """As where a script says `torch.set_default_device("cuda")` and keeps a model on the CPU."""
+    profile, scores = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]])
+    with torch.device("meta"):
+        assert arrange(profile, scores).tolist() == [[3.0, 1.0, 2.0]]
+
+
 def test_straight_through_is_differentiated_by_functional_transforms() -> None:
     profile, scores = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]])
     factors = torch.tensor([10.0, 20.0, 30.0])

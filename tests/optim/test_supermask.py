@@ -9,6 +9,7 @@ from torch import nn
 
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.supermask import Supermask, signed_constants, used_weights
+from training_problem import small_net, train
 
 
 def test_the_largest_scores_are_used_whatever_their_sign() -> None:
@@ -168,6 +169,35 @@ def test_it_learns_which_inputs_count() -> None:
         loss.backward()
         optimizer.step()
     assert layer.weight[0].nonzero().flatten().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_weights_of_any_width_are_trained(dtype: torch.dtype) -> None:
+    model = small_net(dtype=dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    supermask = Supermask(optimizer, model, keep=0.5)
+    before = [scores.clone() for scores in supermask.scores]
+    train(model, optimizer, range(3))
+    assert all(not torch.equal(*pair) for pair in zip(before, supermask.scores, strict=True))
+    # fan_in 64, keep 1/2: sqrt(2 / 64 / .5) = 1/4
+    assert model[4].weight.abs().unique().tolist() == [0.0, 0.25]
+
+
+def test_neither_default_dtype_nor_default_device_matter() -> None:
+    model, other = small_net(), small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    other_optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    Supermask(other_optimizer, other)
+    train(other, other_optimizer, range(2))
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            supermask = Supermask(optimizer, model)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {fixed.dtype for fixed in supermask.fixed} == {torch.float32}
+    train(model, optimizer, range(2))
+    assert torch.equal(model[4].weight, other[4].weight)
 
 
 def test_what_is_no_weight_is_the_optimizers() -> None:

@@ -35,7 +35,7 @@ def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None =
 
         if cpu_kernel.supports(profile_VL, like_VL):
             if out_VL is None:
-                out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype)
+                out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype, device="cpu")
             if cpu_kernel.arrange_on_cpu(profile_VL, like_VL, out_VL) is not None:
                 raise NonFiniteError(NOT_FINITE)
             return out_VL

@@ -42,13 +42,14 @@ def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
 def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
     """The signs of the weights, times sqrt(2 / fan_in) sqrt(1 / k): sections 3.1 and 4.2.
 
-    A weight that is 0 counts as positive: every weight can be used.
+    Of the weights' dtype. A weight that is 0 counts as positive: every weight can be used.
 
     Example:
         >>> signed_constants(torch.tensor([[0.3, -2.0]]), 2, 0.25)
         tensor([[ 2., -2.]])
     """
-    return torch.where(weights.detach() < 0, -1.0, 1.0) * math.sqrt(2 / fan_in / keep)
+    signs = torch.where(weights.detach() < 0, -1.0, 1.0).to(weights.dtype)
+    return signs * math.sqrt(2 / fan_in / keep)
 
 
 class Supermask(Attached):
@@ -110,7 +111,7 @@ class Supermask(Attached):
         self.names = [tensor.name for tensor in masked]
         self.weights = [tensor.parameter for tensor in masked]
         self.fixed = [signed_constants(w, _fan_in(w), keep) for w in self.weights]
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
         self._gradients: list[Tensor | None] | None = None
         """The user's gradients during a step, in which the scores' stand in their place."""
@@ -218,5 +219,7 @@ def _fan_in(weight: Tensor) -> int:
 
 
 def _first_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
-    uniform = 2 * torch.rand(weight.shape, generator=generator) - 1
+    uniform = 2 * torch.rand(
+        weight.shape, dtype=torch.float32, device="cpu", generator=generator
+    ) - 1
     return (uniform * math.sqrt(1 / _fan_in(weight))).to(weight)
