@@ -190,6 +190,12 @@ def test_what_holds_no_initial_values_is_refused(what) -> None:
         verify(model, what(model))
 
 
+def test_a_comparison_of_nothing_is_refused() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    with pytest.raises(SettingError, match="leaves every parameter of the model alone; nothing to"):
+        verify(model, weights_of(model))
+
+
 def test_a_misspelt_granularity() -> None:
     model, initial = with_state_dict()
     with pytest.raises(SettingError, match="did you mean 'layer'"):

@@ -16,7 +16,7 @@ from permtrain.core.plan import (
 )
 from permtrain.core.profile import holds_profile, profile_of
 from permtrain.core.vectors import VectorView
-from permtrain.errors import ProfileError
+from permtrain.errors import ProfileError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuted_tensor import PermutedTensor, initial_profile
 from permtrain.optim.permuter import Permuter
@@ -81,6 +81,7 @@ def verify(
     Raises:
         ProfileError: the initial values are not known, belong to another model, or are the model's
             own weights, which would always agree.
+        SettingError: an unknown granularity, or one that leaves every parameter alone.
 
     Example:
         >>> import torch
@@ -118,6 +119,10 @@ def verify(
         )
         is not None
     }
+    if not views:
+        raise SettingError(
+            "granularity leaves every parameter of the model alone; nothing to compare"
+        )
     by_name = {name: tensor.parameter for name, tensor in parameters.items()}
     for name in views:
         if name in initial and _is_same_memory(initial[name], by_name[name]):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from permtrain import FrozenZeros, IndexOptimizer, LaPerm, Rewiring
+from permtrain.errors import SettingError
 from permtrain.optim.supermask import Supermask
 from training_problem import assert_same, loss_of, small_net, train, weights_of
 
@@ -95,6 +96,25 @@ def test_a_copy_of_what_is_detached_is_detached(kind: str) -> None:
     train(model, optimizer, range(4, 9))
     assert_same(weights_of(other), weights_of(model))
     assert not other_optimizer._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize("kind", ATTACHED)
+def test_an_optimizer_that_calls_no_hooks_is_refused(kind: str) -> None:
+    """As some wrappers of optimizers are; nothing attached would ever act."""
+
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, inner: torch.optim.Optimizer) -> None:
+            self.__dict__.update(vars(inner))
+            self.inner = inner
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    model = small_net()
+    wrapper = Wrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(SettingError, match=r"step\(\) of Wrapper calls no hooks"):
+        ATTACHED[kind](wrapper, model)
+    assert_same(weights_of(model), weights_of(small_net()))
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own

@@ -9,6 +9,8 @@ from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from permtrain.errors import SettingError
+
 Closure: TypeAlias = Callable[[], Any]
 
 _HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
@@ -30,6 +32,7 @@ class Attached:
         self._handles.clear()
 
     def _attach(self) -> None:
+        _refuse_without_hooks(self.optimizer)
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before_call),
             self.optimizer.register_step_post_hook(self._after_call),
@@ -101,6 +104,20 @@ def only_creates_state(optimizer: Optimizer) -> bool:
         if parameter.grad is not None
     ]
     return not any(bool(gradient.any()) for gradient in gradients)
+
+
+def _refuse_without_hooks(optimizer: Optimizer) -> None:
+    """Refuses a wrapper that looks like an optimizer but never calls what is attached to it.
+
+    Raises:
+        SettingError: naming its class.
+    """
+    kind = type(optimizer)
+    if not any(getattr(vars(each).get("step"), "hooked", False) for each in kind.__mro__):
+        raise SettingError(
+            f"step() of {kind.__name__} calls no hooks, for its __init__ does not call that of "
+            "torch.optim.Optimizer; allowed: an optimizer that does, such as the one it wraps"
+        )
 
 
 def _is_part_of_a_step(optimizer: Optimizer) -> bool:

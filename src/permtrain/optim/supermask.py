@@ -115,8 +115,8 @@ class Supermask(Attached):
         self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
         self._gradients: list[Tensor | None] | None = None
         """The user's gradients during a step, in which the scores' stand in their place."""
-        self._show()
         self._attach()
+        self._show()
 
     @contextmanager
     def arranged(self) -> Iterator[None]:
