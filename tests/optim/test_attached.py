@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from permtrain import FrozenZeros, IndexOptimizer, LaPerm, Rewiring
-from permtrain.errors import SettingError
+from permtrain.errors import ChangedWeightsError, SettingError
 from permtrain.optim.supermask import Supermask
 from training_problem import assert_same, loss_of, small_net, train, weights_of
 
@@ -86,6 +86,16 @@ def test_a_copy_is_attached_and_goes_on_by_itself(kind: str, how: str) -> None:
     assert_same(weights_of(copied[0]), weights_of(original[0]))
 
 
+@pytest.mark.parametrize("kind", [kind for kind in ATTACHED if kind != "zeros"])
+def test_a_copy_does_not_hide_weights_written_by_others(kind: str) -> None:
+    model, optimizer, attached = started(kind)
+    train(model, optimizer, range(4))
+    with torch.no_grad():
+        model[4].weight.mul_(2)
+    with pytest.raises(ChangedWeightsError, match=r"4\.weight: weights were changed"):
+        copy.deepcopy(attached)
+
+
 @pytest.mark.parametrize("kind", ATTACHED)
 def test_a_copy_of_what_is_detached_is_detached(kind: str) -> None:
     model, optimizer, attached = started(kind)
@@ -96,6 +106,7 @@ def test_a_copy_of_what_is_detached_is_detached(kind: str) -> None:
     train(model, optimizer, range(4, 9))
     assert_same(weights_of(other), weights_of(model))
     assert not other_optimizer._optimizer_step_post_hooks
+    copy.deepcopy(attached)  # whose weights may be written by others now
 
 
 @pytest.mark.parametrize("kind", ATTACHED)

@@ -528,11 +528,16 @@ class Permuter(Attached):
                     f"allowed: {(V, L)}, {(1, L)}"
                 )
 
-    def __getstate__(self) -> dict[str, Any]:
-        self._refuse_inside_arranged()
+    def _check_unchanged(self) -> None:
+        """Refuses weights that somebody else wrote since the last step; loaded ones may come."""
         for tensor in self.tensors:
             if tensor.profile is not None and tensor.expected_checksum is None:
                 tensor.check_unchanged()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._refuse_inside_arranged()
+        if self._handles:
+            self._check_unchanged()
         # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
         return super().__getstate__() | {
             "_periods": {},

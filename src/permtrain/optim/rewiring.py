@@ -118,6 +118,11 @@ class Rewiring(Attached):
                 for tensor in self.permuter.tensors
             }
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self._handles:
+            self.permuter._check_unchanged()
+        return super().__getstate__()
+
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         return self.phase._before_step(optimizer, args, kwargs)
 
