@@ -182,7 +182,7 @@ class Permuter(Attached):
             NonFiniteError: weights hold NaN or infinity.
         """
         self._refuse_inside_arranged()
-        self._inside_step = False  # a step that raised is not put right: the weights are as they are
+        self._inside_step = False  # weights are as they are after a step that raised, too
         for tensor in self.tensors:
             tensor.take_profile(self.keep_latent)
         if self._pool.members:

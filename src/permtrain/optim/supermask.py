@@ -219,7 +219,7 @@ def _fan_in(weight: Tensor) -> int:
 
 
 def _first_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
-    uniform = 2 * torch.rand(
-        weight.shape, dtype=torch.float32, device="cpu", generator=generator
-    ) - 1
+    uniform = (
+        2 * torch.rand(weight.shape, dtype=torch.float32, device="cpu", generator=generator) - 1
+    )
     return (uniform * math.sqrt(1 / _fan_in(weight))).to(weight)
