@@ -291,6 +291,39 @@ def test_a_compiled_step_gives_the_same():
     torch.testing.assert_close(weights_of(model), weights_of(other), rtol=1e-5, atol=1e-6)
 
 
+def test_a_layer_made_after_the_optimizer_has_its_name_and_its_layout():
+    model = nn.Sequential(nn.Linear(6, 4))
+    optimizer = SGPerm(model.parameters(), model=model)
+    model.append(nn.ConvTranspose2d(4, 6, 3, groups=2))
+    optimizer.add_param_group({"params": model[1].parameters()})
+    assert optimizer.views["1.weight"].num_vectors == 6
+
+
+def test_a_model_of_other_parameters_is_refused():
+    with pytest.raises(SettingError, match="group 0, parameter 0 of the optimizer is no parameter"):
+        SGPerm(nn.Linear(4, 3).parameters(), model=nn.Linear(4, 3))
+
+
+def test_a_refused_group_leaves_the_optimizer_as_it_was():
+    model = small_net()
+    optimizer = SGPerm([model[4].weight], model=model, inner=adam)
+    group = {"params": list(model[6].parameters())}
+    with pytest.raises(SettingError, match="search is 'brackets'"):
+        optimizer.add_param_group(group | {"search": "brackets"})
+    assert list(optimizer.views) == ["4.weight"]
+    optimizer.add_param_group(group)
+    assert list(optimizer.views) == ["4.weight", "6.weight"]
+    train(model, optimizer, range(2))
+
+
+def test_a_bias_of_another_dtype_than_its_row_is_refused():
+    """Its values would be rounded where they move into weights."""
+    model = nn.Linear(4, 3)
+    model.bias = nn.Parameter(model.bias.detach().double())
+    with pytest.raises(GranularityError, match=r"bias is torch\.float64; allowed with biases 'row'"):
+        SGPerm(model.parameters(), model=model, biases="row")
+
+
 @pytest.mark.parametrize("weight_first", [True, False])
 def test_a_bias_of_a_row_in_another_group_is_refused(weight_first):
     """As where biases get no weight decay; it would be left out of its row unseen."""

@@ -27,6 +27,7 @@ from permtrain.errors import (
     CheckpointError,
     GranularityError,
     NonFiniteError,
+    PermtrainError,
     SettingError,
 )
 from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
@@ -311,7 +312,8 @@ class SGPerm(Optimizer):
         self.recommendation = recommendation
         self.seed = seed
         self.num_steps = 0
-        self._known = named_tensors(model) if model is not None else []
+        self._model = model
+        self._known: list[NamedTensor] = []
         self._rows: list[_Rows] = []
         self._inner_parameters: list[Tensor] = []
         self._make_inner: InnerFactory | None = None  # not before all groups are known
@@ -329,9 +331,15 @@ class SGPerm(Optimizer):
         super().add_param_group(param_group)
         index = len(self.param_groups) - 1
         group = self.param_groups[index]
-        _check_group(group)
-        left_alone = self._adopt(group, index)
-        self._refuse_biases_apart_from_their_rows()
+        rows = list(self._rows)
+        try:
+            _check_group(group)
+            left_alone = self._adopt(group, index)
+            self._refuse_biases_apart_from_their_rows()
+        except PermtrainError:
+            self.param_groups.pop()
+            self._rows = rows
+            raise
         concerned = group["params"] if self.recommendation == "difference" else left_alone
         self._inner_parameters += concerned
         self._hand_to_inner(concerned)
@@ -494,7 +502,7 @@ class SGPerm(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("biases", "recommendation", "seed", "num_steps", "inner")
-        private = ("_known", "_rows", "_inner_parameters", "_make_inner")
+        private = ("_model", "_known", "_rows", "_inner_parameters", "_make_inner")
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -505,6 +513,8 @@ class SGPerm(Optimizer):
 
     def _adopt(self, group: dict[str, Any], index: int) -> list[Tensor]:
         """Makes rows of a group's weights; returns the parameters that are not permuted."""
+        if self._model is not None:
+            self._known = named_tensors(self._model)  # it may have grown
         by_id = {id(known.parameter): known for known in self._known}
         names = group.get("param_names")
         named = [
@@ -512,6 +522,12 @@ class SGPerm(Optimizer):
             or unnamed_tensor(names[i] if names else f"group {index}, parameter {i}", parameter)
             for i, parameter in enumerate(group["params"])
         ]
+        strangers = [tensor.name for tensor in named if id(tensor.parameter) not in by_id]
+        if self._model is not None and strangers:
+            raise SettingError(
+                f"{strangers[0]} of the optimizer is no parameter of the model that was given; "
+                "allowed: the model whose parameters the optimizer holds"
+            )
         rule = group["granularity"]
         check_rule(rule, [tensor.name for tensor in named])
         in_rows: set[int] = set()
@@ -539,6 +555,11 @@ class SGPerm(Optimizer):
                     raise GranularityError(
                         f"{weight.name}: biases is 'row', and its granularity is "
                         f"{view.granularity!r}; allowed: 'neuron', one bias for each"
+                    )
+                if tensor.parameter.dtype != weight.parameter.dtype:
+                    raise GranularityError(
+                        f"{tensor.name} is {tensor.parameter.dtype}; allowed with biases 'row': "
+                        f"{weight.parameter.dtype}, as {weight.name}"
                     )
                 return tensor.parameter
         return None
