@@ -12,6 +12,7 @@ from permtrain.core.plan import (
     NamedTensor,
     check_rule,
     named_tensors,
+    uncompiled,
     view_by_rule,
 )
 from permtrain.core.profile import holds_profile, profile_of
@@ -96,8 +97,8 @@ def verify(
         >>> verify(model, before).changed
         {'weight': [1]}
     """
-    if initial is None and isinstance(inside := getattr(model, "_orig_mod", None), nn.Module):
-        model = inside  # a compiled model: its record has the names that the model itself gives
+    if initial is None:
+        model = uncompiled(model)  # as its record
     parameters = {tensor.name: tensor for tensor in named_tensors(model)}
     if isinstance(initial, Permuter):
         return _verify_permuter(initial, parameters)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
+from permtrain import verify
 from permtrain.core.plan import named_tensors
 from permtrain.core.profile import bits_of
 from permtrain.core.vectors import VectorView
@@ -442,6 +443,16 @@ def test_lengths_of_a_weight_norm_cannot_be_drawn():
         "before normalizing)"
     )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_compiled_model_is_drawn_as_the_model_inside():
+    model, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    compiled = torch.compile(model, backend="eager")
+    assert initialize_(compiled, seed=5) == initialize_(other, seed=5)
+    assert torch.equal(model.weight, other.weight)
+    assert records_of(model) == records_of(compiled) == records_of(other)
+    assert verify(compiled)
+    assert verify(model)
 
 
 def test_lazy_models():

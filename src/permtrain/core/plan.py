@@ -75,6 +75,12 @@ class NamedTensor:
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile(model)`, with the names that it gives; others as they are."""
+    inside = getattr(model, "_orig_mod", None)
+    return inside if isinstance(inside, nn.Module) else model
+
+
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
     """All parameters of a model, once each (tied ones under their first name), in its own order."""
     found = []

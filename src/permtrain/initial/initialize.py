@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from permtrain.core.plan import NamedTensor, named_tensors
+from permtrain.core.plan import NamedTensor, named_tensors, uncompiled
 from permtrain.core.vectors import GRANULARITIES, Granularity, VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
@@ -68,7 +68,8 @@ def initialize_(
     parameter is drawn once, under its first name and for its first module.
 
     Args:
-        model: its parameters are float64, float32, float16 or bfloat16, on any device.
+        model: its parameters are float64, float32, float16 or bfloat16, on any device. Of
+            `torch.compile(model)` the model inside, whose names count.
         rule: a name in `rules.RULES`. Fans are those of `rules.fans`. `"shuffle"`
             moves the values that are there within each weight vector.
         seed: 0 to 2**64 - 1.
@@ -143,6 +144,7 @@ def initialize_(
         sparsity_by=sparsity_by,
         sparse_fans=sparse_fans,
     )
+    model = uncompiled(model)
     _refuse_undrawable(model)
     tensors = named_tensors(model)
     weights = [tensor for tensor in tensors if tensor.is_weight and not tensor.has_padding]
