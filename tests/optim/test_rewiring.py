@@ -201,6 +201,35 @@ def test_what_does_not_fit_is_refused() -> None:
         Rewiring(permuter, 5)
 
 
+def test_a_state_with_a_layer_added_after_the_switch_goes_on_bit_for_bit() -> None:
+    def started(model, parameters):
+        optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+        return model, optimizer, Rewiring(LaPerm(optimizer, 2, model=model), 3)
+
+    model, other = small_net(), small_net()
+    late = model[6].weight
+    early = [parameter for parameter in model.parameters() if parameter is not late]
+    model, optimizer, rewiring = started(model, early)
+    train(model, optimizer, range(4))
+    optimizer.add_param_group({"params": [late]})
+    train(model, optimizer, range(4, 6))
+    other_early = [
+        parameter for parameter in other.parameters() if parameter is not other[6].weight
+    ]
+    groups = [{"params": other_early}, {"params": [other[6].weight]}]
+    other, other_optimizer, other_rewiring = started(other, groups)
+    for part, saved in (
+        (other, model),
+        (other_optimizer, optimizer),
+        (other_rewiring, rewiring),
+    ):
+        part.load_state_dict(copy.deepcopy(saved.state_dict()))
+    assert set(other_rewiring.rewired) == {"0.weight", "4.weight"}
+    train(model, optimizer, range(6, 9))
+    train(other, other_optimizer, range(6, 9))
+    assert_same(weights_of(model), weights_of(other))
+
+
 def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
     model = small_net()
     optimizer = adam(model)

@@ -320,7 +320,9 @@ def test_a_bias_of_another_dtype_than_its_row_is_refused():
     """Its values would be rounded where they move into weights."""
     model = nn.Linear(4, 3)
     model.bias = nn.Parameter(model.bias.detach().double())
-    with pytest.raises(GranularityError, match=r"bias is torch\.float64; allowed with biases 'row'"):
+    with pytest.raises(
+        GranularityError, match=r"bias is torch\.float64; allowed with biases 'row'"
+    ):
         SGPerm(model.parameters(), model=model, biases="row")
 
 

@@ -101,7 +101,9 @@ class Rewiring(Attached):
             )
         rewired = state_dict["rewired"]
         shapes = {tensor.name: tuple(tensor.view.shape) for tensor in self.permuter.tensors}
-        if rewired is not None and {n: tuple(w.shape) for n, w in rewired.items()} != shapes:
+        # Layers added after the switch were never permuted.
+        saved = {name: tuple(weight.shape) for name, weight in (rewired or {}).items()}
+        if not saved.items() <= shapes.items():
             raise CheckpointError(f"rewired weights are of another model; allowed: {shapes}")
         if rewired is None and state_dict["permuter"]["num_steps"] >= self.num_steps:
             raise CheckpointError(
@@ -116,6 +118,7 @@ class Rewiring(Attached):
             self.rewired = {
                 tensor.name: rewired[tensor.name].to(tensor.parameter.device, copy=True)
                 for tensor in self.permuter.tensors
+                if tensor.name in rewired
             }
 
     def __getstate__(self) -> dict[str, Any]:
