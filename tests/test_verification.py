@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from permtrain import IndexOptimizer, LaPerm, initialize_, verify
+from permtrain import IndexOptimizer, LaPerm, Rewiring, SGPerm, initialize_, verify
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError, SettingError
 from permtrain.verification import Verification, verify_weights
@@ -146,11 +146,54 @@ def test_initial_values_of_another_model(wrong, message: str) -> None:
         verify(model, initial)
 
 
+@pytest.mark.parametrize("own", [nn.Module.state_dict, lambda m: dict(m.named_parameters())])
+def test_a_state_dict_that_was_not_copied_is_no_initial_value(own) -> None:
+    model = small_net()
+    initial = own(model)  # its tensors are the model's: they would agree whatever happens
+    change(model, ("0.weight", 3))
+    with pytest.raises(ProfileError, match=r"0\.weight: the initial values are the model's own"):
+        verify(model, initial)
+
+
+def test_a_compiled_model_is_compared_with_the_record_of_the_model_inside() -> None:
+    model, _ = with_record()
+    compiled = torch.compile(model, backend="eager")
+    assert verify(compiled).num_vectors == 17
+    change(model, *CHANGES)
+    assert verify(compiled).changed == CHANGED
+
+
 def test_a_model_without_a_record() -> None:
     with pytest.raises(ProfileError) as refused:
         verify(small_net())
     assert "\n" not in str(refused.value)
     assert "initialize_" in str(refused.value)
+
+
+def test_a_permuter_that_rewiring_has_left_behind_knows_no_initial_values() -> None:
+    model = small_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    rewiring = Rewiring(LaPerm(optimizer, 1, model=model), 3)
+    train(model, optimizer, range(2))
+    assert verify(model, rewiring.permuter)
+    train(model, optimizer, range(2, 6))
+    with pytest.raises(ProfileError, match="the permuter keeps no initial values any more"):
+        verify(model, rewiring.permuter)
+
+
+@pytest.mark.parametrize("what", [lambda m: SGPerm(m.parameters()), lambda m: m], ids=["sg", "net"])
+def test_what_holds_no_initial_values_is_refused(what) -> None:
+    model = small_net()
+    with pytest.raises(
+        ProfileError, match=r"initial is of type (SGPerm|Sequential); allowed: a La"
+    ):
+        verify(model, what(model))
+
+
+def test_a_comparison_of_nothing_is_refused() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    with pytest.raises(SettingError, match="leaves every parameter of the model alone; nothing to"):
+        verify(model, weights_of(model))
 
 
 def test_a_misspelt_granularity() -> None:

@@ -12,11 +12,12 @@ from permtrain.core.plan import (
     NamedTensor,
     check_rule,
     named_tensors,
+    uncompiled,
     view_by_rule,
 )
 from permtrain.core.profile import holds_profile, profile_of
 from permtrain.core.vectors import VectorView
-from permtrain.errors import ProfileError
+from permtrain.errors import ProfileError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuted_tensor import PermutedTensor, initial_profile
 from permtrain.optim.permuter import Permuter
@@ -74,11 +75,14 @@ def verify(
             inside `permuter.arranged()`, or after `synchronize()`.
         initial: where the initial values come from: the `LaPerm` or `IndexOptimizer` attached to
             the optimizer, which knows what it permutes; or the model's state dict from before the
-            training; or None for the record that `permtrain.initialize_` left on the model.
+            training, copied, for its tensors are the model's own; or None for the record that
+            `permtrain.initialize_` left on the model.
         granularity, permute_biases: as in `LaPerm`; read only where no permuter is given.
 
     Raises:
-        ProfileError: the initial values are not known, or belong to another model.
+        ProfileError: the initial values are not known, belong to another model, or are the model's
+            own weights, which would always agree.
+        SettingError: an unknown granularity, or one that leaves every parameter alone.
 
     Example:
         >>> import torch
@@ -93,9 +97,16 @@ def verify(
         >>> verify(model, before).changed
         {'weight': [1]}
     """
+    if initial is None:
+        model = uncompiled(model)  # as its record
     parameters = {tensor.name: tensor for tensor in named_tensors(model)}
     if isinstance(initial, Permuter):
         return _verify_permuter(initial, parameters)
+    if not isinstance(initial, Mapping | None):
+        raise ProfileError(
+            f"initial is of type {type(initial).__name__}; allowed: a LaPerm or an IndexOptimizer, "
+            "a state dict from before the training, or None"
+        )
     if initial is None:
         initial = recorded_initial_weights(model)
     check_rule(granularity, parameters)
@@ -109,7 +120,18 @@ def verify(
         )
         is not None
     }
+    if not views:
+        raise SettingError(
+            "granularity leaves every parameter of the model alone; nothing to compare"
+        )
     by_name = {name: tensor.parameter for name, tensor in parameters.items()}
+    for name in views:
+        if name in initial and _is_same_memory(initial[name], by_name[name]):
+            raise ProfileError(
+                f"{name}: the initial values are the model's own weights, not a copy; allowed: "
+                "{name: w.clone() for name, w in model.state_dict().items()} from before the "
+                "training"
+            )
     return verify_weights(by_name, initial, views)
 
 
@@ -139,6 +161,11 @@ def verify_weights(
 
 def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) -> Verification:
     """Against the profiles that the permuter holds."""
+    if permuter.num_steps and all(tensor.profile is None for tensor in permuter.tensors):
+        raise ProfileError(
+            "the permuter keeps no initial values any more, for Rewiring has gone on without it; "
+            "compare the weights that it left, `Rewiring.rewired`"
+        )
     weights, profiles, views = {}, {}, {}
     for permuted in permuter.tensors:
         profile = permuted.profile
@@ -157,6 +184,10 @@ def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) 
             for name, view in views.items()
         }
     )
+
+
+def _is_same_memory(left: Tensor, right: Tensor) -> bool:
+    return left.numel() > 0 and left.data_ptr() == right.data_ptr()
 
 
 def _weights_of(permuted: PermutedTensor, parameters: Mapping[str, NamedTensor]) -> Tensor:

@@ -216,6 +216,25 @@ def test_straight_through_can_be_differentiated_twice() -> None:
     assert second.tolist() == [[30.0, 18.0]]
 
 
+def test_the_default_device_does_not_matter() -> None:
+    """As where a script says `torch.set_default_device("cuda")` and keeps a model on the CPU."""
+    profile, scores = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]])
+    with torch.device("meta"):
+        assert arrange(profile, scores).tolist() == [[3.0, 1.0, 2.0]]
+
+
+def test_straight_through_is_differentiated_by_functional_transforms() -> None:
+    profile, scores = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]])
+    factors = torch.tensor([10.0, 20.0, 30.0])
+
+    def loss(scores: Tensor) -> Tensor:
+        return (straight_through(profile, scores) * factors).sum()
+
+    gradient, value = torch.func.grad_and_value(loss)(scores)
+    assert gradient.tolist() == [[10.0, 20.0, 30.0]]
+    assert value == 3 * 10 + 1 * 20 + 2 * 30
+
+
 def test_gradients_of_scores_take_their_dtype_where_the_profile_has_another() -> None:
     scores = torch.tensor([[2.0, 1.0]], requires_grad=True)
     out = straight_through(torch.tensor([3.0, 5.0], dtype=torch.float64), scores)

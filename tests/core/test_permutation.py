@@ -193,6 +193,16 @@ def test_indices_of_another_kind_are_refused(perm: Tensor, text: str) -> None:
         Permutation(perm)
 
 
+@pytest.mark.parametrize("shape", [(3, 2), (1, 2), (2, 3), (2, 2, 1)])
+def test_what_has_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    p = Permutation(torch.tensor([[1, 0], [0, 1]]))
+    with pytest.raises(ProfileError, match=r"src has shape \(.*\); allowed: \(2, 2\)"):
+        p.apply(torch.zeros(shape))
+    if len(shape) == 2:
+        with pytest.raises(ProfileError, match=r"later has shape \(.*\); allowed: \(2, 2\)"):
+            p.then(Permutation(torch.arange(shape[1]).expand(shape)))
+
+
 # --- ranking_distance ---------------------------------------------------------------------------
 
 
@@ -214,6 +224,11 @@ def test_ranking_distance_looks_at_the_order_only() -> None:
     assert ranking_distance(w, 2 * w + 1).tolist() == [[0, 0, 0], [0, 0, 0]]
     assert ranking_distance(w, -w).tolist() == [[2, 2, 0], [2, 0, 2]]
     assert ranking_distance(w, -w, "layer").tolist() == [[1, 5, 3], [5, 3, 1]]
+
+
+def test_ranking_distance_compares_tensors_of_one_shape() -> None:
+    with pytest.raises(ProfileError, match=r"before has shape \(1, 3\), after \(4, 3\); allowed"):
+        ranking_distance(torch.zeros(1, 3), torch.zeros(4, 3))
 
 
 def test_ranking_distance_refuses_nan() -> None:

@@ -1,10 +1,14 @@
 """Which tensors are permuted: one rule, every tensor of a model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils import spectral_norm as spectral_norm_by_hook
+from torch.nn.utils.prune import random_unstructured
 
 from permtrain.core.plan import (
     Cut,
@@ -57,6 +61,58 @@ def test_tensors_have_the_layout_of_their_module() -> None:
         "up.bias": Layout(0),
         "in.weight": Layout(1),
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "weight", "layouts"),
+    [
+        (spectral_norm_by_hook, "weight_orig", {"weight_orig": Layout(1, 2, 2)}),
+        (
+            parametrizations.spectral_norm,
+            "parametrizations.weight.original",
+            {"parametrizations.weight.original": Layout(1, 2, 2)},
+        ),
+        (
+            parametrizations.weight_norm,
+            "parametrizations.weight.original1",
+            {
+                "parametrizations.weight.original0": Layout(0),
+                "parametrizations.weight.original1": Layout(1, 2, 2),
+            },
+        ),
+        (
+            lambda module: random_unstructured(module, "weight", 0.5),
+            "weight_orig",
+            {"weight_orig": Layout(1, 2, 2)},
+        ),
+    ],
+)
+def test_what_a_weight_is_computed_from_has_its_layout_and_its_bias(
+    change: Callable[[nn.Module], nn.Module], weight: str, layouts: dict[str, Layout]
+) -> None:
+    """Else the units of a generator's transposed convolutions would be its input channels."""
+    model = nn.Sequential(change(nn.ConvTranspose2d(4, 6, 3, groups=2)))
+    tensors = {tensor.name: tensor for tensor in named_tensors(model)}
+    for name, layout in layouts.items():
+        assert tensors[f"0.{name}"].layout == layout
+    assert tensors["0.bias"].bias_of is tensors[f"0.{weight}"].parameter
+    view = plan(model, {f"0.{weight}": "neuron"})[f"0.{weight}"]
+    assert (view.num_vectors, view.vector_length) == (6, 18)
+
+
+def test_looking_at_a_parametrized_model_changes_nothing() -> None:
+    """Computing a weight of spectral norm moves its buffers."""
+    model = parametrizations.spectral_norm(nn.Linear(4, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    named_tensors(model)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_parametrized_embedding_with_a_padding_row_is_refused() -> None:
+    model = parametrizations.spectral_norm(nn.Embedding(5, 3, padding_idx=0))
+    with pytest.raises(GranularityError, match="padding_idx"):
+        plan(model, "neuron")
 
 
 class TiedOutput(nn.Module):
@@ -374,3 +430,27 @@ def test_an_embedding_with_a_padding_row_is_refused_by_name() -> None:
     with pytest.raises(GranularityError, match=r"words\.weight: the embedding has a padding_idx"):
         plan(model)
     assert set(plan(model, {"words.*": None, "*.weight": "neuron"})) == {"out.weight"}
+
+
+def test_a_weight_tied_to_an_embedding_with_a_padding_row_is_refused_wherever_it_stands() -> None:
+    output, embed = nn.Linear(3, 5), nn.Embedding(5, 3, padding_idx=0)
+    embed.weight = output.weight
+    with pytest.raises(GranularityError, match=r"^0\.weight: the embedding has a padding_idx"):
+        plan(nn.Sequential(output, embed))
+
+
+def test_a_model_that_remembers_its_padding_index_has_no_padding_row_itself() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5))
+    model.padding_idx = 0
+    assert list(plan(model)) == ["0.weight", "1.weight"]
+
+
+def test_a_tensor_of_which_each_process_holds_a_part_is_refused() -> None:
+    class DTensor(nn.Parameter):
+        """What torch.distributed calls one; its own needs a group of processes."""
+
+    model = nn.Linear(4, 3)
+    model.weight = DTensor(torch.zeros(3, 4))
+    with pytest.raises(GranularityError, match="weight is a DTensor, of which each process holds"):
+        plan(model)
+    assert plan(model, {"weight": None}) == {}

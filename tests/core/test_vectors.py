@@ -8,6 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
+from torch.nn.utils.prune import random_unstructured
 
 import reference
 from permtrain.core.vectors import (
@@ -255,6 +257,10 @@ def test_zeroing_a_recurrent_units_vector_silences_that_unit_only() -> None:
 # --- layouts ------------------------------------------------------------------------------------
 
 
+def pruned(module: nn.Module) -> nn.Module:
+    return random_unstructured(module, "weight", 0.5)
+
+
 @pytest.mark.parametrize(
     ("module", "name", "layout"),
     [
@@ -270,6 +276,10 @@ def test_zeroing_a_recurrent_units_vector_silences_that_unit_only() -> None:
         (nn.LSTM(3, 2), "weight_hh_l0", Layout(0)),
         (nn.MultiheadAttention(4, 2), "in_proj_weight", Layout(0)),
         (nn.BatchNorm2d(3), "weight", Layout(0)),
+        (spectral_norm(nn.ConvTranspose2d(4, 6, 3, groups=2)), "weight_orig", Layout(1, 2, 2)),
+        (spectral_norm(nn.Conv2d(4, 6, 3)), "weight_orig", Layout(0, 2)),
+        (spectral_norm(nn.Embedding(7, 3)), "weight_orig", Layout(1)),
+        (pruned(nn.ConvTranspose1d(4, 6, 3)), "weight_orig", Layout(1, 1)),
     ],
 )
 def test_layout_follows_the_modules_type(module: nn.Module, name: str, layout: Layout) -> None:

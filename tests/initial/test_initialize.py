@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, weight_norm
 
+from permtrain import verify
 from permtrain.core.plan import named_tensors
 from permtrain.core.profile import bits_of
 from permtrain.core.vectors import VectorView
@@ -228,6 +229,17 @@ def test_norms_are_left_alone():
         assert all(map(torch.equal, before[index].parameters(), model[index].parameters()))
 
 
+def test_an_embedding_with_a_padding_row_is_left_alone_and_so_is_what_is_tied_to_it():
+    embed, output = nn.Embedding(5, 3, padding_idx=0), nn.Linear(3, 5)
+    output.weight = embed.weight
+    model = nn.Sequential(embed, nn.Linear(3, 3), output)
+    before = copy.deepcopy(model)
+    assert list(initialize_(model)) == ["1.weight", "1.bias"]
+    assert torch.equal(embed.weight, before[0].weight)
+    assert not embed.weight[0].any()
+    assert torch.equal(output.bias, before[2].bias)
+
+
 def test_biases():
     model = nn.Linear(20, 500)
     drawn = initialize_(model)["bias"]
@@ -394,7 +406,8 @@ def test_refusals_write_nothing(options, text):
     [
         (
             nn.BatchNorm1d(3),
-            "model has no parameter of two or more dimensions, nothing to draw",
+            "model has no parameter of two or more dimensions, but of norms and embeddings with a "
+            "padding_idx; nothing to draw",
         ),
         (
             nn.Linear(3, 2, dtype=torch.complex64),
@@ -417,6 +430,29 @@ def test_models_that_cannot_be_drawn(model, text):
     with pytest.raises(SettingError) as error:
         initialize_(model)
     assert str(error.value) == text
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_lengths_of_a_weight_norm_cannot_be_drawn():
+    model = nn.ModuleDict({"fc": weight_norm(nn.Linear(3, 2))})
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(SettingError) as error:
+        initialize_(model)
+    assert str(error.value) == (
+        "fc.weight_g are the lengths of a weight norm; allowed: plain parameters (initialize "
+        "before normalizing)"
+    )
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_compiled_model_is_drawn_as_the_model_inside():
+    model, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    compiled = torch.compile(model, backend="eager")
+    assert initialize_(compiled, seed=5) == initialize_(other, seed=5)
+    assert torch.equal(model.weight, other.weight)
+    assert records_of(model) == records_of(compiled) == records_of(other)
+    assert verify(compiled)
+    assert verify(model)
 
 
 def test_lazy_models():

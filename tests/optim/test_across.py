@@ -163,6 +163,17 @@ def test_what_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", PERMUTERS)
+def test_a_layer_that_got_another_dtype_after_attaching_is_refused(method: str) -> None:
+    """Else its values would be rounded where they move to the others."""
+    model = two_layers()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    PERMUTERS[method](optimizer, model=model)
+    model[1].double()
+    with pytest.raises(GranularityError, match=r"1\.weight is torch\.float64; allowed with gran"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("method", PERMUTERS)
 def test_values_too_small_for_a_layer_are_refused_until_they_are_gone(method: str) -> None:
     net = two_layers()
     with torch.no_grad():

@@ -235,6 +235,14 @@ def test_loading_the_permuter_without_the_model_is_refused(permuter_of):
             lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, dtype=torch.float64)),
             "4.weight: permuter state is torch.float64; allowed: torch.float32",
         ),
+        (
+            lambda s: s["tensors"]["4.weight"].update(layout=[1, 0, 1]),
+            r"4.weight: permuter state has vectors of layout \[1, 0, 1\] .* allowed: \[0, 0, 1\]",
+        ),
+        (
+            lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, 10)),
+            r"4.weight: permuter state has a profile of shape \(1, 10\); allowed: \(",
+        ),
     ],
 )
 def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, change, message):
@@ -246,6 +254,34 @@ def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, c
         permuter.load_state_dict(state)
     assert permuter.num_steps == 3
     train(model, optimizer, range(3, 6))
+
+
+def test_what_is_called_in_inference_mode_leaves_training_as_it_is(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    other, other_optimizer, other_permuter = started(permuter_of)
+    for training in (model, optimizer), (other, other_optimizer):
+        train(*training, range(3))
+    with torch.inference_mode():
+        with permuter.arranged():
+            pass
+        permuter.load_state_dict(permuter.state_dict())
+        permuter.synchronize()
+        permuter.reset_profile()
+    other_permuter.synchronize()
+    other_permuter.reset_profile()
+    for training in (model, optimizer), (other, other_optimizer):
+        train(*training, range(3, 8))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_a_state_without_layouts_is_of_an_older_version_and_is_loaded(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(3))
+    state = copy.deepcopy(permuter.state_dict())
+    for tensor in state["tensors"].values():
+        del tensor["layout"]
+    permuter.load_state_dict(state)
+    train(model, optimizer, range(3, 5))
 
 
 def test_a_deep_copy_goes_on_by_itself(permuter_of):
@@ -346,6 +382,35 @@ def test_reset_profile_makes_changed_weights_the_initial_ones(permuter_of):
     train(model, optimizer, range(2, 12))
     assert verify(model, permuter)
     assert verify(model, other, permuter.granularity)
+
+
+def test_reset_profile_after_a_step_that_raised_makes_the_weights_the_initial_ones(permuter_of):
+    class Fails(torch.optim.SGD):
+        fails = False
+
+        def step(self, closure=None):
+            if self.fails:
+                raise RuntimeError("no step")
+            return super().step(closure)
+
+    model = small_net()
+    optimizer = Fails(model.parameters(), lr=0.05)
+    permuter = permuter_of(optimizer, model=model)
+    train(model, optimizer, range(2))
+    optimizer.fails = True
+    with pytest.raises(RuntimeError, match="no step"):
+        train(model, optimizer, range(2, 3))
+    optimizer.fails = False
+    other = small_net(5)
+    model.load_state_dict(other.state_dict())
+    permuter.reset_profile()
+    assert verify(model, permuter)
+    train(model, optimizer, range(3, 4))
+    with permuter.arranged():
+        assert verify(model, weights_of(other), permuter.granularity)
+    assert permuter.num_steps == 3
+    if not isinstance(permuter, LaPerm) and permuter.sync_period > 1:
+        assert torch.equal(model[4].weight, other[4].weight)  # not yet due: as they were shown
 
 
 def test_a_parameter_replaced_in_the_optimizer_is_an_error(permuter_of):
@@ -579,6 +644,23 @@ def test_groups_keep_their_own_settings(permuter_of):
     )
 
 
+def test_a_groups_patterns_are_held_against_all_of_its_parameters(permuter_of):
+    model = small_net()
+    rule = {"0.*": "layer", "4.weight": "neuron", "[0-9].bias": None}
+    groups = [
+        {"params": [*model[0].parameters(), *model[4].parameters()], "granularity": rule},
+        {"params": model[6].parameters(), "granularity": {"*.weight": "layer"}},
+    ]
+    permuter = permuter_of(torch.optim.SGD(groups, lr=0.01), model=model)
+    views = {tensor.name: tensor.view.granularity for tensor in permuter.tensors}
+    assert views == {
+        "0.weight": "layer", "0.bias": "layer", "4.weight": "neuron", "6.weight": "layer",
+    }  # fmt: skip
+    groups[1]["granularity"] = {"4.weight": "layer"}
+    with pytest.raises(SettingError, match=r"'4.weight' matches no param.* are: 6.weight, 6.bias"):
+        permuter_of(torch.optim.SGD(groups, lr=0.01), model=model)
+
+
 def test_a_closure_works(permuter_of):
     model, optimizer, permuter = started(permuter_of)
     if isinstance(permuter, IndexOptimizer) and permuter.sync_period != 1:
@@ -693,6 +775,14 @@ def test_a_granularity_without_a_meaning_is_refused_by_name(permuter_of):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(GranularityError, match=r"4\.weight: granularity is 'kernel', but a kernel"):
         permuter_of(optimizer, model=model, granularity="kernel")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.int32], ids=str)
+def test_weights_that_torch_cannot_sort_are_refused_by_name(permuter_of, dtype):
+    model = nn.Linear(8, 3)
+    model.weight = nn.Parameter(model.weight.detach().to(dtype), requires_grad=False)
+    with pytest.raises(GranularityError, match=rf"weight: dtype is {dtype}; allowed: floating po"):
+        permuter_of(torch.optim.SGD(model.parameters(), lr=0.1), model=model)
 
 
 def test_nothing_to_permute_is_refused(permuter_of):

@@ -8,6 +8,7 @@ from permtrain.errors import CheckpointError
 from permtrain.optim.frozen_zeros import FrozenZeros
 from training_problem import (
     assert_same,
+    loss_of,
     one_vector,
     small_net,
     step_with_gradient,
@@ -108,6 +109,66 @@ def test_a_frozen_parameter_without_gradient_is_left() -> None:
     FrozenZeros(optimizer)
     train(model, optimizer, range(3))
     assert torch.equal(model[4].weight, before["4.weight"])
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("kind", ["sgd", "lbfgs"])
+def test_gradients_of_a_closure_do_not_move_zeros_nor_enter_the_state(kind, by_name) -> None:
+    model = sparse_net()
+    zeros = model[4].weight == 0
+    if kind == "sgd":
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    else:
+        optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    FrozenZeros(optimizer)
+    seen = []
+
+    def closure():
+        seen.append(model[4].weight[zeros].abs().max().item())
+        optimizer.zero_grad()
+        loss = loss_of(model, 0)
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        loss = optimizer.step(closure=closure) if by_name else optimizer.step(closure)
+    assert loss.item() < 1.1
+    assert len(seen) >= 3
+    assert set(seen) == {0.0}
+    if kind == "sgd":
+        momentum = optimizer.state[model[4].weight]["momentum_buffer"]
+        assert not momentum[zeros].any()
+        assert momentum[~zeros].any()
+
+
+def test_a_group_added_later_is_held_from_its_next_step() -> None:
+    model, late = sparse_net(), one_vector([0.0, 2.0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    frozen = FrozenZeros(optimizer)
+    train(model, optimizer, range(2))
+    early = frozen.masks
+    optimizer.add_param_group({"params": late.parameters()})
+    assert step_with_gradient(late, optimizer, [1.0, 0.0]) == [0.0, 2.0]
+    assert len(early) == 3
+    assert len(frozen.masks) == 4
+    assert not model[4].weight[frozen.masks[1]].any()
+
+
+def test_sparse_gradients_are_cleared_and_stay_sparse() -> None:
+    words = nn.Embedding(4, 2, sparse=True)
+    with torch.no_grad():
+        words.weight.copy_(torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]]))
+    optimizer = torch.optim.SparseAdam(words.parameters(), lr=1.0)
+    FrozenZeros(optimizer)
+    words(torch.tensor([1, 2, 1])).sum().backward()
+    optimizer.step()
+    assert words.weight.grad is not None
+    assert words.weight.grad.is_sparse
+    assert words.weight.grad.to_dense().tolist() == [[0, 0], [0, 2], [0, 0], [0, 0]]
+    # Adam's first step is by the learning rate.
+    expected = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(words.weight.detach(), expected, rtol=0, atol=1e-6)
+    assert not words.weight[1:, 0].any()
 
 
 def test_masks_are_saved_and_loaded(tmp_path) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from permtrain import LaPerm, verify
 from permtrain.errors import SettingError
+from permtrain.optim.sync_period import StepwisePeriod
 from training_problem import (
     assert_same,
     one_vector,
@@ -86,6 +87,20 @@ def test_a_schedule_that_returns_nonsense_is_refused_at_its_step():
     LaPerm(optimizer, lambda step: 0)
     with pytest.raises(SettingError, match="sync_period is 0; allowed: a whole number of steps"):
         train(model, optimizer, range(1))
+
+
+def test_a_period_set_to_nonsense_later_is_refused_at_its_step():
+    model = small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    permuter = LaPerm(optimizer, 2)
+    permuter.sync_period = 0
+    with pytest.raises(SettingError, match="sync_period is 0; allowed: a whole number of steps"):
+        train(model, optimizer, range(1))
+
+
+def test_a_schedule_out_of_order_is_refused():
+    with pytest.raises(SettingError, match=r"changes are at steps \[3000, 1000\]; allowed: none"):
+        StepwisePeriod(20, ((3000, 500), (1000, 100)))
 
 
 def test_arranged_in_mid_period_is_what_synchronize_would_give_and_leaves_training_alone():

@@ -188,14 +188,58 @@ def test_detached_it_does_nothing() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     model = small_net()
     optimizer = adam(model)
-    with pytest.raises(SettingError, match="num_steps is 0; allowed: 1 or more"):
-        Rewiring(METHODS["laperm"](optimizer, model), 0)
+    for num_steps in (0, 2.5, True):  # no step would be the 2.5th, and the switch never come
+        permuter = METHODS["laperm"](optimizer, model)
+        with pytest.raises(SettingError, match=f"num_steps is {num_steps}; allowed: a whole numb"):
+            Rewiring(permuter, num_steps)
+        permuter.detach()
     model = small_net()
     optimizer = adam(model)
     permuter = METHODS["laperm"](optimizer, model)
     train(model, optimizer, range(2))
     with pytest.raises(SettingError, match="made 2 steps; allowed: one before its first"):
         Rewiring(permuter, 5)
+
+
+def test_a_state_with_a_layer_added_after_the_switch_goes_on_bit_for_bit() -> None:
+    def started(model, parameters):
+        optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+        return model, optimizer, Rewiring(LaPerm(optimizer, 2, model=model), 3)
+
+    model, other = small_net(), small_net()
+    late = model[6].weight
+    early = [parameter for parameter in model.parameters() if parameter is not late]
+    model, optimizer, rewiring = started(model, early)
+    train(model, optimizer, range(4))
+    optimizer.add_param_group({"params": [late]})
+    train(model, optimizer, range(4, 6))
+    other_early = [
+        parameter for parameter in other.parameters() if parameter is not other[6].weight
+    ]
+    groups = [{"params": other_early}, {"params": [other[6].weight]}]
+    other, other_optimizer, other_rewiring = started(other, groups)
+    for part, saved in (
+        (other, model),
+        (other_optimizer, optimizer),
+        (other_rewiring, rewiring),
+    ):
+        part.load_state_dict(copy.deepcopy(saved.state_dict()))
+    assert set(other_rewiring.rewired) == {"0.weight", "4.weight"}
+    train(model, optimizer, range(6, 9))
+    train(other, other_optimizer, range(6, 9))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
+    model = small_net()
+    optimizer = adam(model)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 5)
+    train(model, optimizer, range(4))
+    model = small_net()
+    shorter = Rewiring(METHODS["laperm"](adam(model), model), 4)
+    with pytest.raises(CheckpointError, match="permuted for 4 steps; allowed: less than num_steps"):
+        shorter.load_state_dict(rewiring.state_dict())
+    assert shorter.permuter.num_steps == 0
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-from permtrain import SGPerm, verify
+from permtrain import Cut, SGPerm, verify
 from permtrain.core.threads import ranges
 from permtrain.errors import (
     ChangedWeightsError,
@@ -262,6 +263,81 @@ def test_a_group_added_later_has_its_own_settings():
     assert verify(model, before, {"6.weight": "layer", "4.weight": "neuron"})
 
 
+def test_the_first_parameters_that_are_left_alone_make_the_inner_optimizer_late_too():
+    model = small_net()
+    optimizer = SGPerm([model[4].weight], model=model, inner=adam)
+    assert optimizer.inner is None
+    optimizer.add_param_group({"params": model[6].parameters()})
+    assert optimizer.inner is not None
+    before = weights_of(model)
+    train(model, optimizer, range(3))
+    assert not torch.equal(model[6].bias, before["6.bias"])
+    optimizer.add_param_group({"params": model[0].parameters()})
+    train(model, optimizer, range(3, 6))
+    assert not torch.equal(model[0].bias, before["0.bias"])
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_step_gives_the_same():
+    model, optimizer = started({})
+    other, other_optimizer = started({})
+    step = torch.compile(optimizer.step, backend="eager")
+    for number in range(4):
+        optimizer.zero_grad()
+        loss_of(model, number).backward()
+        step()
+    train(other, other_optimizer, range(4))
+    # The inner optimizer's arithmetic is rounded otherwise where it is compiled.
+    torch.testing.assert_close(weights_of(model), weights_of(other), rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_made_after_the_optimizer_has_its_name_and_its_layout():
+    model = nn.Sequential(nn.Linear(6, 4))
+    optimizer = SGPerm(model.parameters(), model=model)
+    model.append(nn.ConvTranspose2d(4, 6, 3, groups=2))
+    optimizer.add_param_group({"params": model[1].parameters()})
+    assert optimizer.views["1.weight"].num_vectors == 6
+
+
+def test_a_model_of_other_parameters_is_refused():
+    with pytest.raises(SettingError, match="group 0, parameter 0 of the optimizer is no parameter"):
+        SGPerm(nn.Linear(4, 3).parameters(), model=nn.Linear(4, 3))
+
+
+def test_a_refused_group_leaves_the_optimizer_as_it_was():
+    model = small_net()
+    optimizer = SGPerm([model[4].weight], model=model, inner=adam)
+    group = {"params": list(model[6].parameters())}
+    with pytest.raises(SettingError, match="search is 'brackets'"):
+        optimizer.add_param_group(group | {"search": "brackets"})
+    assert list(optimizer.views) == ["4.weight"]
+    optimizer.add_param_group(group)
+    assert list(optimizer.views) == ["4.weight", "6.weight"]
+    train(model, optimizer, range(2))
+
+
+def test_a_bias_of_another_dtype_than_its_row_is_refused():
+    """Its values would be rounded where they move into weights."""
+    model = nn.Linear(4, 3)
+    model.bias = nn.Parameter(model.bias.detach().double())
+    with pytest.raises(
+        GranularityError, match=r"bias is torch\.float64; allowed with biases 'row'"
+    ):
+        SGPerm(model.parameters(), model=model, biases="row")
+
+
+@pytest.mark.parametrize("weight_first", [True, False])
+def test_a_bias_of_a_row_in_another_group_is_refused(weight_first):
+    """As where biases get no weight decay; it would be left out of its row unseen."""
+    model = small_net()
+    groups = [{"params": [model[4].weight]}, {"params": [model[6].weight, model[4].bias]}]
+    groups = groups if weight_first else groups[::-1]
+    with pytest.raises(SettingError, match=r"4\.bias and its weight are in different parameter gr"):
+        SGPerm(groups, model=model, biases="row")
+    SGPerm(groups, model=model, biases="apart")
+    SGPerm([model[4].weight], model=model, biases="row")  # a bias that is not there stays
+
+
 def test_equal_layers_do_not_draw_equal_partitions():
     model = nn.Sequential(nn.Linear(64, 4), nn.Linear(64, 4))
     model[1].load_state_dict(model[0].state_dict())
@@ -408,8 +484,43 @@ def test_a_state_of_another_optimizer_or_model_is_refused():
         optimizer.load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    "rule", [lambda name, weight: "neuron" if weight.dim() > 1 else None, Cut("neuron")]
+)
+def test_a_state_is_plain_data_whatever_decides_on_granularity(rule, tmp_path):
+    model, other = small_net(), small_net()
+    optimizer = SGPerm(model.parameters(), model=model, granularity=rule)
+    train(model, optimizer, range(3))
+    torch.save((model.state_dict(), optimizer.state_dict()), tmp_path / "state.pt")
+    weights, state = torch.load(tmp_path / "state.pt", weights_only=True)
+    other_optimizer = SGPerm(other.parameters(), model=other, granularity=rule)
+    other.load_state_dict(weights)
+    other_optimizer.load_state_dict(state)
+    assert other_optimizer.param_groups[0]["granularity"] is rule
+    train(model, optimizer, range(3, 6))
+    train(other, other_optimizer, range(3, 6))
+    assert_same(weights_of(model), weights_of(other))
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.0}, {"biases": "row"}], ids=str)
+def test_the_made_up_step_of_distributed_checkpointing_is_inert(settings):
+    model, optimizer = started(settings)
+    other, other_optimizer = started(settings)
+    get_optimizer_state_dict(model, optimizer)
+    assert optimizer.num_steps == 0
+    model.load_state_dict(weights_of(small_net(5)))  # still before the first step
+    other.load_state_dict(weights_of(small_net(5)))
+    train(model, optimizer, range(4))
+    train(other, other_optimizer, range(4))
+    assert_same(weights_of(model), weights_of(other))
+
+
 def without_rows(state):
     state["permutation"]["rows"]["4.weight"]["rank_to_slot"] = torch.zeros(1, 2)
+
+
+def of_columns(state):
+    state["permutation"]["rows"]["4.weight"]["cut"] = ["neuron", 1, 0, 1]
 
 
 def without_an_inner_optimizer(state):
@@ -428,6 +539,7 @@ def of_fewer_inner_parameters(state):
     ("change", "message"),
     [
         (without_rows, r"4\.weight: optimizer state has rows \(1, 2\); allowed: \("),
+        (of_columns, r"4\.weight: optimizer state has rows of \['neuron', 1, 0, 1\] .*, 0, 0, 1\]"),
         (without_an_inner_optimizer, "holds no inner optimizer; allowed: one"),
         (of_fewer_parameters, r"state of the optimizer has groups of \[7\] parameters; allowed: "),
         (of_fewer_inner_parameters, r"state of the inner optimizer has groups of \[4\] param"),
@@ -445,6 +557,16 @@ def test_a_refused_state_changes_nothing(change, message):
     after = optimizer.state_dict()
     assert str(after) == str(before)
     train(model, optimizer, range(4, 6))
+
+
+def test_a_state_without_cuts_is_of_an_older_version_and_is_loaded():
+    model, optimizer = started({"search": "bracket"})
+    train(model, optimizer, range(2))
+    state = copy.deepcopy(optimizer.state_dict())
+    for rows in state["permutation"]["rows"].values():
+        del rows["cut"]
+    optimizer.load_state_dict(state)
+    train(model, optimizer, range(2, 4))
 
 
 def test_a_state_with_an_inner_optimizer_is_refused_by_one_without():

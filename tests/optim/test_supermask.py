@@ -1,13 +1,15 @@
 """Edge-popup's rule, worked by hand, and what is asked of all that attaches."""
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from permtrain.errors import CheckpointError, NonFiniteError, SettingError
+from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.supermask import Supermask, signed_constants, used_weights
+from training_problem import small_net, train
 
 
 def test_the_largest_scores_are_used_whatever_their_sign() -> None:
@@ -91,6 +93,55 @@ def test_a_closure_is_refused() -> None:
     assert torch.equal(layer.weight, weights)
 
 
+def test_a_closure_given_by_name_is_refused_and_none_is_not() -> None:
+    _, optimizer, _ = one_layer()
+    optimizer.step(closure=None)
+    with pytest.raises(SettingError, match=r"step\(\) got a closure"):
+        optimizer.step(closure=lambda: 0.0)
+
+
+def test_weights_loaded_after_attaching_are_not_overwritten_unseen() -> None:
+    """The mask is of the signs that the weights had; other ones would be lost without a word."""
+    layer, optimizer, supermask = one_layer()
+    shown = layer.weight.detach().clone()
+    layer.load_state_dict({"weight": torch.tensor([[-3.0, 3.0, -3.0, 3.0]])})
+    layer.weight.grad = torch.zeros(1, 4)
+    with pytest.raises(ChangedWeightsError, match=r"^weight: weights were changed since the last"):
+        optimizer.step()
+    with pytest.raises(ChangedWeightsError, match=r"^weight: weights were changed"):
+        copy.deepcopy(supermask)
+    assert layer.weight.tolist() == [[-3.0, 3.0, -3.0, 3.0]]
+    # Of one checkpoint, both may be loaded in any order.
+    supermask.load_state_dict(supermask.state_dict())
+    assert torch.equal(layer.weight, shown)
+    layer.load_state_dict({"weight": shown})
+    optimizer.step()
+    assert torch.equal(layer.weight, shown)
+
+
+def test_after_a_step_that_raised_the_weights_are_shown_again() -> None:
+    class Fails(torch.optim.SGD):
+        fails = True
+
+        def step(self, closure=None):
+            if self.fails:
+                raise RuntimeError("no step")
+            return super().step(closure)
+
+    layer = nn.Linear(4, 1, bias=False)
+    optimizer = Fails(layer.parameters(), lr=0.5)
+    supermask = Supermask(optimizer, layer, keep=0.5)
+    weights, scores = layer.weight.detach().clone(), supermask.scores[0].clone()
+    layer.weight.grad = torch.zeros(1, 4)
+    with pytest.raises(RuntimeError, match="no step"):
+        optimizer.step()
+    assert torch.equal(layer.weight, scores)
+    optimizer.fails = False
+    optimizer.step()
+    assert torch.equal(layer.weight, weights)
+    assert torch.equal(supermask.scores[0], scores)
+
+
 def test_a_negative_scores_size_moves_as_a_positive_ones_would() -> None:
     layer, optimizer, supermask = one_layer()
     supermask.load_state_dict(
@@ -118,6 +169,35 @@ def test_it_learns_which_inputs_count() -> None:
         loss.backward()
         optimizer.step()
     assert layer.weight[0].nonzero().flatten().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_weights_of_any_width_are_trained(dtype: torch.dtype) -> None:
+    model = small_net(dtype=dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    supermask = Supermask(optimizer, model, keep=0.5)
+    before = [scores.clone() for scores in supermask.scores]
+    train(model, optimizer, range(3))
+    assert all(not torch.equal(*pair) for pair in zip(before, supermask.scores, strict=True))
+    # fan_in 64, keep 1/2: sqrt(2 / 64 / .5) = 1/4
+    assert model[4].weight.abs().unique().tolist() == [0.0, 0.25]
+
+
+def test_neither_default_dtype_nor_default_device_matter() -> None:
+    model, other = small_net(), small_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    other_optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    Supermask(other_optimizer, other)
+    train(other, other_optimizer, range(2))
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            supermask = Supermask(optimizer, model)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {fixed.dtype for fixed in supermask.fixed} == {torch.float32}
+    train(model, optimizer, range(2))
+    assert torch.equal(model[4].weight, other[4].weight)
 
 
 def test_what_is_no_weight_is_the_optimizers() -> None:
@@ -173,6 +253,20 @@ def test_refuses_a_model_without_weights() -> None:
     layer = nn.LayerNorm(3)
     with pytest.raises(SettingError, match="nothing to mask"):
         Supermask(torch.optim.SGD(layer.parameters()), layer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (nn.Embedding(3, 2, padding_idx=0), "weight: the embedding has a padding_idx, whose row"),
+        (nn.Linear(3, 2, dtype=torch.complex64), r"weight: dtype is torch\.complex64; allowed: fl"),
+    ],
+)
+def test_refuses_weights_that_cannot_be_signed_constants(layer: nn.Module, text: str) -> None:
+    before = layer.weight.detach().clone()
+    with pytest.raises(SettingError, match=text):
+        Supermask(torch.optim.SGD(layer.parameters()), layer)
+    assert torch.equal(layer.weight, before)
 
 
 def test_refuses_a_state_of_other_weights() -> None:

@@ -112,6 +112,15 @@ def test_a_profile_shared_by_all_vectors_is_stored_once(tmp_path: Path) -> None:
     assert file.entry("weight").rows is not None
 
 
+def test_a_compiled_model_is_stored_as_the_model_inside(tmp_path: Path) -> None:
+    model = nn.Linear(64, 4)
+    initialize_(model)
+    for each, name in (model, "plain"), (torch.compile(model, backend="eager"), "compiled"):
+        pack(each, tmp_path / name)
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "compiled").read_bytes()
+    nn.Linear(64, 4).load_state_dict(unpack(tmp_path / "compiled"))
+
+
 def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None:
     model = NETS["tied"]()
     pack(model, tmp_path / "m")

@@ -101,8 +101,8 @@ def origins(from_places_J: Tensor, views: Sequence[VectorView]) -> list[list[int
         >>> origins(torch.tensor([0, 4, 3, 2, 1]), views)
         [[1, 1], [1, 2]]
     """
-    sizes = torch.tensor([view.num_weights for view in views])
-    tensor_of_J = torch.repeat_interleave(torch.arange(len(views)), sizes)
+    sizes = torch.tensor([view.num_weights for view in views], device="cpu")
+    tensor_of_J = torch.repeat_interleave(torch.arange(len(views), device="cpu"), sizes)
     pairs_J = tensor_of_J * len(views) + tensor_of_J[from_places_J.cpu()]
     counts = torch.bincount(pairs_J, minlength=len(views) ** 2)
     return counts.reshape(len(views), -1).tolist()

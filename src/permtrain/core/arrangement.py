@@ -35,7 +35,7 @@ def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None =
 
         if cpu_kernel.supports(profile_VL, like_VL):
             if out_VL is None:
-                out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype)
+                out_VL = torch.empty(like_VL.shape, dtype=profile_VL.dtype, device="cpu")
             if cpu_kernel.arrange_on_cpu(profile_VL, like_VL, out_VL) is not None:
                 raise NonFiniteError(NOT_FINITE)
             return out_VL
@@ -140,8 +140,12 @@ def arrange(
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, profile: Tensor, scores: Tensor, view: VectorView) -> Tensor:
+    def forward(profile: Tensor, scores: Tensor, view: VectorView) -> Tensor:
         return arrange(profile, scores, view)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept for the way back; torch.func asks for this to be said apart."""
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:

@@ -52,7 +52,12 @@ class Permutation:
             )
 
     def apply(self, src_VL: Tensor) -> Tensor:
-        """`out[v, i] = src[v, perm[v, i]]`, (V, L) to (V, L)."""
+        """`out[v, i] = src[v, perm[v, i]]`, (V, L) to (V, L).
+
+        Raises:
+            ProfileError: src has another shape.
+        """
+        self._check_shape("src", src_VL)
         return src_VL.gather(1, self.perm)
 
     def inverse(self) -> "Permutation":
@@ -61,8 +66,20 @@ class Permutation:
         return Permutation(torch.empty_like(self.perm).scatter_(1, self.perm, places))
 
     def then(self, later: "Permutation") -> "Permutation":
-        """This one first, `later` on its result."""
+        """This one first, `later` on its result.
+
+        Raises:
+            ProfileError: `later` has another shape.
+        """
+        self._check_shape("later", later.perm)
         return Permutation(self.perm.gather(1, later.perm))
+
+    def _check_shape(self, name: str, other_VL: Tensor) -> None:
+        # A gather takes other shapes too, and leaves out what is too much.
+        if other_VL.shape != self.perm.shape:
+            raise ProfileError(
+                f"{name} has shape {tuple(other_VL.shape)}; allowed: {tuple(self.perm.shape)}"
+            )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Permutation) and torch.equal(self.perm, other.perm)
@@ -176,9 +193,16 @@ def ranking_distance(
     paper's figures divide mean and standard deviation over all entries by the vector length.
 
     Shapes: int64, the shape of `before`.
+    Raises:
+        ProfileError: their shapes differ.
+        NonFiniteError: one of them holds NaN or infinity.
 
     Example:
         >>> ranking_distance(torch.tensor([[0.1, 0.2, 0.3]]), torch.tensor([[0.4, 0.2, 0.3]]))
         tensor([[2, 1, 1]])
     """
+    if before.shape != after.shape:
+        raise ProfileError(
+            f"before has shape {tuple(before.shape)}, after {tuple(after.shape)}; allowed: the same"
+        )
     return (ranking(after, granularity) - ranking(before, granularity)).abs()

@@ -10,9 +10,11 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from permtrain.core.vectors import (
     ACROSS,
+    COMPUTED_FROM,
     GRANULARITIES,
     Granularity,
     Layout,
@@ -73,26 +75,58 @@ class NamedTensor:
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile(model)`, with the names that it gives; others as they are."""
+    inside = getattr(model, "_orig_mod", None)
+    return inside if isinstance(inside, nn.Module) else model
+
+
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
     """All parameters of a model, once each (tied ones under their first name), in its own order."""
     found = []
     seen: set[int] = set()
+    # What a parametrization computes a layer's weight from is held by a module of its own, which
+    # comes after the layer: here are the layer and the weight's name there.
+    owners: dict[int, tuple[nn.Module, str]] = {}
+    padded = {
+        id(parameter)
+        for module in model.modules()
+        if getattr(module, "padding_idx", None) is not None
+        for parameter in (*module.parameters(recurse=False), *_originals(module).values())
+    }  # tied to another module's too
     for module_name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+        for name, parameter in _originals(module).items():
+            owners[id(parameter)] = (module, name)
+        beside = own | _originals(module)
         for name, parameter in own.items():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
+                owner, own_name = owners.get(id(parameter), (module, name))
                 found.append(
                     NamedTensor(
                         f"{module_name}.{name}" if module_name else name,
                         parameter,
-                        layout_of(module, name),
-                        is_norm=isinstance(module, _NORMS),
-                        bias_of=_weight_beside(name, own),
-                        has_padding=getattr(module, "padding_idx", None) is not None,
+                        layout_of(owner, own_name, parameter),
+                        is_norm=isinstance(owner, _NORMS),
+                        bias_of=_weight_beside(name, beside),
+                        has_padding=id(parameter) in padded,
                     )
                 )
     return found
+
+
+def _originals(module: nn.Module) -> dict[str, Tensor]:
+    """What parametrizations compute a module's parameters from, by the names of those.
+
+    Of several the largest: weight norm's directions, not its lengths.
+    """
+    if not is_parametrized(module):
+        return {}
+    assert isinstance(module.parametrizations, nn.ModuleDict)
+    lists = module.parametrizations.items()
+    held = {name: list(each.parameters(recurse=False)) for name, each in lists}
+    return {name: max(each, key=Tensor.numel) for name, each in held.items() if each}
 
 
 def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
@@ -104,9 +138,11 @@ def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
     """The weight of a module's bias: `weight` of `bias`, `weight_hh_l0` of `bias_hh_l0`."""
     if "bias" not in name or own[name].dim() != 1:
         return None
-    weight = own.get(name.replace("bias", "weight"))
-    if weight is None and name == "in_proj_bias":  # attention with three weights
-        weight = own.get("q_proj_weight")
+    stem = name.removesuffix("_orig").replace("bias", "weight")
+    candidates = [stem + ending for ending in COMPUTED_FROM]
+    if name == "in_proj_bias":  # attention with three weights
+        candidates.append("q_proj_weight")
+    weight = next((own[each] for each in candidates if each in own), None)
     return weight if weight is not None and weight.dim() >= 2 else None
 
 
@@ -159,7 +195,8 @@ def view_by_rule(
 
     Raises:
         GranularityError: naming the tensor, if it has no vectors at any granularity of the answer;
-            or if they go across tensors, which the caller does not know of.
+            if each process holds a part of it; or if they go across tensors, which the caller does
+            not know of.
     """
     if callable(rule):
         answer = rule(tensor.name, tensor.parameter)
@@ -174,6 +211,8 @@ def view_by_rule(
     else:
         answer = None
     view = _first_that_fits(tensor, answer)
+    if view is not None:
+        refuse_sharded(tensor)
     if view is not None and tensor.has_padding:
         raise GranularityError(
             f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero, and a "
@@ -185,6 +224,21 @@ def view_by_rule(
             "(LaPerm, IndexOptimizer and verify know of vectors across tensors)"
         )
     return view
+
+
+def refuse_sharded(tensor: NamedTensor) -> None:
+    """Refuses a tensor of which each process holds a part only.
+
+    Raises:
+        GranularityError: naming it.
+    """
+    # By name: torch.distributed may be missing, and importing it takes time.
+    if any(each.__name__ == "DTensor" for each in type(tensor.parameter).__mro__):
+        raise GranularityError(
+            f"{tensor.name} is a DTensor, of which each process holds a part (FSDP, tensor "
+            "parallel); allowed: tensors that each process holds whole, as under "
+            "DistributedDataParallel"
+        )
 
 
 def _first_that_fits(tensor: NamedTensor, answer: Answer) -> VectorView | None:

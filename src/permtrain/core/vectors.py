@@ -40,16 +40,26 @@ class Layout:
     groups: int = 1
 
 
-def layout_of(module: nn.Module, parameter_name: str) -> Layout:
+COMPUTED_FROM = ("", "_orig", "_v")
+"""Endings of the parameter that torch's hooks compute a weight from: as it is, spectral norm and
+pruning, weight norm's direction."""
+
+
+def layout_of(module: nn.Module, parameter_name: str, weight: Tensor | None = None) -> Layout:
     """The layout of one of a module's own parameters, by the module's type.
+
+    Args:
+        module: the layer.
+        parameter_name: its name there. What a hook computes the weight from has its layout.
+        weight: the parameter, where the module does not hold it itself (parametrizations).
 
     All weights into one output unit are found along the other axes: axis 0 counts output units for
     linear and convolution weights, axis 1 for transposed convolutions and for embeddings (an
     embedding is a linear layer fed with one-hot vectors). Unknown modules keep them on axis 0.
     """
-    weight = getattr(module, parameter_name)
+    weight = getattr(module, parameter_name) if weight is None else weight
     num_kernel_axes = max(weight.dim() - 2, 0)
-    is_weight = parameter_name == "weight"
+    is_weight = parameter_name in {"weight" + ending for ending in COMPUTED_FROM}
     if is_weight and isinstance(module, nn.modules.conv._ConvTransposeNd):
         return Layout(1, num_kernel_axes, module.groups)
     if is_weight and isinstance(module, nn.modules.conv._ConvNd):

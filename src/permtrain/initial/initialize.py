@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from permtrain.core.plan import NamedTensor, named_tensors
+from permtrain.core.plan import NamedTensor, named_tensors, uncompiled
 from permtrain.core.vectors import GRANULARITIES, Granularity, VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
@@ -63,12 +63,13 @@ def initialize_(
     model, as plain data (`records_of`); a state dict does not hold them.
 
     Drawn are weights, that is parameters of two or more dimensions, frozen ones too, and by
-    `biases` the biases beside them. Norm layers, and one-dimensional parameters that are no
-    weight's bias, keep their values. A tied parameter is drawn once, under its first name and for
-    its first module.
+    `biases` the biases beside them. Norm layers, embeddings with a `padding_idx`, whose row stays
+    zero, and one-dimensional parameters that are no weight's bias keep their values. A tied
+    parameter is drawn once, under its first name and for its first module.
 
     Args:
-        model: its parameters are float64, float32, float16 or bfloat16, on any device.
+        model: its parameters are float64, float32, float16 or bfloat16, on any device. Of
+            `torch.compile(model)` the model inside, whose names count.
         rule: a name in `rules.RULES`. Fans are those of `rules.fans`. `"shuffle"`
             moves the values that are there within each weight vector.
         seed: 0 to 2**64 - 1.
@@ -143,11 +144,15 @@ def initialize_(
         sparsity_by=sparsity_by,
         sparse_fans=sparse_fans,
     )
+    model = uncompiled(model)
     _refuse_undrawable(model)
     tensors = named_tensors(model)
-    weights = [tensor for tensor in tensors if tensor.is_weight]
+    weights = [tensor for tensor in tensors if tensor.is_weight and not tensor.has_padding]
     if not weights:
-        raise SettingError("model has no parameter of two or more dimensions, nothing to draw")
+        raise SettingError(
+            "model has no parameter of two or more dimensions, but of norms and embeddings with a "
+            "padding_idx; nothing to draw"
+        )
 
     names = [weight.name for weight in weights]
     rules = _per_weight("rule", rule, names)
@@ -174,7 +179,7 @@ def initialize_(
     for tensor in tensors:
         if (own := by_id.get(id(tensor.parameter))) is not None:
             records[tensor.name] = own
-        elif tensor.bias_of is not None and biases != "keep":
+        elif id(tensor.bias_of) in by_id and biases != "keep":
             of_weight = by_id[id(tensor.bias_of)]
             records[tensor.name] = _bias_record(tensor, of_weight, biases == "zero")
 
@@ -246,6 +251,13 @@ def _refuse_undrawable(model: nn.Module) -> None:
                 f"{module_name} is a parametrization; allowed: plain parameters (initialize before "
                 f"parametrizing)"
             )
+        own = dict(module.named_parameters(module_name, recurse=False))
+        for name in own:
+            if name.endswith("_g") and f"{name[:-2]}_v" in own:
+                raise SettingError(
+                    f"{name} are the lengths of a weight norm; allowed: plain parameters "
+                    f"(initialize before normalizing)"
+                )
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise SettingError(f"{name} has no shape yet; allowed: run the model once before")

@@ -9,14 +9,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from permtrain.errors import CheckpointError
+from permtrain.optim.attached import Attached, closure_of, with_closure
 
 
-class FrozenZeros:
+class FrozenZeros(Attached):
     """Keeps weights that are zero at the first step at zero, whatever the optimizer does.
 
-    Their gradients are cleared before each step, so that they do not enter the optimizer's state,
-    and they are set to zero after it, for a state that was carried over still moves them ("Adam
-    with the zeros fixed": Permute to Train, section 5.2.3).
+    Their gradients are cleared before each step, and after each evaluation of a closure, so that
+    they do not enter the optimizer's state, and they are set to zero after it, for a state that was
+    carried over still moves them ("Adam with the zeros fixed": Permute to Train, section 5.2.3).
+    Parameters added to the optimizer later are held from the next step on.
 
     Args:
         optimizer: any `torch.optim.Optimizer`; parameters of two or more dimensions are held.
@@ -37,16 +39,7 @@ class FrozenZeros:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.masks: list[Tensor] = []
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    def detach(self) -> None:
-        """Takes the hooks off."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._attach()
 
     @contextmanager
     def arranged(self) -> Iterator[None]:
@@ -83,12 +76,29 @@ class FrozenZeros:
             if parameter.dim() >= 2
         ]
 
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self.masks = self.masks + [weight == 0 for weight in self._weights()[len(self.masks) :]]
+        self._clear_gradients()
+        closure = closure_of(args, kwargs)
+        if closure is None:
+            return None
+
+        def with_cleared_gradients() -> Any:
+            loss = closure()
+            self._clear_gradients()
+            return loss
+
+        return with_closure(args, kwargs, with_cleared_gradients)
+
     @torch.no_grad()
-    def _before_step(self, *_: Any) -> None:
-        if not self.masks:
-            self.masks = [weight == 0 for weight in self._weights()]
+    def _clear_gradients(self) -> None:
         for weight, mask in zip(self._weights(), self.masks, strict=True):
-            if weight.grad is not None:
+            if weight.grad is not None and weight.grad.is_sparse:
+                weight.grad = weight.grad.coalesce()
+                weight.grad.values().masked_fill_(mask[tuple(weight.grad.indices())], 0.0)
+            elif weight.grad is not None:
                 weight.grad.masked_fill_(mask, 0.0)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from permtrain.core.plan import GranularityRule
 from permtrain.errors import SettingError
+from permtrain.optim.attached import closure_of, with_closure
 from permtrain.optim.permuted_tensor import arranged_like
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sync_period import SyncPeriod
@@ -80,7 +81,7 @@ class IndexOptimizer(Permuter):
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """The closure evaluated at the arranged weights; the latent ones stand in the model."""
-        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+        closure = closure_of(args, kwargs)
         if closure is None:
             return None
         if any(self._period(tensor) != 1 for tensor in self.tensors):
@@ -107,6 +108,4 @@ class IndexOptimizer(Permuter):
                     self._recover()
             return loss
 
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": at_arranged_weights}
-        return (args[0], at_arranged_weights, *args[2:]), kwargs
+        return with_closure(args, kwargs, at_arranged_weights)

@@ -63,6 +63,7 @@ class PermutedTensor:
             self.profile = initial_profile(self.parameter, self.view)
         self.latent = self.parameter.detach().clone() if keep_latent else None
         self.is_arranged = True
+        self.held = None
         self.expected_checksum = None
         self.forget_not_finite()
         self.note_seen()

@@ -7,13 +7,12 @@ class, its groups and its state are not touched.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from permtrain.core.plan import (
     GranularityRule,
@@ -30,6 +29,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
+from permtrain.optim.attached import Attached, only_creates_state
 from permtrain.optim.permuted_tensor import (
     PermutedTensor,
     arrange_moved,
@@ -45,8 +45,10 @@ FINITE_CHECK_PERIOD = 100
 `synchronize()`, `arranged()` and `state_dict()` look too. On the CPU each step does, at once.
 """
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-class Permuter:
+
+class Permuter(Attached):
     """What `LaPerm` and `IndexOptimizer` share; use one of those.
 
     With `keep_latent` the optimizer moves latent weights, which survive a synchronisation, and the
@@ -100,7 +102,6 @@ class Permuter:
             raise SettingError(
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
-        self._handles: list[RemovableHandle] = []
         self._attach()
 
     # --- what users call -------------------------------------------------------------------------
@@ -136,8 +137,8 @@ class Permuter:
 
         For evaluating and saving in mid-period: the published accuracies are "right after
         synchronisation" (Train by Reconnect, appendix). The training state is put back, bit for
-        bit, when the block ends. While the schedule says "not now" the weights are left as they
-        are.
+        bit, when the block ends, in a state dict too that was taken inside and not copied. While
+        the schedule says "not now" the weights are left as they are.
 
         Example:
             >>> model = nn.Linear(3, 2)
@@ -173,6 +174,7 @@ class Permuter:
                 "are put back; change weights outside of it"
             )
 
+    @torch.inference_mode(False)  # what it makes is to be written in training
     def reset_profile(self) -> None:
         """Makes the weights as they are now the initial weights: their values are the new profile.
 
@@ -180,6 +182,7 @@ class Permuter:
             NonFiniteError: weights hold NaN or infinity.
         """
         self._refuse_inside_arranged()
+        self._inside_step = False  # weights are as they are after a step that raised, too
         for tensor in self.tensors:
             tensor.take_profile(self.keep_latent)
         if self._pool.members:
@@ -191,9 +194,7 @@ class Permuter:
         LaPerm's weights in mid-period are not a permutation: call `synchronize()` first if they are
         to be one.
         """
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        super().detach()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on exactly, in mid-period too: plain data and tensors.
@@ -212,6 +213,7 @@ class Permuter:
                 tensor.name: {
                     "shape": list(tensor.view.shape),
                     "granularity": tensor.view.granularity,
+                    "layout": list(astuple(tensor.view.layout)),
                     "profile": tensor.profile,
                     "latent": tensor.latent,
                     "checksum": checksum(tensor.parameter),
@@ -220,6 +222,7 @@ class Permuter:
             },
         }
 
+    @torch.inference_mode(False)
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Goes on from a saved state; everything is checked before anything is changed.
 
@@ -256,14 +259,6 @@ class Permuter:
 
     # --- hooks -----------------------------------------------------------------------------------
 
-    def _attach(self) -> None:
-        self._handles = [
-            self.optimizer.register_step_pre_hook(self._before_step),
-            self.optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    # torch.compile is kept out: an arrangement is a sort and counters, nothing to fuse.
-    @_disable_dynamo
     @torch.no_grad()
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -271,7 +266,7 @@ class Permuter:
         self._refuse_inside_arranged()
         if self._inside_step:
             self._recover()
-        self._inert_step = _only_creates_state(optimizer)
+        self._inert_step = only_creates_state(optimizer)
         if self._inert_step:
             return None
         self._adopt_new_parameters()
@@ -295,7 +290,6 @@ class Permuter:
             self._enter(tensor, due)
         return replaced
 
-    @_disable_dynamo
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._inert_step:
@@ -439,21 +433,23 @@ class Permuter:
         named = [by_id.get(id(p)) or unnamed_tensor(name, p) for name, p, _ in new]
         if first_time:
             check_rule(self.granularity, [tensor.name for tensor in named])
+        for group in self.optimizer.param_groups:
+            theirs = [t.name for t, (*_, of) in zip(named, new, strict=True) if of is group]
+            if theirs and "granularity" in group:
+                check_rule(group["granularity"], theirs)
         taken = self._permuted_by_others()
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
-            rule = self.granularity
-            if "granularity" in group:
-                rule = group["granularity"]
-                check_rule(rule, [tensor.name])
+            rule = group.get("granularity", self.granularity)
             view = view_by_rule(
                 tensor, rule, permute_biases=self.permute_biases, may_go_across=True
             )
             if view is None:
                 self._left_alone[id(parameter)] = parameter
                 continue
-            if not parameter.is_floating_point():
+            if parameter.dtype not in _DTYPES:
                 raise GranularityError(
-                    f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point"
+                    f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point, of 16 "
+                    "bits or more"
                 )
             if id(parameter) in taken:
                 raise SettingError(
@@ -513,48 +509,47 @@ class Permuter:
                     f"{tensor.name}: permuter state has shape and granularity {there}; "
                     f"allowed: {here}"
                 )
+            layout = list(astuple(tensor.view.layout))
+            if saved.get("layout", layout) != layout:  # states of before have none
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state has vectors of layout {saved['layout']} "
+                    f"(output axis, kernel axes, groups); allowed: {layout}"
+                )
             profile = saved["profile"]
             if profile is not None and profile.dtype != tensor.parameter.dtype:
                 raise CheckpointError(
                     f"{tensor.name}: permuter state is {profile.dtype}; "
                     f"allowed: {tensor.parameter.dtype}"
                 )
+            V, L = tensor.view.num_vectors, tensor.view.vector_length
+            if profile is not None and tuple(profile.shape) not in {(V, L), (1, L)}:
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state has a profile of shape {tuple(profile.shape)}; "
+                    f"allowed: {(V, L)}, {(1, L)}"
+                )
 
-    def __getstate__(self) -> dict[str, Any]:
-        self._refuse_inside_arranged()
+    def _check_unchanged(self) -> None:
+        """Refuses weights that somebody else wrote since the last step; loaded ones may come."""
         for tensor in self.tensors:
             if tensor.profile is not None and tensor.expected_checksum is None:
                 tensor.check_unchanged()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._refuse_inside_arranged()
+        if self._handles:
+            self._check_unchanged()
         # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
-        return self.__dict__ | {
-            "_handles": [],
+        return super().__getstate__() | {
             "_periods": {},
             "_tensors": self.tensors,
             "_left_alone": list(self._left_alone.values()),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        super().__setstate__(state)
         self._tensors = {id(tensor.parameter): tensor for tensor in state["_tensors"]}
         self._left_alone = {id(parameter): parameter for parameter in state["_left_alone"]}
         for tensor in self.tensors:
             if tensor.seen is not None:
                 tensor.note_seen()
         self._adopt_new_parameters()
-        self._attach()
-
-
-def _only_creates_state(optimizer: Optimizer) -> bool:
-    """Whether this is the made-up step with which distributed checkpointing creates state.
-
-    It comes before any other, with a zero learning rate and gradients of zero, and must not count.
-    """
-    if optimizer.state or any(float(group.get("lr", 1.0)) != 0 for group in optimizer.param_groups):
-        return False
-    gradients = [
-        parameter.grad
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    ]
-    return not any(bool(gradient.any()) for gradient in gradients)

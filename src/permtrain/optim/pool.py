@@ -36,12 +36,7 @@ class Pool:
 
     def add(self, member: Member) -> None:
         """Raises GranularityError: its dtype is not that of the others."""
-        first = self.members[0] if self.members else member
-        if member.parameter.dtype != first.parameter.dtype:
-            raise GranularityError(
-                f"{member.name} is {member.parameter.dtype}; allowed with granularity 'across': "
-                f"{first.parameter.dtype}, as {first.name}"
-            )
+        self._check_dtypes([*self.members, member])
         self.members.append(member)
 
     def refuse_frozen(self) -> None:
@@ -57,6 +52,16 @@ class Pool:
                     f"are trained (None leaves one alone, as in {{{member.name!r}: None, ...}})"
                 )
 
+    @staticmethod
+    def _check_dtypes(members: Sequence[Member]) -> None:
+        first = members[0]
+        for member in members:
+            if member.parameter.dtype != first.parameter.dtype:
+                raise GranularityError(
+                    f"{member.name} is {member.parameter.dtype}; allowed with granularity "
+                    f"'across': {first.parameter.dtype}, as {first.name}"
+                )
+
     def check_exact(self) -> None:
         """Refuses profiles whose values would not keep their bits in some member.
 
@@ -64,11 +69,13 @@ class Pool:
 
         Raises:
             ProfileError: naming the member and the value.
+            GranularityError: a member got another dtype since it was added.
         """
         views = {member.name: member.view for member in self.members}
         try:
+            self._check_dtypes(self.members)
             check_exact(self._union(self.members), views)
-        except ProfileError:
+        except (GranularityError, ProfileError):
             for member in self.members:
                 member.profile = None
             raise

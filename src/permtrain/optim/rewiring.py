@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from permtrain.errors import CheckpointError, SettingError
+from permtrain.optim.attached import Attached
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.permuter import Permuter
 
 
-class Rewiring:
+class Rewiring(Attached):
     """Lets a permuter act for some steps; then its optimizer goes on alone, zeros staying zero.
 
     The optimizer is one object all along, so that its state is carried over ("Adam, which inherits
@@ -50,30 +50,29 @@ class Rewiring:
     """
 
     def __init__(self, permuter: Permuter, num_steps: int) -> None:
-        if num_steps < 1:
-            raise SettingError(f"num_steps is {num_steps}; allowed: 1 or more")
+        is_whole = isinstance(num_steps, Integral) and not isinstance(num_steps, bool)
+        if not is_whole or num_steps < 1:
+            raise SettingError(f"num_steps is {num_steps!r}; allowed: a whole number, 1 or more")
         if permuter.num_steps:
             raise SettingError(
                 f"the permuter has made {permuter.num_steps} steps; allowed: one before its first"
             )
+        self.optimizer = permuter.optimizer
         self.permuter = permuter
         self.num_steps = num_steps
         self.zeros = FrozenZeros(permuter.optimizer)
         self.rewired: dict[str, Tensor] | None = None
         """The permuted weights as the first phase left them, by name; None until then."""
-        self._handles: list[RemovableHandle] = []
+        # What they do before and after a step is called from here, for hooks cannot be put on and
+        # taken off while torch goes through them.
+        self.permuter.detach()
+        self.zeros.detach()
         self._attach()
 
     @property
     def phase(self) -> Permuter | FrozenZeros:
         """What acts on the next step."""
         return self.permuter if self.rewired is None else self.zeros
-
-    def detach(self) -> None:
-        """Takes the hooks off."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
 
     def arranged(self) -> AbstractContextManager[None]:
         """Shows arranged weights inside the block in the first phase, and any as they are later."""
@@ -102,8 +101,15 @@ class Rewiring:
             )
         rewired = state_dict["rewired"]
         shapes = {tensor.name: tuple(tensor.view.shape) for tensor in self.permuter.tensors}
-        if rewired is not None and {n: tuple(w.shape) for n, w in rewired.items()} != shapes:
+        # Layers added after the switch were never permuted.
+        saved = {name: tuple(weight.shape) for name, weight in (rewired or {}).items()}
+        if not saved.items() <= shapes.items():
             raise CheckpointError(f"rewired weights are of another model; allowed: {shapes}")
+        if rewired is None and state_dict["permuter"]["num_steps"] >= self.num_steps:
+            raise CheckpointError(
+                f"rewiring state has permuted for {state_dict['permuter']['num_steps']} steps; "
+                f"allowed: less than num_steps, {self.num_steps}"
+            )
         self.zeros.load_state_dict(state_dict["zeros"])
         if rewired is None:
             self.permuter.load_state_dict(state_dict["permuter"])
@@ -112,31 +118,17 @@ class Rewiring:
             self.rewired = {
                 tensor.name: rewired[tensor.name].to(tensor.parameter.device, copy=True)
                 for tensor in self.permuter.tensors
+                if tensor.name in rewired
             }
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handles": []}
+        if self._handles:
+            self.permuter._check_unchanged()
+        return super().__getstate__()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._attach()
-
-    def _attach(self) -> None:
-        self.permuter.detach()
-        self.zeros.detach()
-        self._handles = [
-            self.permuter.optimizer.register_step_pre_hook(self._before_step),
-            self.permuter.optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    # The permuter and the zeros are of this package: what they do before and after a step is called
-    # from here, for hooks cannot be put on and taken off while torch goes through them.
-
-    @_disable_dynamo
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         return self.phase._before_step(optimizer, args, kwargs)
 
-    @_disable_dynamo
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self.phase._after_step(optimizer, args, kwargs)

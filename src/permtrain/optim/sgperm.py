@@ -4,11 +4,12 @@ Source: Qiu and Suda, "Permute to Train", 2022, sections 2 and 5.1, Algorithm 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
 from permtrain.core.plan import (
@@ -26,10 +27,12 @@ from permtrain.errors import (
     CheckpointError,
     GranularityError,
     NonFiniteError,
+    PermtrainError,
     SettingError,
 )
 from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
 from permtrain.graph.search import ORDERS, SEARCHES, lay_out_, permute_ranks_
+from permtrain.optim.attached import only_creates_state
 from permtrain.optim.permuted_tensor import checksum
 
 Biases: TypeAlias = Literal["row", "apart", "inner"]
@@ -108,6 +111,10 @@ class _Rows:
             return rows_VL.contiguous()
         assert of_bias is not None
         return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
+
+    @property
+    def cut(self) -> list[Any]:
+        return [self.view.granularity, *astuple(self.view.layout)]
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -223,7 +230,8 @@ class SGPerm(Optimizer):
         `granularity`. There is no learning rate: a schedule attached to this optimizer finds `lr`,
         which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
-        map per weight vector, which are saved apart (torch casts what is in `state`).
+        map per weight vector, which are saved apart (torch casts what is in `state`), by
+        `state_dict`; `torch.distributed.checkpoint.state_dict` leaves them out.
     Randomness: partitions, from (seed, step, row), whatever the number of threads.
     Cost: no sort after the first step; `benchmarks/sgperm.py`.
     Raises:
@@ -304,30 +312,46 @@ class SGPerm(Optimizer):
         self.recommendation = recommendation
         self.seed = seed
         self.num_steps = 0
-        self._known = named_tensors(model) if model is not None else []
+        self._model = model
+        self._known: list[NamedTensor] = []
         self._rows: list[_Rows] = []
         self._inner_parameters: list[Tensor] = []
-        self._make_inner = inner
+        self._make_inner: InnerFactory | None = None  # not before all groups are known
         self.inner: Optimizer | None = None
         super().__init__(params, defaults)
         if not self._rows:
             raise SettingError(
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
-        if inner is not None and self._inner_parameters:
-            self.inner = inner(self._inner_parameters)
+        self._make_inner = inner
+        self._hand_to_inner(self._inner_parameters)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters; their values at the next step are their initial values."""
         super().add_param_group(param_group)
         index = len(self.param_groups) - 1
         group = self.param_groups[index]
-        _check_group(group)
-        left_alone = self._adopt(group, index)
+        rows = list(self._rows)
+        try:
+            _check_group(group)
+            left_alone = self._adopt(group, index)
+            self._refuse_biases_apart_from_their_rows()
+        except PermtrainError:
+            self.param_groups.pop()
+            self._rows = rows
+            raise
         concerned = group["params"] if self.recommendation == "difference" else left_alone
         self._inner_parameters += concerned
-        if self.inner is not None and concerned:
-            self.inner.add_param_group({"params": concerned})
+        self._hand_to_inner(concerned)
+
+    def _hand_to_inner(self, parameters: list[Tensor]) -> None:
+        """Gives the inner optimizer these parameters; the first ones make it."""
+        if not parameters:
+            return
+        if self.inner is not None:
+            self.inner.add_param_group({"params": parameters})
+        elif self._make_inner is not None:
+            self.inner = self._make_inner(parameters)
 
     @property
     def views(self) -> dict[str, VectorView]:
@@ -342,6 +366,7 @@ class SGPerm(Optimizer):
             rows.weight.name: names[id(rows.bias)] for rows in self._rows if rows.bias is not None
         }
 
+    @_disable_dynamo  # a search and counters, compiled already
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Finds a permutation and carries it out.
@@ -352,6 +377,9 @@ class SGPerm(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if only_creates_state(self):
+            self._create_momenta()
+            return loss
         moving = [rows for rows in self._rows if rows.weight.parameter.grad is not None]
         self._check_gradients()  # before anything moves
         for rows in self._rows:
@@ -382,18 +410,24 @@ class SGPerm(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """As torch's, with what has to keep its dtype beside it.
 
+        Granularities are the constructor's and are not saved: they may be functions.
+
         Raises:
             ChangedWeightsError: weights were changed since the last step.
         """
         for rows in self._rows:
             rows.check_unchanged()
-        return super().state_dict() | {
+        state = super().state_dict()
+        for group in state["param_groups"]:
+            del group["granularity"]
+        return state | {
             "permutation": {
                 "version": 1,
                 "num_steps": self.num_steps,
                 "seed": self.seed,
                 "rows": {
                     rows.weight.name: {
+                        "cut": rows.cut,
                         "values": rows.values,
                         "rank_to_slot": rows.rank_to_slot,
                         "checksums": rows.checksums(),
@@ -414,7 +448,10 @@ class SGPerm(Optimizer):
                 optimizer or none.
         """
         saved = self._checked_state(state_dict)
+        granularities = [group["granularity"] for group in self.param_groups]
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
+        for group, granularity in zip(self.param_groups, granularities, strict=True):
+            group["granularity"] = granularity
         for rows in self._rows:
             own = saved["rows"][rows.weight.name]
             device = rows.weight.parameter.device
@@ -447,6 +484,12 @@ class SGPerm(Optimizer):
                     f"{rows.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
                     f"allowed: {shape}"
                 )
+            cut = saved["rows"][rows.weight.name].get("cut", rows.cut)  # states of before: none
+            if list(cut) != rows.cut:
+                raise CheckpointError(
+                    f"{rows.weight.name}: optimizer state has rows of {list(cut)} (granularity, "
+                    f"output axis, kernel axes, groups); allowed: {rows.cut}"
+                )
         _check_same_groups("optimizer", self, state_dict)
         if (saved["inner"] is None) != (self.inner is None):
             there, allowed = ("no", "one") if saved["inner"] is None else ("an", "none")
@@ -459,7 +502,7 @@ class SGPerm(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("biases", "recommendation", "seed", "num_steps", "inner")
-        private = ("_known", "_rows", "_inner_parameters", "_make_inner")
+        private = ("_model", "_known", "_rows", "_inner_parameters", "_make_inner")
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -470,6 +513,8 @@ class SGPerm(Optimizer):
 
     def _adopt(self, group: dict[str, Any], index: int) -> list[Tensor]:
         """Makes rows of a group's weights; returns the parameters that are not permuted."""
+        if self._model is not None:
+            self._known = named_tensors(self._model)  # it may have grown
         by_id = {id(known.parameter): known for known in self._known}
         names = group.get("param_names")
         named = [
@@ -477,6 +522,12 @@ class SGPerm(Optimizer):
             or unnamed_tensor(names[i] if names else f"group {index}, parameter {i}", parameter)
             for i, parameter in enumerate(group["params"])
         ]
+        strangers = [tensor.name for tensor in named if id(tensor.parameter) not in by_id]
+        if self._model is not None and strangers:
+            raise SettingError(
+                f"{strangers[0]} of the optimizer is no parameter of the model that was given; "
+                "allowed: the model whose parameters the optimizer holds"
+            )
         rule = group["granularity"]
         check_rule(rule, [tensor.name for tensor in named])
         in_rows: set[int] = set()
@@ -505,8 +556,26 @@ class SGPerm(Optimizer):
                         f"{weight.name}: biases is 'row', and its granularity is "
                         f"{view.granularity!r}; allowed: 'neuron', one bias for each"
                     )
+                if tensor.parameter.dtype != weight.parameter.dtype:
+                    raise GranularityError(
+                        f"{tensor.name} is {tensor.parameter.dtype}; allowed with biases 'row': "
+                        f"{weight.parameter.dtype}, as {weight.name}"
+                    )
                 return tensor.parameter
         return None
+
+    def _refuse_biases_apart_from_their_rows(self) -> None:
+        """A row has one group's settings."""
+        if self.biases != "row":
+            return
+        without_bias = {id(rows.weight.parameter) for rows in self._rows if rows.bias is None}
+        present = {id(p) for group in self.param_groups for p in group["params"]}
+        for tensor in self._known:
+            if id(tensor.parameter) in present and id(tensor.bias_of) in without_bias:
+                raise SettingError(
+                    f"{tensor.name} and its weight are in different parameter groups; allowed with "
+                    "biases 'row': one group for both"
+                )
 
     def _check_gradients(self) -> None:
         """Refuses NaN and infinity in a gradient that a step would use, by name."""
@@ -569,6 +638,12 @@ class SGPerm(Optimizer):
             first_row=rows.first_row,
         )
         rows.write_back()
+
+    def _create_momenta(self) -> None:
+        """What distributed checkpointing makes a step for, which is none of ours."""
+        for rows in self._rows:
+            for parameter in rows.parameters:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
 
     def _momentum(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """r of a parameter, advanced by its gradient: momentum r + (1 - dampening) g."""

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from permtrain.core.plan import named_tensors
-from permtrain.errors import CheckpointError, NonFiniteError, SettingError
+from permtrain.core.plan import named_tensors, refuse_sharded
+from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
+from permtrain.optim.attached import Attached, closure_of
 
 
 def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
@@ -41,23 +42,24 @@ def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
 def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
     """The signs of the weights, times sqrt(2 / fan_in) sqrt(1 / k): sections 3.1 and 4.2.
 
-    A weight that is 0 counts as positive: every weight can be used.
+    Of the weights' dtype. A weight that is 0 counts as positive: every weight can be used.
 
     Example:
         >>> signed_constants(torch.tensor([[0.3, -2.0]]), 2, 0.25)
         tensor([[ 2., -2.]])
     """
-    return torch.where(weights.detach() < 0, -1.0, 1.0) * math.sqrt(2 / fan_in / keep)
+    signs = torch.where(weights.detach() < 0, -1.0, 1.0).to(weights.dtype)
+    return signs * math.sqrt(2 / fan_in / keep)
 
 
-class Supermask:
+class Supermask(Attached):
     """Trains which weights of a model are used, attached to the optimizer that moves the scores.
 
     The forward pass uses w h(|s|), h choosing the largest of each layer; the gradient passes
     through h unchanged, so that a score gets (dL/d(w h)) w sign(s). Weights of two or more
     dimensions become signed constants with the signs they had; what else the model holds is the
     optimizer's. Scores begin as uniform draws of bound 1 / sqrt(fan_in), from the seed, as in the
-    authors' code.
+    authors' code. Weights are loaded before it is attached, or with its own state.
 
     Args:
         optimizer: any `torch.optim.Optimizer` over the model's parameters.
@@ -66,8 +68,11 @@ class Supermask:
         seed: of the scores.
 
     Raises:
-        SettingError: keep is out of range, or no weight is among the optimizer's parameters.
+        SettingError: keep is out of range, no weight is among the optimizer's parameters, or one
+            that is has a row that must stay zero or is not of floating point.
+        GranularityError: each process holds a part of one only.
         SettingError: at a step, a closure.
+        ChangedWeightsError: at a step, weights that somebody else wrote since the last one.
         NonFiniteError: at a step, scores that became NaN or infinite, naming the weight; all keep
             the scores of before then.
 
@@ -90,25 +95,28 @@ class Supermask:
         masked = [t for t in named_tensors(model) if t.is_weight and id(t.parameter) in mine]
         if not masked:
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
+        for tensor in masked:
+            refuse_sharded(tensor)
+            if tensor.has_padding:
+                raise SettingError(
+                    f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero; "
+                    "allowed with a supermask: embeddings without"
+                )
+            if not tensor.parameter.is_floating_point():
+                raise SettingError(
+                    f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: floating point"
+                )
         self.optimizer = optimizer
         self.keep = keep
         self.names = [tensor.name for tensor in masked]
         self.weights = [tensor.parameter for tensor in masked]
         self.fixed = [signed_constants(w, _fan_in(w), keep) for w in self.weights]
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
-        self._gradients: list[Tensor | None] = []
+        self._gradients: list[Tensor | None] | None = None
+        """The user's gradients during a step, in which the scores' stand in their place."""
+        self._attach()
         self._show()
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
-
-    def detach(self) -> None:
-        """Takes the hooks off; the weights stay masked."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
 
     @contextmanager
     def arranged(self) -> Iterator[None]:
@@ -141,18 +149,37 @@ class Supermask:
     def _show(self) -> None:
         for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
             weight.copy_(used_weights(fixed, scores, self.keep))
+        self._note_seen()
+
+    def _note_seen(self) -> None:
+        self._seen = [(weight._version, weight.data_ptr()) for weight in self.weights]
+
+    def _check_unchanged(self) -> None:
+        """Refuses weights that somebody else wrote, for the next mask would be of the old ones."""
+        tensors = zip(self.names, self.weights, self.fixed, self.scores, self._seen, strict=True)
+        for name, weight, fixed, scores, seen in tensors:
+            if seen == (weight._version, weight.data_ptr()):
+                continue
+            if not torch.equal(weight, used_weights(fixed, scores, self.keep)):
+                raise ChangedWeightsError(
+                    f"{name}: weights were changed since the last step; allowed: weights loaded "
+                    "before the supermask is attached, or load_state_dict() of the supermask too"
+                )
 
     @torch.no_grad()
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Puts scores and their gradients in the place of the weights and theirs."""
-        # A method's hooks get the optimizer itself as the first of its arguments.
-        if any(each is not optimizer and each is not None for each in (*args, *kwargs.values())):
+        if closure_of(args, kwargs) is not None:
             raise SettingError(
                 "step() got a closure, which would be evaluated on scores; allowed with a "
                 "supermask: none"
             )
+        if self._gradients is not None:  # a step that raised left scores in place of weights
+            self._gradients = None
+            self._show()
+        self._check_unchanged()
         self._gradients = [weight.grad for weight in self.weights]
         for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
             weight.copy_(scores)
@@ -161,9 +188,10 @@ class Supermask:
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
+        assert self._gradients is not None
         for weight, gradient in zip(self.weights, self._gradients, strict=True):
             weight.grad = gradient
-        self._gradients = []
+        self._gradients = None
         bad = [
             name
             for name, weight in zip(self.names, self.weights, strict=True)
@@ -176,11 +204,22 @@ class Supermask:
         if bad:
             raise NonFiniteError(f"{bad[0]}: scores hold NaN or infinity; allowed: finite")
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self._handles:
+            self._check_unchanged()
+        return super().__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._note_seen()
+
 
 def _fan_in(weight: Tensor) -> int:
     return weight[0].numel()
 
 
 def _first_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
-    uniform = 2 * torch.rand(weight.shape, generator=generator) - 1
+    uniform = (
+        2 * torch.rand(weight.shape, dtype=torch.float32, device="cpu", generator=generator) - 1
+    )
     return (uniform * math.sqrt(1 / _fan_in(weight))).to(weight)

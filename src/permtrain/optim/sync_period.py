@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral
 from typing import TypeAlias
 
@@ -20,6 +21,9 @@ class StepwisePeriod:
         first: the period in force at first.
         changes: (step, period), ascending: after that step the period is that one.
 
+    Raises:
+        SettingError: a step is before the one ahead of it.
+
     Example:
         >>> schedule = StepwisePeriod(20, ((1000, 100), (3000, 500)))
         >>> [schedule(step) for step in (1000, 1001, 3000, 3001)]
@@ -28,6 +32,13 @@ class StepwisePeriod:
 
     first: int
     changes: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        steps = [step for step, _ in self.changes]
+        if any(later < earlier for earlier, later in pairwise(steps)):
+            raise SettingError(
+                f"changes are at steps {steps}; allowed: none before the one ahead of it"
+            )
 
     def __call__(self, step: int) -> int:
         place = bisect_right([change for change, _ in self.changes], step - 1)
@@ -63,6 +74,5 @@ def period_at(sync_period: SyncPeriod, step: int) -> int | None:
         True
     """
     period = sync_period(step) if callable(sync_period) else sync_period
-    if callable(sync_period):
-        check_sync_period(period)
+    check_sync_period(period)
     return period

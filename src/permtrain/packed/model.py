@@ -12,6 +12,7 @@ from permtrain.core.plan import (
     NamedTensor,
     check_rule,
     named_tensors,
+    uncompiled,
     view_by_rule,
 )
 from permtrain.core.vectors import GRANULARITIES, VectorView
@@ -41,7 +42,8 @@ def pack(
     are stored as they are. Tied tensors are stored once. docs/format.md describes the file.
 
     Args:
-        model: its state is stored; in LaPerm's mid-period, inside `permuter.arranged()`.
+        model: its state is stored; in LaPerm's mid-period, inside `permuter.arranged()`. Of
+            `torch.compile(model)` that of the model inside.
         path: written whole and durable or not at all, and only if the bytes read back.
         granularity: as in `LaPerm`, for weights whose vectors are to be these; what it cuts is
             stored as an arrangement even without a record, its sorted values beside. None takes
@@ -104,6 +106,7 @@ def tensors_of(
     model: nn.Module, granularity: GranularityRule, weights: Mapping[str, Tensor] | None
 ) -> list[TensorToPack | Alias]:
     """A model's state with what is known of each tensor, in the state's order."""
+    model = uncompiled(model) if weights is None else model
     state = model.state_dict() if weights is None else weights
     named = {tensor.name: tensor for tensor in named_tensors(model)}
     check_rule(granularity, named)

@@ -1,0 +1,135 @@
+"""Hooks on an optimizer's step: put on, taken off, and carried over to copies."""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeAlias
+
+from torch._compile import _disable_dynamo
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from permtrain.errors import SettingError
+
+Closure: TypeAlias = Callable[[], Any]
+
+_HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
+
+
+class Attached:
+    """What acts before and after each `optimizer.step()`, from when it is attached.
+
+    Copying or pickling it copies its optimizer; the copy is attached if the original is.
+    """
+
+    optimizer: Optimizer
+    _handles: list[RemovableHandle]
+
+    def detach(self) -> None:
+        """Takes the hooks off; the optimizer goes on as a plain one."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _attach(self) -> None:
+        _refuse_without_hooks(self.optimizer)
+        self._handles = [
+            self.optimizer.register_step_pre_hook(self._before_call),
+            self.optimizer.register_step_post_hook(self._after_call),
+        ]
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Before the step; may return other arguments for it."""
+        raise NotImplementedError
+
+    def _after_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """After the step; not called if it raised."""
+        raise NotImplementedError
+
+    # torch.compile is kept out: an arrangement is a sort and counters, nothing to fuse.
+
+    @_disable_dynamo
+    def _before_call(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        return None if _is_part_of_a_step(optimizer) else self._before_step(optimizer, args, kwargs)
+
+    @_disable_dynamo
+    def _after_call(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if not _is_part_of_a_step(optimizer):
+            self._after_step(optimizer, args, kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handles": [], "_is_attached": bool(self._handles)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        is_attached = state.pop("_is_attached")
+        self.__dict__.update(state)
+        if is_attached:
+            self._attach()
+
+
+def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Closure | None:
+    """What a step was given to evaluate the loss anew; a hook's `args` begin with the optimizer."""
+    closure: Closure | None = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+    return closure
+
+
+def with_closure(
+    args: tuple[Any, ...], kwargs: dict[str, Any], closure: Closure
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with another closure in place of theirs."""
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": closure}
+    return (args[0], closure, *args[2:]), kwargs
+
+
+def only_creates_state(optimizer: Optimizer) -> bool:
+    """Whether this is the made-up step with which distributed checkpointing creates state.
+
+    It comes before any other, with a zero learning rate and gradients of zero, and must not count.
+    """
+    if optimizer.state or any(float(group.get("lr", 1.0)) != 0 for group in optimizer.param_groups):
+        return False
+    gradients = [
+        parameter.grad
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+    return not any(bool(gradient.any()) for gradient in gradients)
+
+
+def _refuse_without_hooks(optimizer: Optimizer) -> None:
+    """Refuses a wrapper that looks like an optimizer but never calls what is attached to it.
+
+    Raises:
+        SettingError: naming its class.
+    """
+    kind = type(optimizer)
+    if not any(getattr(vars(each).get("step"), "hooked", False) for each in kind.__mro__):
+        raise SettingError(
+            f"step() of {kind.__name__} calls no hooks, for its __init__ does not call that of "
+            "torch.optim.Optimizer; allowed: an optimizer that does, such as the one it wraps"
+        )
+
+
+def _is_part_of_a_step(optimizer: Optimizer) -> bool:
+    """Whether the call of `step()` that a hook belongs to is made by another one.
+
+    torch hooks into `step` of every class of which there was an instance. If a subclass's `step`
+    calls that of its base class, hooks are called in both; the outer call is the step.
+    """
+    num_calls = 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and num_calls < 2:
+        if frame.f_code is _HOOKED_STEP and frame.f_locals.get("self") is optimizer:
+            num_calls += 1
+        frame = frame.f_back
+    return num_calls == 2
