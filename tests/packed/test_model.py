@@ -122,6 +122,22 @@ def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None
     assert file.places_of("decode.weight") == file.places_of("encode.weight")
 
 
+class Scaled(nn.Linear):
+    """A parameter without axes, as a learnt temperature is one."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+
+
+@pytest.mark.parametrize("granularity", [None, "neuron", {"*": "layer"}])
+def test_a_parameter_without_axes_is_stored_as_it_is(granularity, tmp_path: Path) -> None:
+    model = Scaled()
+    pack(model, tmp_path / "m", granularity=granularity)
+    assert coders_in(tmp_path / "m")["scale"] == "raw None"
+    assert same_bits(unpack(tmp_path / "m")["scale"], model.scale)
+
+
 def test_other_weights_than_the_models_own(tmp_path: Path) -> None:
     model = conv_net()
     initialize_(model)

@@ -153,11 +153,16 @@ def _first_names(model: nn.Module) -> dict[str, str]:
 
 
 def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Rows, ...]:
-    """Ways to cut a tensor: the rule's one, or all there are, the finest first."""
+    """Ways to cut a tensor: the rule's one, or all there are, the finest first.
+
+    A single number without axes, as a learnt temperature, has no place to go to.
+    """
     if tuple(tensor.parameter.shape) != shape:
         raise PackedFileError(
             f"{tensor.name} has shape {shape}; allowed: {tuple(tensor.parameter.shape)}"
         )
+    if not shape:
+        return ()
     if rule is not None:
         view = view_by_rule(tensor, rule)
         return () if view is None else (_rows_of(view),)
