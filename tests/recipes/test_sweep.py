@@ -163,6 +163,38 @@ def test_a_damaged_arm_does_not_keep_the_others(tmp_path: Path, capsys) -> None:
     assert done_in(tmp_path) == ["Adam, seed 0"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("result.json", "", "not readable as JSON"),
+        ("result.json", "{}", "not the result of a run ('travel')"),
+        ("result.json", '{"travel": null}', "not the result of a run ("),
+        ("environment.json", None, "not readable as JSON (no such file)"),
+        ("environment.json", "{}", "does not tell what the run was computed with ('commit')"),
+    ],
+)
+def test_a_complete_arm_that_was_damaged_does_not_keep_the_others(
+    name: str, text: str | None, message: str, tmp_path: Path, capsys
+) -> None:
+    assert run(tmp_path, "--only", "*seed 0") == 0
+    before = rows_in(tmp_path)
+    file = folder_of(tmp_path, arms("quick")[0]) / name
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    capsys.readouterr()
+    assert run(tmp_path, "--only", SECOND) == 0
+    said = capsys.readouterr().out
+    assert said.count("left out: ") == 1
+    assert f"left out: {FIRST}: {file}: {message}" in said
+    assert "3 of 4 arms complete" in said
+    assert done_in(tmp_path) == [FIRST, SECOND, "Adam, seed 0"]
+    assert [rows_in(tmp_path)[place] for place in (0, 2)] == before
+    shutil.rmtree(tmp_path / "out")
+    assert gather(tmp_path) == 0
+    assert done_in(tmp_path) == [SECOND, "Adam, seed 0"]
+
+
 # Several processes
 
 

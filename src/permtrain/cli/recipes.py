@@ -203,6 +203,8 @@ def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gat
         for line in cells:
             table.add_row(*line)
         console.print(table)
+    for damaged in gatherer.damaged.values():
+        console.print(f"left out: {damaged}", soft_wrap=True)
     num_failed = gatherer.count(has_failed)
     failed = f", {num_failed} failed" if num_failed else ""
     console.print(

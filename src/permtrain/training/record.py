@@ -144,11 +144,18 @@ class RunFolder:
         if not self.metrics_file.is_file():
             return []
         try:
-            return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+            history = [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
         except ValueError as error:
             raise CheckpointError(
                 f"{self.metrics_file}: not readable as JSON ({one_line(error)})"
             ) from None
+        for number, metrics in enumerate(history, 1):
+            if not isinstance(metrics, dict) or "epoch" not in metrics:
+                raise CheckpointError(
+                    f"{self.metrics_file}: line {number} is no record of an epoch; allowed: an "
+                    "object with epoch"
+                )
+        return history
 
     def last_checkpoint(self) -> Path:
         """The newest checkpoint.

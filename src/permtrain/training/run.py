@@ -95,17 +95,25 @@ class RunResult:
 
     @classmethod
     def read(cls, folder: RunFolder) -> "RunResult":
-        """The result of a complete run, from its file."""
+        """The result of a complete run, from its file.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
         plain = read_json(folder.result_file) | {"folder": folder.path}
-        travel = plain["travel"]
-        changes = plain.get("changes")
-        return cls(
-            **plain
-            | {
-                "travel": None if travel is None else Travel(**travel),
-                "changes": None if changes is None else Change(**changes),
-            }
-        )
+        try:
+            travel, changes = plain["travel"], plain.get("changes")
+            return cls(
+                **plain
+                | {
+                    "travel": None if travel is None else Travel(**travel),
+                    "changes": None if changes is None else Change(**changes),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder.result_file}: not the result of a run ({one_line(error)})"
+            ) from None
 
 
 def start_run(
