@@ -43,8 +43,9 @@ class Gatherer:
         Processes that gather at the same time take turns, so that the last one has seen all.
         """
         self.damaged.clear()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.parent / f".{self.path.name}.lock"):
+        path = self.path.resolve()  # several folders may have a link to one file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / f".{path.name}.lock"):
             arms = self.recipe.arms_within(self.budget)
             fresh = [row for arm in arms for row in self._rows_of(arm)]
             self.rows = self._in_order(arms, merged(read_csv(self.path), fresh, self._hashes(arms)))
