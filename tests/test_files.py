@@ -143,6 +143,9 @@ def test_what_is_no_file_is_written_into_and_not_replaced(tmp_path: Path) -> Non
 
 
 def test_a_folder_is_refused_by_its_own_name(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match=f"directory: '{tmp_path}'"), written_whole(tmp_path):
+    with (
+        pytest.raises(IsADirectoryError, match=f"directory: '{tmp_path}'"),
+        written_whole(tmp_path),
+    ):
         pass
     assert os.listdir(tmp_path) == []

@@ -245,6 +245,53 @@ def test_rows_of_other_settings_say_so(tmp_path: Path, capsys) -> None:
     assert [row["status"] for row in rows_in(tmp_path)] == ["complete", "complete"]
 
 
+# Tables that others wrote
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace(",", ";"), "has no column arm, seed, settings_hash; allowed: a"),
+        (lambda text: text.replace("settings_hash", "hash"), "has no column settings_hash; allo"),
+        (
+            lambda text: text.rpartition(",")[0],
+            "line 3 has 29 cells; allowed: 30, as the first line",
+        ),
+        (lambda text: text[:-1] + ",x\n", "line 3 has 31 cells; allowed: 30, as the first line"),
+        (lambda text: text + "\xe9", "not readable as CSV ('utf-8' codec can't decode byte 0xe9"),
+    ],
+)
+def test_a_table_that_was_damaged_is_refused_and_kept(change, message, tmp_path: Path, capsys):
+    assert run(tmp_path, "--part", "1/2") == 0
+    path = tmp_path / "out" / "tiny-quick.csv"
+    path.write_bytes(damaged := change(path.read_text()).encode("latin-1"))
+    for command in (run, gather, lambda folder: main(["recipes", "tiny", *results_in(folder)])):
+        capsys.readouterr()
+        assert command(tmp_path) == 1
+        said = capsys.readouterr()
+        assert f"error: {path}: {message}" in said.err
+        assert "epoch" not in said.out  # before any training
+        assert path.read_bytes() == damaged
+
+
+def results_in(tmp_path: Path) -> list[str]:
+    return ["--results-folder", str(tmp_path / "out"), "--runs-folder", str(tmp_path / "runs")]
+
+
+def test_a_table_that_went_through_a_spreadsheet(tmp_path: Path, capsys) -> None:
+    """With a mark first, empty lines, and numbers and line ends as others write them."""
+    assert run(tmp_path, "--part", "1/2") == 0
+    before = rows_in(tmp_path)
+    path = tmp_path / "out" / "tiny-quick.csv"
+    text = path.read_text().replace(",99.5,", ",9.950E+01,").replace("\n", "\r\n\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    assert rows_in(tmp_path) == before
+    assert run(tmp_path, "--only", SECOND) == 0
+    assert [rows_in(tmp_path)[place] for place in (0, 2)] == before
+    assert "3 of 4 arms complete" in capsys.readouterr().out
+
+
 # Failures
 
 
@@ -434,7 +481,12 @@ def test_the_cost_of_runs_to_come_is_that_of_their_like(tmp_path: Path) -> None:
         write_csv(
             tmp_path / "two.csv",
             [
-                {"settings_hash": recipe.settings_hash(arms[number]), "wall_s": 3600 * hours}
+                {
+                    "arm": arms[number].group,
+                    "seed": arms[number].settings.seed,
+                    "settings_hash": recipe.settings_hash(arms[number]),
+                    "wall_s": 3600 * hours,
+                }
                 for number, hours in numbers_and_hours
             ],
         )

@@ -102,7 +102,7 @@ def run(
     from permtrain.data.fetch import require_data
     from permtrain.recipes.gathering import Gatherer
     from permtrain.recipes.registry import find_recipe
-    from permtrain.recipes.rows import results_file
+    from permtrain.recipes.rows import read_csv, results_file
     from permtrain.recipes.status import left_out
     from permtrain.recipes.sweep import compute, data_of, matching_arms, state_of
     from permtrain.training.memory import keep_freed_memory
@@ -117,6 +117,8 @@ def run(
     def is_due(arm: "Arm") -> bool:
         return state_of(RunFolder(chosen.folder(arm, place.runs_folder))) not in skipped
 
+    path = results_file(results_folder, recipe, budget)
+    read_csv(path)  # one that is damaged is told before any training
     for name in data_of(arm for arm in matching if is_due(arm)):
         require_data(name, place.data_folder)
     keep_freed_memory()
@@ -128,7 +130,6 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-    path = results_file(results_folder, recipe, budget)
     gatherer = Gatherer(chosen, budget, place, [place.runs_folder], path)
     for number, arm in enumerate(matching, 1):
         if not is_due(arm):
