@@ -224,3 +224,12 @@ def test_a_weights_file_that_was_tampered_with_fails_verification(tmp_path: Path
     said = refusal(capsys, ["verify", str(folder)])
     assert "weights.safetensors" in said
     assert name in said
+
+
+def test_a_report_of_a_recipe_without_runs_says_how_to_make_some_there(tmp_path: Path, capsys):
+    runs = tmp_path / "my runs"
+    said = refusal(capsys, ["report", "index-layer", "--runs-folder", str(runs)])
+    assert said == (
+        f"{runs} holds no run of index-layer, budget quick; start one with: "
+        f"permtrain run index-layer --budget quick --runs-folder '{runs}'"
+    )

@@ -1,6 +1,7 @@
 """Every command, in a temporary folder."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,25 @@ def test_again_is_a_numbered_copy_and_an_unfinished_run_is_to_be_resumed(
     assert train(runs) == 0
     assert sorted(path.name for path in runs.iterdir()) == [folder.name, f"{folder.name}-2"]
     assert outcome(folder) == outcome(runs / f"{folder.name}-2")
+
+
+def test_suggested_commands_can_be_typed_whatever_the_folders_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "my runs; $HOME"
+    folder = interrupted_run(tiny(), place_in(runs), 7)
+    suggested = []
+    assert train(runs) == 1
+    suggested += [capsys.readouterr().err.partition("go on with: ")[2].partition("; or")[0]]
+    assert main(["inspect", str(folder)]) == 1
+    suggested += [capsys.readouterr().err.partition("(")[2].partition(" writes it)")[0]]
+    assert main(["resume", str(folder), *PLACE]) == 0
+    said = capsys.readouterr().out
+    suggested += [said.partition("report: ")[2].splitlines()[0]]
+    suggested += [said.partition("next:   ")[2].splitlines()[0]]
+    assert [shlex.split(each) for each in suggested] == [
+        ["permtrain", command, str(folder)] for command in ("resume", "pack", "report", "verify")
+    ]
 
 
 def test_resume_from_a_checkpoint_file(complete: Path, tmp_path: Path, capsys) -> None:

@@ -1,5 +1,6 @@
 """`permtrain recipes`, `permtrain run` and `permtrain gather`: the papers' experiments."""
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -151,7 +152,7 @@ def run(
     if chosen.task is None:
         console.print(
             f"report: permtrain report {recipe} --budget {budget} "
-            f"--runs-folder {place.runs_folder}",
+            f"--runs-folder {shlex.quote(str(place.runs_folder))}",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,5 +1,6 @@
 """Which runs a report is about."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -128,6 +129,7 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
     if not found:
         raise SettingError(
             f"{runs_folder} holds no run of {name}, budget {budget}; start one with: "
-            f"permtrain run {name} --budget {budget}"
+            f"permtrain run {name} --budget {budget} "
+            f"--runs-folder {shlex.quote(str(runs_folder))}"
         )
     return found

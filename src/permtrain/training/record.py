@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import platform
+import shlex
 import subprocess
 import tempfile
 import time
@@ -210,7 +211,7 @@ def new_run_folder(
                 if not folder.is_complete:
                     raise RunIsBegun(
                         f"{folder.path} was begun and is not complete; go on with: permtrain "
-                        f"resume {folder.path}; or remove it"
+                        f"resume {shlex.quote(str(folder.path))}; or remove it"
                     ) from None
             else:
                 return folder

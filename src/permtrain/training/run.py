@@ -1,5 +1,6 @@
 """A run from start to result, in its folder; interrupted and resumed at will."""
 
+import shlex
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -271,7 +272,8 @@ def _run(
         )
     if not finished:
         saved = checkpointer.save(trainer)
-        raise Interrupted(f"stopped; saved {saved}; go on with: permtrain resume {folder.path}")
+        command = shlex.join(["permtrain", "resume", str(folder.path)])
+        raise Interrupted(f"stopped; saved {saved}; go on with: {command}")
     result = _result(trainer, folder)
     weights = trainer.shown_weights()
     with written_whole(folder.weights_file) as file:
