@@ -54,6 +54,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
         ("--first-layer-sparsity-cap 2", "first_layer_sparsity_cap is 2.0; allowed: 0 to 1"),
         ("--validation-fraction 1", "validation_fraction is 1.0; allowed: 0 to 1, without 1"),
         ("--rotation-degrees 200", "rotation_degrees is 200.0; allowed: 0 to 180"),
+        ("--threads 100000", "threads is 100000; allowed: 1 to 1,024"),
         ("--keep-checkpoints 0", "keep_checkpoints is 0; allowed: 1 or more"),
         ("--device gpu", "device is 'gpu'; allowed here: auto, cpu"),
     ],
@@ -108,12 +109,32 @@ def test_a_folder_that_is_no_run(command: str, tmp_path: Path, capsys) -> None:
         ('{"epoks": 1}', "settings has unknown 'epoks'; allowed: data, "),
         ('{"data": 1}', "settings.data is 1; allowed: an object with settings"),
         ('{"epochs": "1"}', "epochs is '1'; allowed: 1 or more"),
+        (
+            '{"initial": {"layer_sparsity": 5}}',
+            "initial.layer_sparsity is 5; allowed: an object of",
+        ),
+        ('{"optimizer": {"inner_options": 3}}', "optimizer.inner_options is 3; allowed: an object"),
     ],
 )
 def test_settings_of_a_run_that_were_edited(text: str, message: str, tmp_path, capsys) -> None:
     (tmp_path / "settings.json").write_text(text)
     for command in ("resume", "evaluate", "verify"):
         assert message in refusal(capsys, [command, str(tmp_path), *PLACE])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("place.json", '{"threads": "2"}', "has a value of another type ('<=' not supported"),
+        ("place.json", '{"data_folder": 5}', "has a value of another type (expected str, bytes"),
+        ("metrics.jsonl", "5\n", "line 1 is no record of an epoch; allowed: an object with epoch"),
+        ("metrics.jsonl", "{}\n", "line 1 is no record of an epoch; allowed: an object with epoch"),
+    ],
+)
+def test_files_of_a_run_that_were_edited(name, text, message, stopped: Path, capsys) -> None:
+    (stopped / name).write_text(text)
+    for command in ("resume", "report"):
+        assert f"{stopped / name}: {message}" in refusal(capsys, [command, str(stopped)])
 
 
 @pytest.fixture
@@ -209,6 +230,17 @@ def test_a_network_of_ones_own_that_fails_is_one_line(tmp_path: Path, capsys, mo
     monkeypatch.chdir(tmp_path)
     said = refusal(capsys, ["train", "--model", "failing_nets:small", *PLACE])
     assert "model 'failing_nets:small' fails on an image of shape (1, 8, 8), float32" in said
+
+
+def test_a_network_of_ones_own_that_is_frozen(tmp_path: Path, capsys, monkeypatch) -> None:
+    (tmp_path / "frozen_nets.py").write_text(
+        "from torch import nn\ndef small():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    said = refusal(capsys, ["train", "--model", "frozen_nets:small", *PLACE])
+    assert said.startswith("model 'frozen_nets:small' has no parameter with requires_grad; allowed")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_weights_file_that_was_tampered_with_fails_verification(tmp_path: Path, capsys) -> None:

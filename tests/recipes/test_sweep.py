@@ -223,6 +223,12 @@ def test_gathering_from_several_runs_folders(
     assert done_in(tmp_path) == [arm.name for arm in arms("quick")]
 
 
+def test_a_runs_folder_that_is_not_there(tmp_path: Path, capsys) -> None:
+    assert gather(tmp_path, "--more-runs-folders", str(tmp_path / "typo")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: more_runs_folders has {tmp_path / 'typo'}, which is no folder;")
+
+
 def test_rows_from_elsewhere_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--part", "1/2") == 0
     (tmp_path / "runs").rename(tmp_path / "elsewhere")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from permtrain.errors import CheckpointError, NonFiniteError
+from permtrain.errors import CheckpointError, NonFiniteError, SettingError
 from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
@@ -182,6 +182,10 @@ def gather(
     from permtrain.recipes.rows import results_file
 
     chosen = find_recipe(recipe)
+    if missing := [folder for folder in more_runs_folders if not folder.is_dir()]:
+        raise SettingError(
+            f"more_runs_folders has {missing[0]}, which is no folder; allowed: folders of runs"
+        )
     folders = [place.runs_folder, *more_runs_folders]
     path = results_file(results_folder, recipe, budget)
     gatherer = Gatherer(chosen, budget, place, folders, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from permtrain.core.plan import (
     GranularityRule,
@@ -104,6 +105,9 @@ def tensors_of(
     model: nn.Module, granularity: GranularityRule, weights: Mapping[str, Tensor] | None
 ) -> list[TensorToPack | Alias]:
     """A model's state with what is known of each tensor, in the state's order."""
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise PackedFileError(f"{name} has no shape yet; allowed: run the model once before")
     state = model.state_dict() if weights is None else weights
     named = {tensor.name: tensor for tensor in named_tensors(model)}
     check_rule(granularity, named)
@@ -127,6 +131,8 @@ def tensors_of(
                 f"{name} is a {type(tensor).__name__}; allowed: plain tensors (a module's extra "
                 "state is none)"
             )
+        if tensor.is_meta:
+            raise PackedFileError(f"{name} is on device meta; allowed: tensors that hold numbers")
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in SAFETENSORS_DTYPES:
             raise PackedFileError(f"{name} is {dtype}; allowed: {', '.join(SAFETENSORS_DTYPES)}")

@@ -131,10 +131,19 @@ class RunFolder:
             ) from error
 
     def place(self, given: Place) -> Place:
-        """Where the run was started, but for what is given otherwise."""
+        """Where the run was started, but for what is given otherwise.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
         if not self.place_file.is_file():
             return given
-        return given.filled_from(read_json(self.place_file))
+        try:
+            return given.filled_from(read_json(self.place_file))
+        except TypeError as error:  # a text where a number is compared, and the like
+            raise CheckpointError(
+                f"{self.place_file}: has a value of another type ({one_line(error)})"
+            ) from None
 
     def metrics(self) -> list[Metrics]:
         """The record of every completed epoch.

@@ -105,6 +105,7 @@ class Trainer:
         )
         self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.image_shape, data.num_classes)
+        self._check_trainable()
         self._check_last_batch()
         self.optimizer = make_optimizer(settings, self.model)
         self.attached = attach(
@@ -319,6 +320,14 @@ class Trainer:
             raise SettingError(
                 f"model {self.settings.model!r} gives outputs of shape {shape} for one image; "
                 f"allowed: {(1, num_classes)}, one for each class"
+            )
+
+    def _check_trainable(self) -> None:
+        """Refuses a network of the user's own whose parameters are all frozen."""
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise SettingError(
+                f"model {self.settings.model!r} has no parameter with requires_grad; "
+                "allowed: one or more"
             )
 
     def _check_last_batch(self) -> None:
