@@ -232,14 +232,29 @@ def test_a_network_of_ones_own_that_fails_is_one_line(tmp_path: Path, capsys, mo
     assert "model 'failing_nets:small' fails on an image of shape (1, 8, 8), float32" in said
 
 
-def test_a_network_of_ones_own_that_is_frozen(tmp_path: Path, capsys, monkeypatch) -> None:
-    (tmp_path / "frozen_nets.py").write_text(
-        "from torch import nn\ndef small():\n"
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("frozen", "has no parameter with requires_grad; allowed: one or more"),
+        ("more", "has _extra_state in its state, a dict; allowed: tensors"),
+    ],
+)
+def test_a_network_of_ones_own_that_could_not_end(
+    name: str, message: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    (tmp_path / "endless_nets.py").write_text(
+        "from torch import nn\n"
+        "def frozen():\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False)\n"
+        "class More(nn.Sequential):\n"
+        "    def get_extra_state(self):\n"
+        "        return {}\n"
+        "def more():\n"
+        "    return More(nn.Flatten(), nn.Linear(64, 10))\n"
     )
     monkeypatch.chdir(tmp_path)
-    said = refusal(capsys, ["train", "--model", "frozen_nets:small", *PLACE])
-    assert said.startswith("model 'frozen_nets:small' has no parameter with requires_grad; allowed")
+    said = refusal(capsys, ["train", "--model", f"endless_nets:{name}", *PLACE])
+    assert said == f"model 'endless_nets:{name}' {message}"
     assert not (tmp_path / "runs").exists()
 
 

@@ -105,7 +105,7 @@ class Trainer:
         )
         self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.image_shape, data.num_classes)
-        self._check_trainable()
+        self._check_state()
         self._check_last_batch()
         self.optimizer = make_optimizer(settings, self.model)
         self.attached = attach(
@@ -322,8 +322,14 @@ class Trainer:
                 f"allowed: {(1, num_classes)}, one for each class"
             )
 
-    def _check_trainable(self) -> None:
-        """Refuses a network of the user's own whose parameters are all frozen."""
+    def _check_state(self) -> None:
+        """Refuses a network of the user's own that cannot be trained, or not be saved at the end."""
+        for name, value in self.model.state_dict().items():
+            if not isinstance(value, Tensor):
+                raise SettingError(
+                    f"model {self.settings.model!r} has {name} in its state, a "
+                    f"{type(value).__name__}; allowed: tensors"
+                )
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             raise SettingError(
                 f"model {self.settings.model!r} has no parameter with requires_grad; "
