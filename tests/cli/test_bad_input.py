@@ -273,6 +273,24 @@ def test_a_weights_file_that_was_tampered_with_fails_verification(tmp_path: Path
     assert name in said
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "report index-layr",
+            "'index-layr' is no folder and no recipe; did you mean index-layer? a",
+        ),
+        ("report ./nothing", "'./nothing' is no folder and no recipe; allowed: a run's folder, "),
+        (
+            "fetch mnits",
+            "there is no data set named 'mnits' (did you mean mnist?); known: digits, ",
+        ),
+    ],
+)
+def test_near_names_are_named(command: str, message: str, capsys) -> None:
+    assert refusal(capsys, command.split()).startswith(message)
+
+
 def test_a_report_of_a_recipe_without_runs_says_how_to_make_some_there(tmp_path: Path, capsys):
     runs = tmp_path / "my runs"
     said = refusal(capsys, ["report", "index-layer", "--runs-folder", str(runs)])

@@ -123,12 +123,7 @@ class RunFolder:
         """
         if self.settings().initial.rule != "shuffle":
             return None
-        try:
-            return load_file(self.trained_file)
-        except Exception as error:  # a damaged file can raise nearly anything
-            raise CheckpointError(
-                f"{self.trained_file}: not readable as safetensors ({error})"
-            ) from error
+        return read_weights(self.trained_file)
 
     def place(self, given: Place) -> Place:
         """Where the run was started, but for what is given otherwise.
@@ -257,6 +252,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise CheckpointError(f"{path}: holds a {type(plain).__name__}; allowed: an object")
     return plain
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
 
 
 def environment(device: torch.device) -> dict[str, Any]:

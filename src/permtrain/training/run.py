@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from permtrain.training.record import (
     new_run_folder,
     note_resumed,
     read_json,
+    read_weights,
     selection_key,
     write_json,
 )
@@ -151,7 +151,7 @@ def _trained_weights(
         start_run(first, place, callbacks)
     elif not folder.is_complete:
         resume_run(folder.path, place, callbacks)
-    return load_file(folder.weights_file)
+    return read_weights(folder.weights_file)
 
 
 def _keep(trained: dict[str, Tensor] | None, folder: RunFolder) -> None:
@@ -216,10 +216,7 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
     if views is None or rewired_weights(trainer.attached) is not None:
         return None
     biases = biases_in_rows(trainer.optimizer)
-    try:
-        weights = load_file(path)
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
+    weights = read_weights(path)
     if missing := sorted({*views, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
     initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)

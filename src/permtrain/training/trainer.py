@@ -323,7 +323,7 @@ class Trainer:
             )
 
     def _check_state(self) -> None:
-        """Refuses a network of the user's own that cannot be trained, or not be saved at the end."""
+        """Refuses a network of the user's own that cannot be trained, or not saved at the end."""
         for name, value in self.model.state_dict().items():
             if not isinstance(value, Tensor):
                 raise SettingError(
