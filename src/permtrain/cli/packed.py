@@ -108,10 +108,10 @@ def packed_file_in(source: Path) -> Path:
     Raises:
         PackedFileError: a folder that holds none.
     """
-    from permtrain.training.record import RunFolder
-
     if not source.is_dir():
         return source
+    from permtrain.training.record import RunFolder  # imports torch, which a file does without
+
     file = RunFolder(source).packed_file
     if not file.is_file():
         raise PackedFileError(
