@@ -196,6 +196,18 @@ def test_images_that_are_cut_short(tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_images_of_a_single_class(tmp_path: Path, capsys) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "own" / split / "all").mkdir(parents=True)
+        for number in range(3):
+            image = Image.fromarray(np.full((8, 8), number, dtype=np.uint8))
+            image.save(tmp_path / "own" / split / "all" / f"{number}.png")
+    flags = ["--data", str(tmp_path / "own"), "--runs-folder", str(tmp_path / "runs"), *PLACE]
+    said = refusal(capsys, ["train", *flags])
+    assert said.startswith(f"{tmp_path / 'own'} has one class, all, nothing to tell apart;")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_parquet_files_that_are_missing_or_cut_short(tmp_path: Path, capsys) -> None:
     folder = tmp_path / "mnist"
     folder.mkdir()

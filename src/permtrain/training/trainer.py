@@ -18,7 +18,7 @@ from permtrain.data.load import load_images, open_stream
 from permtrain.data.sources import is_streamed
 from permtrain.data.splits import AnySplit, carve_validation, limit
 from permtrain.data.stream import StreamedData
-from permtrain.errors import CheckpointError, PermtrainError, SettingError
+from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
 from permtrain.training.birth import newborn_network
@@ -93,6 +93,11 @@ class Trainer:
         self.settings = settings
         self.device = device_at(place)
         data = data or _data(settings, place)
+        if data.num_classes < 2:
+            raise DataError(
+                f"{data.source} has one class, {data.class_names[0]}, nothing to tell apart; "
+                "allowed: two or more"
+            )
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
         self._images = data.image_shape, data.num_classes
         self._trained = trained
