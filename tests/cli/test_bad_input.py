@@ -36,6 +36,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
         ("--model json:nothing", "network 'json:nothing': module 'json' has no 'nothing'"),
         ("--model lenet5", "lenet5: image_shape is (1, 8, 8), height and width must be at least"),
         ("--data mnits", "there is no data set named 'mnits' (did you mean mnist?); known: digits"),
+        ("--data ./nothing --image-size 8", "there is no folder nothing; expected one with train"),
         ("--data ./nothing", "there is no folder nothing; expected one with train.parquet and"),
         ("--data empty/", "empty is empty; expected train.parquet and test.parquet, or"),
         ("--data mnist --data-folder empty", "mnist: the data folder empty is empty; expected"),

@@ -387,11 +387,12 @@ def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
     name, size = settings.data.data, settings.data.image_size
     if is_streamed(name):
         return open_stream(name, data_folder=place.data_folder, image_size=size)
+    data = load_images(name, data_folder=place.data_folder)  # says if they are not there at all
     if size is not None:
         raise SettingError(
             f"image_size is {size}; allowed with {name}, which is kept whole: nothing"
         )
-    return load_images(name, data_folder=place.data_folder)
+    return data
 
 
 def _splits(
