@@ -369,7 +369,8 @@ def forget_after(folder: RunFolder, position: Position) -> None:
             f"{folder.metrics_file}: holds epochs {epochs}; allowed: 1 to {position.epoch}, as the "
             "checkpoint; start the run anew"
         )
-    folder.result_file.unlink(missing_ok=True)
+    for file in (folder.result_file, folder.weights_file, folder.packed_file):
+        file.unlink(missing_ok=True)
     for checkpoint in folder.numbered_checkpoints():
         if checkpoint.name > _checkpoint_name(position.step):
             checkpoint.unlink()
