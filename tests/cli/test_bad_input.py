@@ -105,6 +105,7 @@ def test_a_folder_that_is_no_run(command: str, tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"stages": []}', " (if it is of a recipe with a task of its own, permtrain run goes"),
         ("{", "settings.json: not readable as JSON ("),
         ("[1]", "settings.json: holds a list; allowed: an object"),
         ('{"epoks": 1}', "settings has unknown 'epoks'; allowed: data, "),
@@ -120,7 +121,9 @@ def test_a_folder_that_is_no_run(command: str, tmp_path: Path, capsys) -> None:
 def test_settings_of_a_run_that_were_edited(text: str, message: str, tmp_path, capsys) -> None:
     (tmp_path / "settings.json").write_text(text)
     for command in ("resume", "evaluate", "verify"):
-        assert message in refusal(capsys, [command, str(tmp_path), *PLACE])
+        said = refusal(capsys, [command, str(tmp_path), *PLACE])
+        assert said.startswith(f"{tmp_path / 'settings.json'}: ")
+        assert message in said
 
 
 @pytest.mark.parametrize(

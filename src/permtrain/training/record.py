@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,16 @@ class RunFolder:
         """
         if not self.settings_file.is_file():
             raise CheckpointError(f"{self.path}: no run folder, settings.json is missing")
-        return stored_settings(read_json(self.settings_file))
+        plain = read_json(self.settings_file)
+        try:
+            return stored_settings(plain)
+        except SettingError as error:
+            hint = ""
+            if plain.keys() - {each.name for each in fields(Settings)}:
+                hint = (
+                    " (if it is of a recipe with a task of its own, permtrain run goes on with it)"
+                )
+            raise SettingError(f"{self.settings_file}: {error}{hint}") from None
 
     def trained(self) -> dict[str, Tensor] | None:
         """The weights that were shuffled at the beginning; None if none were.
