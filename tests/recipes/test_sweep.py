@@ -280,6 +280,19 @@ def test_a_table_that_was_damaged_is_refused_and_kept(change, message, tmp_path:
         assert path.read_bytes() == damaged
 
 
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_results_folder_that_cannot_be_made(below: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "out").write_text("a file")
+    folder = tmp_path / "out" / below
+    assert run(tmp_path, "--results-folder", str(folder)) == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        f"error: {folder / 'tiny-quick.csv'}: cannot be written, for {tmp_path / 'out'} is no "
+        "folder of yours to write\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
 def results_in(tmp_path: Path) -> list[str]:
     return ["--results-folder", str(tmp_path / "out"), "--runs-folder", str(tmp_path / "runs")]
 

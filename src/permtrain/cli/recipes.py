@@ -103,7 +103,7 @@ def run(
     from permtrain.data.fetch import require_data
     from permtrain.recipes.gathering import Gatherer
     from permtrain.recipes.registry import find_recipe
-    from permtrain.recipes.rows import read_csv, results_file
+    from permtrain.recipes.rows import check_table, results_file
     from permtrain.recipes.status import left_out
     from permtrain.recipes.sweep import compute, data_of, matching_arms, state_of
     from permtrain.training.memory import keep_freed_memory
@@ -119,7 +119,7 @@ def run(
         return state_of(RunFolder(chosen.folder(arm, place.runs_folder))) not in skipped
 
     path = results_file(results_folder, recipe, budget)
-    read_csv(path)  # one that is damaged is told before any training
+    check_table(path)
     for name in data_of(arm for arm in matching if is_due(arm)):
         require_data(name, place.data_folder)
     keep_freed_memory()

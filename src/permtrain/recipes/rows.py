@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -62,6 +63,22 @@ def _rows_in(file: TextIO, path: Path) -> Iterator[dict[str, Any]]:
             )
         if cells:
             yield {name: _value(name, cell) for name, cell in zip(header, cells, strict=True)}
+
+
+def check_table(path: Path) -> None:
+    """Refuses a table to which no row could be added, so that it is told before any training.
+
+    Raises:
+        ResultsError: it is damaged, or its folder cannot be made or written.
+    """
+    read_csv(path)
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ResultsError(
+            f"{path}: cannot be written, for {folder} is no folder of yours to write"
+        )
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
