@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,15 @@ def test_resume_from_a_checkpoint_file(complete: Path, tmp_path: Path, capsys) -
     checkpoint = folder / "checkpoints" / "step-000000006.pt"
     assert main(["resume", str(folder), "--checkpoint", str(checkpoint), *PLACE]) == 0
     assert "laperm  epoch 2/3" in capsys.readouterr().out
+    assert outcome(folder) == outcome(complete)
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_resume_from_a_checkpoint_by_name(name: str, complete: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(complete, folder)
+    (folder / "weights.safetensors").write_bytes(b"")
+    assert main(["resume", str(folder), "--checkpoint", name, *PLACE]) == 0
     assert outcome(folder) == outcome(complete)
 
 

@@ -182,6 +182,16 @@ class RunFolder:
             raise CheckpointError(f"{self.path}: holds no checkpoint; start the run anew")
         return saved[-1]
 
+    def checkpoint(self, name: str) -> Path:
+        """The checkpoint of a name: `last`, `best`, or that of a file.
+
+        Raises:
+            CheckpointError: the last one of none.
+        """
+        if name == "last":
+            return self.last_checkpoint()
+        return self.checkpoints / "best.pt" if name == "best" else Path(name)
+
     def numbered_checkpoints(self) -> list[Path]:
         """All checkpoints but the best, oldest first."""
         return sorted(self.checkpoints.glob("step-*.pt"))

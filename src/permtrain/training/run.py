@@ -195,11 +195,7 @@ def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
     folder = RunFolder(path)
     trainer = Trainer(folder.settings(), folder.place(place), trained=folder.trained())
-    file = {
-        "last": folder.last_checkpoint,
-        "best": lambda: folder.checkpoints / "best.pt",
-    }.get(checkpoint, lambda: Path(checkpoint))()
-    load_into(trainer, file)
+    load_into(trainer, folder.checkpoint(checkpoint))
     return trainer
 
 
