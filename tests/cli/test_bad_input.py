@@ -1,5 +1,6 @@
 """A user's mistakes: one line, exit code not 0, nothing half written."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
         ("--rotation-degrees 200", "rotation_degrees is 200.0; allowed: 0 to 180"),
         ("--threads 100000", "threads is 100000; allowed: 1 to 1,024"),
         ("--keep-checkpoints 0", "keep_checkpoints is 0; allowed: 1 or more"),
-        ("--device gpu", "device is 'gpu'; allowed here: auto, cpu"),
+        ("--device gpu", "device is 'gpu'; allowed here: cpu; for a new run auto"),
     ],
 )
 def test_settings_are_refused_before_any_folder_is_made(
@@ -139,6 +140,16 @@ def test_files_of_a_run_that_were_edited(name, text, message, stopped: Path, cap
     (stopped / name).write_text(text)
     for command in ("resume", "report"):
         assert f"{stopped / name}: {message}" in refusal(capsys, [command, str(stopped)])
+
+
+def test_a_run_that_was_begun_on_a_device_that_is_not_here(stopped: Path, capsys) -> None:
+    place = json.loads((stopped / "place.json").read_text())
+    (stopped / "place.json").write_text(json.dumps(place | {"device": "cuda:7"}))
+    said = refusal(capsys, ["evaluate", str(stopped)])
+    allowed = said.partition("allowed here: ")[2].partition("; for a new run")[0].split(", ")
+    assert "cpu" in allowed
+    for device in allowed:
+        assert main(["evaluate", str(stopped), "--device", device]) == 0
 
 
 @pytest.fixture
