@@ -164,10 +164,10 @@ class RunFolder:
                 f"{self.metrics_file}: not readable as JSON ({one_line(error)})"
             ) from None
         for number, metrics in enumerate(history, 1):
-            if not isinstance(metrics, dict) or "epoch" not in metrics:
+            if not isinstance(metrics, dict):
                 raise CheckpointError(
-                    f"{self.metrics_file}: line {number} is no record of an epoch; allowed: an "
-                    "object with epoch"
+                    f"{self.metrics_file}: line {number} holds a {type(metrics).__name__}; "
+                    "allowed: an object"
                 )
         return history
 
