@@ -1,6 +1,7 @@
 """Small runs on the bundled digits: five batches an epoch, a fraction of a second each."""
 
 import json
+import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,7 +66,7 @@ def interrupted_run(settings: Settings, place: Place, step: int) -> Path:
     try:
         start_run(settings, place, [InterruptAt(step)])
     except Interrupted as stopped:
-        return Path(str(stopped).rpartition("permtrain resume ")[2])
+        return Path(shlex.split(str(stopped).rpartition("permtrain resume ")[2])[0])
     raise AssertionError("the run was not interrupted")
 
 

@@ -115,3 +115,37 @@ def test_what_another_writes_at_the_same_time_stays(tmp_path: Path) -> None:
         assert path.read_bytes() == b"2"
     assert path.read_bytes() == b"1"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_link_stays_and_the_file_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    target = tmp_path / "shared" / "a.csv"
+    for is_there in (False, True):
+        link = tmp_path / f"link {is_there}"
+        link.symlink_to(target)
+        with written_whole(link) as file:
+            file.write(b"new")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"new"
+    assert os.listdir(tmp_path / "shared") == ["a.csv"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are posix's")
+def test_what_is_no_file_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with written_whole(pipe) as file:
+        file.write(b"new")
+    assert os.read(reading, 9) == b"new"
+    os.close(reading)
+    assert pipe.is_fifo()
+
+
+def test_a_folder_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    with (
+        pytest.raises(IsADirectoryError, match=f"directory: '{tmp_path}'"),
+        written_whole(tmp_path),
+    ):
+        pass
+    assert os.listdir(tmp_path) == []

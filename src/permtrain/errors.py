@@ -62,5 +62,9 @@ class CircuitError(PermtrainError, ValueError):
     """An exported circuit is damaged, or does not give what the trained layers give."""
 
 
+class ResultsError(PermtrainError, ValueError):
+    """A recipe's table of results is damaged, or another table."""
+
+
 class PictureError(PermtrainError, ValueError):
     """What was given cannot be drawn: no weights, NaN, or a record that is not there."""

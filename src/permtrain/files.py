@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import errno
 import os
 import re
 import stat
@@ -22,7 +23,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     It is written beside, flushed and renamed; whoever reads `path` finds the old file or the new
     one. If anything fails, a full disk too, the old file stays and the part written is removed; an
     OSError names `path`. What a killed process left beside is removed by the next that writes. An
-    older file's mode is kept.
+    older file's mode is kept. Of a link it is the file it points to that is written. What is no
+    file, as /dev/null or a pipe, cannot be replaced, and gets the bytes as they come.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -31,6 +33,13 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         >>> (folder / "a.txt").read_text()
         'whole'
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as file:
+            yield file
+        return
+    named, path = path, Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_overs(path)
     descriptor, beside = _locked_beside(path)
@@ -45,7 +54,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException as error:
         Path(beside).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
+            error.filename = str(named)
         raise
     _sync_folder(path.parent)
 

@@ -254,9 +254,9 @@ def test_the_program_needs_numpy_only() -> None:
     assert {str(name).split(".")[0] for name in names} == {
         "math",
         "numpy",
+        "os",
         "pathlib",
         "sys",
-        "zipfile",
     }
 
 
@@ -294,6 +294,41 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "circuit.npz: damaged, not readable" in capsys.readouterr().err
     assert program.main([str(tmp_path / "circuit.npz")]) == 1
     assert "not readable" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_never_leaves_a_layer_unchecked(tmp_path: Path) -> None:
+    """Checksums guard the arrays, not the directory of their names."""
+    turned(tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path)
+    whole, damaged = (tmp_path / "circuit.npz").read_bytes(), tmp_path / "damaged.npz"
+    right = check(tmp_path / "circuit.npz")
+    num_refused = 0
+    for place in range(whole.rindex(b"PK\5\6") - 400, len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            damaged.write_bytes(flipped)
+            try:
+                assert check(damaged) == right, (place, bit)
+            except AssertionError:
+                raise
+            except Exception:  # as the program takes it
+                num_refused += 1
+    assert num_refused > 1_000
+
+
+@pytest.mark.parametrize("key", ["weight:probe", "weight:routing", "bias:more"])
+def test_arrays_that_do_not_go_together_are_refused(key: str, tmp_path: Path, capsys) -> None:
+    turned(tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path)
+    with np.load(tmp_path / "circuit.npz") as arrays:
+        kept = {name: arrays[name] for name in arrays.files if name != key}
+    more = {key: np.zeros(1)} if key == "bias:more" else {}
+    np.savez(tmp_path / "circuit.npz", **kept, **more)
+    assert main(["check-circuit", str(tmp_path)]) == 1
+    name = key.partition(":")[0]
+    assert f"circuit.npz: damaged, not readable (of {name} it holds " in capsys.readouterr().err
+    assert program.main([str(tmp_path / "circuit.npz")]) == 1
 
 
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A user's mistakes: one line, exit code not 0, nothing half written."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
         ("--model json:nothing", "network 'json:nothing': module 'json' has no 'nothing'"),
         ("--model lenet5", "lenet5: image_shape is (1, 8, 8), height and width must be at least"),
         ("--data mnits", "there is no data set named 'mnits' (did you mean mnist?); known: digits"),
+        ("--data ./nothing --image-size 8", "there is no folder nothing; expected one with train"),
         ("--data ./nothing", "there is no folder nothing; expected one with train.parquet and"),
         ("--data empty/", "empty is empty; expected train.parquet and test.parquet, or"),
         ("--data mnist --data-folder empty", "mnist: the data folder empty is empty; expected"),
@@ -54,8 +56,9 @@ def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
         ("--first-layer-sparsity-cap 2", "first_layer_sparsity_cap is 2.0; allowed: 0 to 1"),
         ("--validation-fraction 1", "validation_fraction is 1.0; allowed: 0 to 1, without 1"),
         ("--rotation-degrees 200", "rotation_degrees is 200.0; allowed: 0 to 180"),
+        ("--threads 100000", "threads is 100000; allowed: 1 to 1,024"),
         ("--keep-checkpoints 0", "keep_checkpoints is 0; allowed: 1 or more"),
-        ("--device gpu", "device is 'gpu'; allowed here: auto, cpu"),
+        ("--device gpu", "device is 'gpu'; allowed here: cpu; for a new run auto"),
     ],
 )
 def test_settings_are_refused_before_any_folder_is_made(
@@ -103,17 +106,49 @@ def test_a_folder_that_is_no_run(command: str, tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"stages": []}', " (if it is of a recipe with a task of its own, permtrain run goes"),
         ("{", "settings.json: not readable as JSON ("),
         ("[1]", "settings.json: holds a list; allowed: an object"),
         ('{"epoks": 1}', "settings has unknown 'epoks'; allowed: data, "),
         ('{"data": 1}', "settings.data is 1; allowed: an object with settings"),
         ('{"epochs": "1"}', "epochs is '1'; allowed: 1 or more"),
+        (
+            '{"initial": {"layer_sparsity": 5}}',
+            "initial.layer_sparsity is 5; allowed: an object of",
+        ),
+        ('{"optimizer": {"inner_options": 3}}', "optimizer.inner_options is 3; allowed: an object"),
     ],
 )
 def test_settings_of_a_run_that_were_edited(text: str, message: str, tmp_path, capsys) -> None:
     (tmp_path / "settings.json").write_text(text)
     for command in ("resume", "evaluate", "verify"):
-        assert message in refusal(capsys, [command, str(tmp_path), *PLACE])
+        said = refusal(capsys, [command, str(tmp_path), *PLACE])
+        assert said.startswith(f"{tmp_path / 'settings.json'}: ")
+        assert message in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("place.json", '{"threads": "2"}', "has a value of another type ('<=' not supported"),
+        ("place.json", '{"data_folder": 5}', "has a value of another type (expected str, bytes"),
+        ("metrics.jsonl", "5\n", "line 1 holds a int; allowed: an object"),
+    ],
+)
+def test_files_of_a_run_that_were_edited(name, text, message, stopped: Path, capsys) -> None:
+    (stopped / name).write_text(text)
+    for command in ("resume", "report"):
+        assert f"{stopped / name}: {message}" in refusal(capsys, [command, str(stopped)])
+
+
+def test_a_run_that_was_begun_on_a_device_that_is_not_here(stopped: Path, capsys) -> None:
+    place = json.loads((stopped / "place.json").read_text())
+    (stopped / "place.json").write_text(json.dumps(place | {"device": "cuda:7"}))
+    said = refusal(capsys, ["evaluate", str(stopped)])
+    allowed = said.partition("allowed here: ")[2].partition("; for a new run")[0].split(", ")
+    assert "cpu" in allowed
+    for device in allowed:
+        assert main(["evaluate", str(stopped), "--device", device]) == 0
 
 
 @pytest.fixture
@@ -175,6 +210,18 @@ def test_images_that_are_cut_short(tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_images_of_a_single_class(tmp_path: Path, capsys) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "own" / split / "all").mkdir(parents=True)
+        for number in range(3):
+            image = Image.fromarray(np.full((8, 8), number, dtype=np.uint8))
+            image.save(tmp_path / "own" / split / "all" / f"{number}.png")
+    flags = ["--data", str(tmp_path / "own"), "--runs-folder", str(tmp_path / "runs"), *PLACE]
+    said = refusal(capsys, ["train", *flags])
+    assert said.startswith(f"{tmp_path / 'own'} has one class, all, nothing to tell apart;")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_parquet_files_that_are_missing_or_cut_short(tmp_path: Path, capsys) -> None:
     folder = tmp_path / "mnist"
     folder.mkdir()
@@ -211,6 +258,32 @@ def test_a_network_of_ones_own_that_fails_is_one_line(tmp_path: Path, capsys, mo
     assert "model 'failing_nets:small' fails on an image of shape (1, 8, 8), float32" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("frozen", "has no parameter with requires_grad; allowed: one or more"),
+        ("more", "has _extra_state in its state, a dict; allowed: tensors"),
+    ],
+)
+def test_a_network_of_ones_own_that_could_not_end(
+    name: str, message: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    (tmp_path / "endless_nets.py").write_text(
+        "from torch import nn\n"
+        "def frozen():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False)\n"
+        "class More(nn.Sequential):\n"
+        "    def get_extra_state(self):\n"
+        "        return {}\n"
+        "def more():\n"
+        "    return More(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    said = refusal(capsys, ["train", "--model", f"endless_nets:{name}", *PLACE])
+    assert said == f"model 'endless_nets:{name}' {message}"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_weights_file_that_was_tampered_with_fails_verification(tmp_path: Path, capsys) -> None:
     flags = ["--epochs", "1", "--train-images", "50", "--runs-folder", str(tmp_path), *PLACE]
     assert main(["train", *flags]) == 0
@@ -224,3 +297,30 @@ def test_a_weights_file_that_was_tampered_with_fails_verification(tmp_path: Path
     said = refusal(capsys, ["verify", str(folder)])
     assert "weights.safetensors" in said
     assert name in said
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "report index-layr",
+            "'index-layr' is no folder and no recipe; did you mean index-layer? a",
+        ),
+        ("report ./nothing", "'./nothing' is no folder and no recipe; allowed: a run's folder, "),
+        (
+            "fetch mnits",
+            "there is no data set named 'mnits' (did you mean mnist?); known: digits, ",
+        ),
+    ],
+)
+def test_near_names_are_named(command: str, message: str, capsys) -> None:
+    assert refusal(capsys, command.split()).startswith(message)
+
+
+def test_a_report_of_a_recipe_without_runs_says_how_to_make_some_there(tmp_path: Path, capsys):
+    runs = tmp_path / "my runs"
+    said = refusal(capsys, ["report", "index-layer", "--runs-folder", str(runs)])
+    assert said == (
+        f"{runs} holds no run of index-layer, budget quick; start one with: "
+        f"permtrain run index-layer --budget quick --runs-folder '{runs}'"
+    )

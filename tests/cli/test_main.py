@@ -1,6 +1,8 @@
 """Every command, in a temporary folder."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,12 +126,40 @@ def test_again_is_a_numbered_copy_and_an_unfinished_run_is_to_be_resumed(
     assert outcome(folder) == outcome(runs / f"{folder.name}-2")
 
 
+def test_suggested_commands_can_be_typed_whatever_the_folders_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "my runs; $HOME"
+    folder = interrupted_run(tiny(), place_in(runs), 7)
+    suggested = []
+    assert train(runs) == 1
+    suggested += [capsys.readouterr().err.partition("go on with: ")[2].partition("; or")[0]]
+    assert main(["inspect", str(folder)]) == 1
+    suggested += [capsys.readouterr().err.partition("(")[2].partition(" writes it)")[0]]
+    assert main(["resume", str(folder), *PLACE]) == 0
+    said = capsys.readouterr().out
+    suggested += [said.partition("report: ")[2].splitlines()[0]]
+    suggested += [said.partition("next:   ")[2].splitlines()[0]]
+    assert [shlex.split(each) for each in suggested] == [
+        ["permtrain", command, str(folder)] for command in ("resume", "pack", "report", "verify")
+    ]
+
+
 def test_resume_from_a_checkpoint_file(complete: Path, tmp_path: Path, capsys) -> None:
     place = place_in(tmp_path, checkpoint_steps=3, keep_checkpoints=9)
     folder = start_run(tiny(), place).folder
     checkpoint = folder / "checkpoints" / "step-000000006.pt"
     assert main(["resume", str(folder), "--checkpoint", str(checkpoint), *PLACE]) == 0
     assert "laperm  epoch 2/3" in capsys.readouterr().out
+    assert outcome(folder) == outcome(complete)
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_resume_from_a_checkpoint_by_name(name: str, complete: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(complete, folder)
+    (folder / "weights.safetensors").write_bytes(b"")
+    assert main(["resume", str(folder), "--checkpoint", name, *PLACE]) == 0
     assert outcome(folder) == outcome(complete)
 
 

@@ -1,5 +1,7 @@
 """`pack`, `unpack`, `inspect`, and the packed file at a run's end."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,21 @@ def test_a_run_stands_for_its_packed_file(
             f"error: {tmp_path}: holds no packed.safetensors; allowed: a packed file, or the "
             f"folder of a run that has one (permtrain pack {tmp_path} writes it)\n"
         )
+
+
+def test_a_file_is_looked_at_and_unpacked_without_torch(run: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom permtrain.cli.main import main\n"
+        "file, folder = sys.argv[1:]\n"
+        "assert main(['inspect', file]) == 0\n"
+        "assert main(['unpack', file, folder + '/plain']) == 0\n"
+        "assert main(['export-circuit', file, '--output', folder]) == 0\n"
+        "assert main(['check-circuit', folder]) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    words = [sys.executable, "-c", code, str(run / "packed.safetensors"), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

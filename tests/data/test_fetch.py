@@ -76,7 +76,7 @@ def test_what_no_command_fetches_says_where_it_is_expected(tmp_path: Path) -> No
 def test_an_unknown_name() -> None:
     with pytest.raises(DataError, match=r"no data set named .mnits. \(did you mean mnist"):
         require_data("mnits", None)
-    with pytest.raises(DataError, match="named 'mnits'; known: digits, mnist"):
+    with pytest.raises(DataError, match=r"'mnits' \(did you mean mnist\?\); known: digits, mnist"):
         fetch("mnits")
 
 

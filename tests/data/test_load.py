@@ -1,6 +1,8 @@
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,33 @@ def test_image_folders(tmp_path: Path) -> None:
     for image, label in zip(data.train.images, data.train.labels, strict=True):
         assert image[0, 0, 0] // 40 == 1 - label
         assert torch.equal(image, pixels(picture(int(image[0, 0, 0]), mode="RGB")))
+
+
+@pytest.mark.parametrize("listed", [(0, 1), (1, 0)])
+def test_a_file_of_metadata_does_not_replace_the_folders_names(
+    listed: tuple[int, int], tmp_path: Path
+) -> None:
+    """`datasets` would take labels from it, and only the images it lists."""
+    plain = load_images(image_folders(tmp_path / "plain"))
+    folder = image_folders(tmp_path / "own")
+    for split in ("train", "test"):
+        labels = zip(("zebra", "ant"), listed, strict=True)
+        lines = ["file_name,label", *(f"{name}/0.png,{label}" for name, label in labels)]
+        (folder / split / "metadata.csv").write_text("\n".join(lines))
+    data = load_images(folder)
+    assert data.class_names == plain.class_names
+    for found, expected in ((data.train, plain.train), (data.test, plain.test)):
+        assert torch.equal(found.labels, expected.labels)
+        assert torch.equal(found.images, expected.images)
+
+
+def test_a_class_that_was_not_trained_is_refused(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own")
+    (folder / "test" / "ant").rename(folder / "test" / "Ant")
+    refused("own/test/Ant is a class that .*own/train lacks; allowed: ant, zebra", folder)
+    (folder / "test" / "Ant" / "0.png").unlink()
+    (folder / "test" / "Ant" / "1.png").unlink()
+    assert load_images(folder).test.labels.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -432,7 +461,29 @@ def test_undecodable_images(own_parquet: MakeData, tmp_path: Path) -> None:
     sixteen = tmp_path / "sixteen.png"
     picture(0).convert("I").convert("I;16").save(sixteen)
     folder = own_parquet(images=[str(sixteen)], labels=[0])
-    refused(f"^{sixteen} has the pixel mode 'I;16'; expected 8-bit", folder)
+    refused(f"^{sixteen} has the pixel mode 'I;16.*'; expected 8-bit", folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "channels"), [(4, "RGBA", 2), (2, "RGB", 3), (6, "RGBA", 4)]
+)
+def test_colours_of_16_bits_are_refused(
+    kind: int, mode: str, channels: int, own_parquet: MakeData, tmp_path: Path
+) -> None:
+    """Pillow would leave half of the bits out. (It writes no such file, so that we do.)"""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 4, 3, 16, kind, 0, 0, 0)
+    rows = 3 * (b"\0" + bytes(2 * channels * 4))
+    file = tmp_path / "deep.png"
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    message = f"^{file} has the pixel mode '{mode}, 16 bits for each channel'; expected 8-bit"
+    refused(message, own_parquet(images=[str(file)], labels=[0]))
 
 
 def test_an_undecodable_file_is_named(tmp_path: Path) -> None:

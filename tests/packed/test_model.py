@@ -15,6 +15,7 @@ from permtrain import PackedFile, initialize_, pack, unpack
 from permtrain.errors import GranularityError, PackedFileError, SettingError
 from permtrain.packed.keys import values_of_bits
 from permtrain.packed.model import tensors_of
+from permtrain.packed.plain_file import write_plain
 from permtrain.packed.writer import packed_bytes
 
 
@@ -131,6 +132,22 @@ def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None
     assert file.places_of("decode.weight") == file.places_of("encode.weight")
 
 
+class Scaled(nn.Linear):
+    """A parameter without axes, as a learnt temperature is one."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+
+
+@pytest.mark.parametrize("granularity", [None, "neuron", {"*": "layer"}])
+def test_a_parameter_without_axes_is_stored_as_it_is(granularity, tmp_path: Path) -> None:
+    model = Scaled()
+    pack(model, tmp_path / "m", granularity=granularity)
+    assert coders_in(tmp_path / "m")["scale"] == "raw None"
+    assert same_bits(unpack(tmp_path / "m")["scale"], model.scale)
+
+
 def test_other_weights_than_the_models_own(tmp_path: Path) -> None:
     model = conv_net()
     initialize_(model)
@@ -170,6 +187,10 @@ def test_refused_models(tmp_path: Path) -> None:
     model.register_buffer("complex", torch.zeros(1, dtype=torch.complex64))
     with pytest.raises(PackedFileError, match="complex is complex64; allowed: float64"):
         pack(model, tmp_path / "m")
+    with pytest.raises(PackedFileError, match="weight is on device meta; allowed: tensors that ho"):
+        pack(nn.Linear(3, 2, device="meta"), tmp_path / "m")
+    with pytest.raises(PackedFileError, match="weight has no shape yet; allowed: run the model"):
+        pack(nn.LazyLinear(3), tmp_path / "m")
     with pytest.raises(SettingError, match="granularity is 'neurom'"):
         pack(nn.Linear(3, 2), tmp_path / "m", granularity="neurom")
     with pytest.raises(GranularityError, match="single weight"):
@@ -177,3 +198,13 @@ def test_refused_models(tmp_path: Path) -> None:
     with pytest.raises(PackedFileError, match=r"weight has shape \(3, 2\); allowed: \(2, 3\)"):
         pack(nn.Linear(3, 2), tmp_path / "m", weights={"weight": torch.zeros(3, 2)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_safetensors_keeps_for_itself_cannot_be_unpacked_to_it(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    model.register_buffer("__metadata__", torch.ones(3))
+    pack(model, tmp_path / "m")
+    assert unpack(tmp_path / "m")["__metadata__"].tolist() == [1, 1, 1]
+    with pytest.raises(PackedFileError, match="__metadata__: no tensor of plain safetensors"):
+        write_plain(PackedFile(tmp_path / "m"), tmp_path / "plain")
+    assert not (tmp_path / "plain").exists()

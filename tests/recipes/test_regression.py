@@ -266,7 +266,12 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(
     broken = Place(runs_folder=tmp_path / "broken", device="cpu", threads=1)
     with pytest.raises(Cut):
         TASK.run(settings, broken, CutsOff())
-    TASK.run(settings, broken, Silent())
+    torch.set_num_threads(2)  # others than it was begun with would round otherwise
+    TASK.run(settings, Place(runs_folder=broken.runs_folder), Silent())
+    environment = read_json(
+        RunFolder(broken.runs_folder / TASK.run_name(settings)).environment_file
+    )
+    assert environment["resumed"][0]["threads"] == environment["threads"] == 1
     folders = [RunFolder(p.runs_folder / TASK.run_name(settings)) for p in (whole, broken)]
     weights = [load_file(folder.weights_file) for folder in folders]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

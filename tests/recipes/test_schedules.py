@@ -25,7 +25,7 @@ from permtrain.recipes.experiments.changing_profiles.training import (
 )
 from permtrain.training.record import RunFolder
 from permtrain.training.run import Interrupted
-from permtrain.training.settings import DataSettings, PermutationSettings
+from permtrain.training.settings import DataSettings, PermutationSettings, Place
 from permtrain.training.trainer import Trainer
 from run_problem import place_in, tiny
 
@@ -151,6 +151,17 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, step: int) -> No
     with pytest.raises(Interrupted):
         result_of(settings, tmp_path / "stopped", Silent(interrupt_at=step))
     assert result_of(settings, tmp_path / "stopped") == result_of(settings, tmp_path / "whole")
+
+
+def test_it_goes_on_with_the_threads_of_its_beginning(tmp_path: Path) -> None:
+    """Others round otherwise."""
+    settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))
+    with pytest.raises(Interrupted):
+        result_of(settings, tmp_path, Silent(interrupt_at=5))
+    torch.set_num_threads(2)
+    run("a-run", settings, Place(tmp_path), Silent())
+    environment = json.loads((tmp_path / "a-run" / "environment.json").read_text())
+    assert environment["resumed"][0]["threads"] == environment["threads"] == 1
 
 
 def test_a_stage_for_each_epoch() -> None:

@@ -163,6 +163,38 @@ def test_a_damaged_arm_does_not_keep_the_others(tmp_path: Path, capsys) -> None:
     assert done_in(tmp_path) == ["Adam, seed 0"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("result.json", "", "not readable as JSON"),
+        ("result.json", "{}", "not the result of a run ('travel')"),
+        ("result.json", '{"travel": null}', "not the result of a run ("),
+        ("environment.json", None, "not readable as JSON (no such file)"),
+        ("environment.json", "{}", "does not tell what the run was computed with ('commit')"),
+    ],
+)
+def test_a_complete_arm_that_was_damaged_does_not_keep_the_others(
+    name: str, text: str | None, message: str, tmp_path: Path, capsys
+) -> None:
+    assert run(tmp_path, "--only", "*seed 0") == 0
+    before = rows_in(tmp_path)
+    file = folder_of(tmp_path, arms("quick")[0]) / name
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    capsys.readouterr()
+    assert run(tmp_path, "--only", SECOND) == 0
+    said = capsys.readouterr().out
+    assert said.count("left out: ") == 1
+    assert f"left out: {FIRST}: {file}: {message}" in said
+    assert "3 of 4 arms complete" in said
+    assert done_in(tmp_path) == [FIRST, SECOND, "Adam, seed 0"]
+    assert [rows_in(tmp_path)[place] for place in (0, 2)] == before
+    shutil.rmtree(tmp_path / "out")
+    assert gather(tmp_path) == 0
+    assert done_in(tmp_path) == [SECOND, "Adam, seed 0"]
+
+
 # Several processes
 
 
@@ -191,6 +223,12 @@ def test_gathering_from_several_runs_folders(
     assert done_in(tmp_path) == [arm.name for arm in arms("quick")]
 
 
+def test_a_runs_folder_that_is_not_there(tmp_path: Path, capsys) -> None:
+    assert gather(tmp_path, "--more-runs-folders", str(tmp_path / "typo")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: more_runs_folders has {tmp_path / 'typo'}, which is no folder;")
+
+
 def test_rows_from_elsewhere_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--part", "1/2") == 0
     (tmp_path / "runs").rename(tmp_path / "elsewhere")
@@ -211,6 +249,66 @@ def test_rows_of_other_settings_say_so(tmp_path: Path, capsys) -> None:
     assert "1 of 4 arms complete, written to" in capsys.readouterr().out
     assert run(tmp_path, "--only", SECOND) == 0  # takes the row's place
     assert [row["status"] for row in rows_in(tmp_path)] == ["complete", "complete"]
+
+
+# Tables that others wrote
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace(",", ";"), "has no column arm, seed, settings_hash; allowed: a"),
+        (lambda text: text.replace("settings_hash", "hash"), "has no column settings_hash; allo"),
+        (
+            lambda text: text.rpartition(",")[0],
+            "line 3 has 29 cells; allowed: 30, as the first line",
+        ),
+        (lambda text: text[:-1] + ",x\n", "line 3 has 31 cells; allowed: 30, as the first line"),
+        (lambda text: text + "\xe9", "not readable as CSV ('utf-8' codec can't decode byte 0xe9"),
+    ],
+)
+def test_a_table_that_was_damaged_is_refused_and_kept(change, message, tmp_path: Path, capsys):
+    assert run(tmp_path, "--part", "1/2") == 0
+    path = tmp_path / "out" / "tiny-quick.csv"
+    path.write_bytes(damaged := change(path.read_text()).encode("latin-1"))
+    for command in (run, gather, lambda folder: main(["recipes", "tiny", *results_in(folder)])):
+        capsys.readouterr()
+        assert command(tmp_path) == 1
+        said = capsys.readouterr()
+        assert f"error: {path}: {message}" in said.err
+        assert "epoch" not in said.out  # before any training
+        assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_results_folder_that_cannot_be_made(below: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "out").write_text("a file")
+    folder = tmp_path / "out" / below
+    assert run(tmp_path, "--results-folder", str(folder)) == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        f"error: {folder / 'tiny-quick.csv'}: cannot be written, for {tmp_path / 'out'} is no "
+        "folder of yours to write\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def results_in(tmp_path: Path) -> list[str]:
+    return ["--results-folder", str(tmp_path / "out"), "--runs-folder", str(tmp_path / "runs")]
+
+
+def test_a_table_that_went_through_a_spreadsheet(tmp_path: Path, capsys) -> None:
+    """With a mark first, empty lines, and numbers and line ends as others write them."""
+    assert run(tmp_path, "--part", "1/2") == 0
+    before = rows_in(tmp_path)
+    path = tmp_path / "out" / "tiny-quick.csv"
+    text = path.read_text().replace(",99.5,", ",9.950E+01,").replace("\n", "\r\n\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    assert rows_in(tmp_path) == before
+    assert run(tmp_path, "--only", SECOND) == 0
+    assert [rows_in(tmp_path)[place] for place in (0, 2)] == before
+    assert "3 of 4 arms complete" in capsys.readouterr().out
 
 
 # Failures
@@ -402,7 +500,12 @@ def test_the_cost_of_runs_to_come_is_that_of_their_like(tmp_path: Path) -> None:
         write_csv(
             tmp_path / "two.csv",
             [
-                {"settings_hash": recipe.settings_hash(arms[number]), "wall_s": 3600 * hours}
+                {
+                    "arm": arms[number].group,
+                    "seed": arms[number].settings.seed,
+                    "settings_hash": recipe.settings_hash(arms[number]),
+                    "wall_s": 3600 * hours,
+                }
                 for number, hours in numbers_and_hours
             ],
         )

@@ -149,8 +149,11 @@ def test_going_back_forgets_what_came_after(tmp_path: Path) -> None:
     assert checkpoint_names(copy) == ["best.pt", "step-000000006.pt"]
     assert [line["epoch"] for line in metrics_of(copy)] == [1]
     assert not RunFolder(copy).is_complete
+    ends = ("weights.safetensors", "packed.safetensors")
+    assert not any((copy / name).exists() for name in ends)  # they would be taken for this run's
     resume_run(copy, narrow)
     assert outcome(copy) == outcome(whole)
+    assert all((copy / name).read_bytes() == (whole / name).read_bytes() for name in ends)
 
 
 class Killed(Exception):

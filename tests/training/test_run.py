@@ -261,7 +261,7 @@ def test_a_network_for_other_classes_is_refused_before_any_folder(
 def test_a_device_that_is_not_here(name: str) -> None:
     with pytest.raises(SettingError) as refused:
         choose_device(name)
-    assert str(refused.value) == f"device is {name!r}; allowed here: auto, cpu"
+    assert str(refused.value) == f"device is {name!r}; allowed here: cpu; for a new run auto"
 
 
 def test_frozen_zeros_train_a_sparse_net(tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ NAN, INF = float("nan"), float("inf")
             "lr_factors is (0,); allowed: one above 0 for each of the 1 milestones",
         ),
         (lambda: Place(keep_checkpoints=0), "keep_checkpoints is 0; allowed: 1 or more"),
-        (lambda: Place(threads=0), "threads is 0; allowed: 1 or more"),
+        (lambda: Place(threads=0), "threads is 0; allowed: 1 to 1,024"),
         (lambda: Place(checkpoint_steps=0), "checkpoint_steps is 0; allowed: 1 or more"),
         (
             lambda: Augmentation(rotation_degrees=181),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 
 from permtrain.core.profile import profile_of
 from permtrain.errors import CheckpointError, SettingError
@@ -109,6 +110,23 @@ def test_weights_that_are_not_there_are_missed(tmp_path: Path) -> None:
         load_run(folder, place_in(tmp_path))
     with pytest.raises(CheckpointError, match=r"trained\.safetensors: not readable"):
         resume_run(folder, place_in(tmp_path))
+
+
+def test_a_first_run_whose_weights_were_damaged(tmp_path: Path) -> None:
+    place = place_in(tmp_path)
+    start_run(FIRST, place)
+    weights = folder_of(FIRST, tmp_path).weights_file
+    for text, message in (
+        (b"nothing", r"weights\.safetensors: not readable as safetensors"),
+        (
+            safetensors_bytes({"x": torch.ones(2)}),
+            "the trained weights to shuffle are of another mo",
+        ),
+    ):
+        weights.write_bytes(text)
+        with pytest.raises(CheckpointError, match=message):
+            start_run(SHUFFLED, place)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_same_first_run_serves_other_methods() -> None:

@@ -38,17 +38,17 @@ def check_circuit(folder: Annotated[Path, tyro.conf.Positional]) -> None:
     Args:
         folder: What export-circuit wrote. The program check_circuit.py in it does the same.
     """
-    import zipfile
-
     from permtrain.circuit.check import check
     from permtrain.circuit.export import ARRAYS
-    from permtrain.errors import CircuitError
+    from permtrain.errors import CircuitError, one_line
 
     path = folder / ARRAYS
     try:
         lines, num_wrong = check(path)
-    except (ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise CircuitError(f"{path}: damaged, not readable ({error})") from None
+    except OSError:  # its message names the file
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CircuitError(f"{path}: damaged, not readable ({one_line(error)})") from None
     print("\n".join(lines) or "no layer is routed, so that there is nothing to check")
     if num_wrong:
         raise CircuitError(f"{path}: {num_wrong} of {len(lines)} layers are wrong; allowed: none")

@@ -1,5 +1,6 @@
 """`permtrain pack`, `permtrain unpack` and `permtrain inspect`: small files of whole models."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,15 +108,15 @@ def packed_file_in(source: Path) -> Path:
     Raises:
         PackedFileError: a folder that holds none.
     """
-    from permtrain.training.record import RunFolder
-
     if not source.is_dir():
         return source
+    from permtrain.training.record import RunFolder  # imports torch, which a file does without
+
     file = RunFolder(source).packed_file
     if not file.is_file():
         raise PackedFileError(
             f"{source}: holds no {file.name}; allowed: a packed file, or the folder of a run that "
-            f"has one (permtrain pack {source} writes it)"
+            f"has one (permtrain pack {shlex.quote(str(source))} writes it)"
         )
     return file
 

@@ -1,12 +1,13 @@
 """`permtrain recipes`, `permtrain run` and `permtrain gather`: the papers' experiments."""
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from permtrain.errors import CheckpointError, NonFiniteError
+from permtrain.errors import CheckpointError, NonFiniteError, SettingError
 from permtrain.training.settings import Place
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def run(
     from permtrain.data.fetch import require_data
     from permtrain.recipes.gathering import Gatherer
     from permtrain.recipes.registry import find_recipe
-    from permtrain.recipes.rows import results_file
+    from permtrain.recipes.rows import check_table, results_file
     from permtrain.recipes.status import left_out
     from permtrain.recipes.sweep import compute, data_of, matching_arms, state_of
     from permtrain.training.memory import keep_freed_memory
@@ -117,6 +118,8 @@ def run(
     def is_due(arm: "Arm") -> bool:
         return state_of(RunFolder(chosen.folder(arm, place.runs_folder))) not in skipped
 
+    path = results_file(results_folder, recipe, budget)
+    check_table(path)
     for name in data_of(arm for arm in matching if is_due(arm)):
         require_data(name, place.data_folder)
     keep_freed_memory()
@@ -128,7 +131,6 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-    path = results_file(results_folder, recipe, budget)
     gatherer = Gatherer(chosen, budget, place, [place.runs_folder], path)
     for number, arm in enumerate(matching, 1):
         if not is_due(arm):
@@ -150,7 +152,7 @@ def run(
     if chosen.task is None:
         console.print(
             f"report: permtrain report {recipe} --budget {budget} "
-            f"--runs-folder {place.runs_folder}",
+            f"--runs-folder {shlex.quote(str(place.runs_folder))}",
             highlight=False,
             soft_wrap=True,
         )
@@ -180,6 +182,10 @@ def gather(
     from permtrain.recipes.rows import results_file
 
     chosen = find_recipe(recipe)
+    if missing := [folder for folder in more_runs_folders if not folder.is_dir()]:
+        raise SettingError(
+            f"more_runs_folders has {missing[0]}, which is no folder; allowed: folders of runs"
+        )
     folders = [place.runs_folder, *more_runs_folders]
     path = results_file(results_folder, recipe, budget)
     gatherer = Gatherer(chosen, budget, place, folders, path)
@@ -203,6 +209,8 @@ def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gat
         for line in cells:
             table.add_row(*line)
         console.print(table)
+    for damaged in gatherer.damaged.values():
+        console.print(f"left out: {damaged}", soft_wrap=True)
     num_failed = gatherer.count(has_failed)
     failed = f", {num_failed} failed" if num_failed else ""
     console.print(

@@ -1,5 +1,6 @@
 """What a training run says at its end."""
 
+import shlex
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -43,11 +44,12 @@ def show_result(
     verifiable = [result.folder for result in results.values() if result.intact is not None]
     for result in results.values():
         console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
-    folders = " ".join(str(result.folder) for result in results.values())
-    console.print(f"report: permtrain report {folders}", highlight=False, soft_wrap=True)
+    folders = [str(result.folder) for result in results.values()]
+    report = shlex.join(["permtrain", "report", *folders])
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
     console.print(
         "next:   "
-        + "".join(f"permtrain verify {folder}\n        " for folder in verifiable)
+        + "".join(f"permtrain verify {shlex.quote(str(f))}\n        " for f in verifiable)
         + "permtrain list     (networks, data, methods, rules)\n"
         "        permtrain recipes  (the papers' experiments)",
         highlight=False,

@@ -49,13 +49,14 @@ def train(
 def resume(
     run: Annotated[Path, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    checkpoint: Path | None = None,
+    checkpoint: str | None = None,
 ) -> None:
     """Go on with an interrupted run, bit for bit.
 
     Args:
         run: The run's folder.
-        checkpoint: A checkpoint file of it; left out, the last one.
+        checkpoint: last, best, or a checkpoint file; what came after it is forgotten. Left out, the
+            last one of a run that is not complete.
     """
     from permtrain.cli.progress import Progress
     from permtrain.cli.report import show_result
@@ -64,9 +65,11 @@ def resume(
     from permtrain.training.run import resume_run
 
     keep_freed_memory()
-    settings = RunFolder(run).settings()
+    folder = RunFolder(run)
+    settings = folder.settings()
+    file = None if checkpoint is None else folder.checkpoint(checkpoint)
     with Progress(settings.permutation.method) as progress:
-        result = resume_run(run, place, [progress], checkpoint)
+        result = resume_run(run, place, [progress], file)
     _log_figures(place, result)
     show_result(settings, {settings.permutation.method: result})
 

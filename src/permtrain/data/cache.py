@@ -19,7 +19,7 @@ import torch
 from permtrain.data.images import ImageData, Split
 from permtrain.files import written_whole
 
-_FORMAT = 1  # raise it when decoding changes: older files then count as absent
+_FORMAT = 2  # raise it when decoding changes: older files then count as absent
 
 
 def default_cache_folder() -> Path:

@@ -89,14 +89,16 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
     content = encoded.content
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
+            is_deep = any(";16" in str(tile[3]) for tile in getattr(file, "tile", ()))
             file.load()
             image = file if file.format == "PNG" else ImageOps.exif_transpose(file)
     except Exception as error:  # decoders of damaged files raise nearly anything
         first_line = str(error).partition("\n")[0]
         raise DataError(f"{encoded.where} cannot be decoded as an image ({first_line})") from error
-    if image.mode not in _GREY_MODES + _COLOUR_MODES:
+    if is_deep or image.mode not in _GREY_MODES + _COLOUR_MODES:
+        # Pillow reads colours of 16 bits by leaving half of them out.
+        mode = f"{image.mode}, 16 bits for each channel" if is_deep else image.mode
         raise DataError(
-            f"{encoded.where} has the pixel mode {image.mode!r}; "
-            "expected 8-bit grey, RGB or a palette"
+            f"{encoded.where} has the pixel mode {mode!r}; expected 8-bit grey, RGB or a palette"
         )
     return image.convert("L" if image.mode in _GREY_MODES else "RGB")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from permtrain.data.cache import cache_path, default_cache_folder
 from permtrain.data.registry import DATASETS
-from permtrain.data.sources import PARQUET_FILES, Source, find_source
+from permtrain.data.sources import PARQUET_FILES, Source, find_source, unknown_name
 from permtrain.errors import DataError
 from permtrain.files import written_whole
 
@@ -60,7 +60,7 @@ def fetch(name: str, data_folder: Path | None = None) -> str:
     """
     entry = DATASETS.get(name)
     if entry is None:
-        raise DataError(f"there is no data set named {name!r}; known: {', '.join(DATASETS)}")
+        raise DataError(unknown_name(name))
     if entry.folder is None:
         return f"{name} comes with scikit-learn: nothing to fetch"
     if entry.streamed:

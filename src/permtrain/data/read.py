@@ -1,15 +1,14 @@
-"""Parquet files, image folders and the Hugging Face hub to decoded images, through `datasets`.
+"""Parquet files and the Hugging Face hub to decoded images, through `datasets`; and image folders.
 
 Imported only when something has to be decoded: importing `datasets` takes seconds.
 """
 
 import contextlib
-import dataclasses
 import glob
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,26 +56,41 @@ def read_parquet(source: Source) -> ImageData:
 
 
 def read_folder(source: Source) -> ImageData:
-    """Read train/ and test/, each with one folder of images for each class, in a fixed order."""
+    """Read train/ and test/, each with one folder of images for each class, in a fixed order.
+
+    `datasets` could do it too, but takes the classes from a metadata.csv where there is one.
+
+    Raises: DataError if an image does not lie in the folder of a class, a split has none, or test/
+        has a class that train/ lacks.
+    """
     train_path, test_path = (Path(source.location, name) for name in IMAGE_FOLDERS)
-    _check_folders(source, train_path, test_path)
-    with quiet(), _temporary_folder() as folder:
-        try:
-            both = datasets.load_dataset(
-                "imagefolder",
-                data_files={
-                    name: f"{glob.escape(str(path))}/**"
-                    for name, path in zip(("train", "test"), (train_path, test_path), strict=True)
-                },
-                drop_labels=False,
-                cache_dir=folder,
-            )
-        except Exception as error:
+    train, test = _images_of(source, train_path, test_path)
+    class_names = tuple(sorted({path.parent.name for path in train}))
+    for path in test:
+        if path.parent.name not in class_names:
             raise DataError(
-                f"{source.location} cannot be read as folders of images ({reason(error)})"
-            ) from error
-        data = _to_images(source, both["train"], both["test"], str(train_path), str(test_path))
-        return dataclasses.replace(data, train=_mixed(data.train), test=_mixed(data.test))
+                f"{path.parent} is a class that {train_path} lacks; "
+                f"allowed: {', '.join(class_names)}"
+            )
+    train_split, layout = _decoded(train, class_names, None)
+    test_split, _ = _decoded(test, class_names, layout)
+    return ImageData(
+        name=source.name,
+        train=_mixed(train_split),
+        test=_mixed(test_split),
+        class_names=class_names,
+        source=source.location,
+    )
+
+
+def _decoded(
+    files: Sequence[Path], class_names: Sequence[str], layout: Layout | None
+) -> tuple[Split, Layout]:
+    encoded = (EncodedImage(str(path), path) for path in files)
+    images, layout = decode_images(encoded, len(files), layout)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    labels = torch.tensor([label_of[path.parent.name] for path in files])
+    return Split(torch.from_numpy(images), labels), layout
 
 
 def open_hub(source: Source) -> Any:
@@ -119,8 +133,8 @@ def _no_rows(where: str) -> DataError:
     return DataError(f"{where} has no images; both splits need at least one")
 
 
-def _check_folders(source: Source, *splits: Path) -> None:
-    """Every image lies in SPLIT/CLASS/: elsewhere its class would be guessed wrongly."""
+def _images_of(source: Source, *splits: Path) -> list[list[Path]]:
+    """The images of each split, in SPLIT/CLASS/: elsewhere a class would be a guess."""
     images = [path for path in source.files if path.suffix.lower() in ImageFolder.EXTENSIONS]
     for path in images:
         if path.parent.parent not in splits:
@@ -128,9 +142,11 @@ def _check_folders(source: Source, *splits: Path) -> None:
                 f"{path} does not lie directly in the folder of a class; "
                 "expected one folder of images a class"
             )
-    for split in splits:
-        if not any(path.parent.parent == split for path in images):
+    found = [sorted((p for p in images if p.parent.parent == split), key=str) for split in splits]
+    for split, files in zip(splits, found, strict=True):
+        if not files:
             raise _no_rows(str(split))
+    return found
 
 
 def _mixed(split: Split) -> Split:

@@ -68,7 +68,8 @@ def find_source(name_or_path: str, data_folder: Path | None) -> Source:
     if entry is None:
         if _looks_like_path(name_or_path):
             return _own_data(Path(name_or_path).expanduser())
-        raise _unknown_name(name_or_path)
+        hint = "; or give the path of a folder of your own"
+        raise DataError(unknown_name(name_or_path) + hint)
     if entry.name == "digits":
         return Source("digits", entry.name, digits_source(), entry=entry)
     if data_folder is None and (from_environment := os.environ.get("PERMTRAIN_DATA")):
@@ -106,13 +107,11 @@ def _looks_like_path(text: str) -> bool:
     return any(separator in text for separator in separators) or Path(text).is_dir()
 
 
-def _unknown_name(name: str) -> DataError:
+def unknown_name(name: str) -> str:
+    """What to say of a name that is not registered: the nearest one that is, and all of them."""
     close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return DataError(
-        f"there is no data set named {name!r}{hint}; known: {', '.join(DATASETS)}; "
-        "or give the path of a folder of your own"
-    )
+    return f"there is no data set named {name!r}{hint}; known: {', '.join(DATASETS)}"
 
 
 def _registered_files(entry: DatasetEntry, data_folder: Path) -> Source:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from permtrain.core.plan import (
     GranularityRule,
@@ -107,6 +108,9 @@ def tensors_of(
 ) -> list[TensorToPack | Alias]:
     """A model's state with what is known of each tensor, in the state's order."""
     model = uncompiled(model) if weights is None else model
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise PackedFileError(f"{name} has no shape yet; allowed: run the model once before")
     state = model.state_dict() if weights is None else weights
     named = {tensor.name: tensor for tensor in named_tensors(model)}
     check_rule(granularity, named)
@@ -130,6 +134,8 @@ def tensors_of(
                 f"{name} is a {type(tensor).__name__}; allowed: plain tensors (a module's extra "
                 "state is none)"
             )
+        if tensor.is_meta:
+            raise PackedFileError(f"{name} is on device meta; allowed: tensors that hold numbers")
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in SAFETENSORS_DTYPES:
             raise PackedFileError(f"{name} is {dtype}; allowed: {', '.join(SAFETENSORS_DTYPES)}")
@@ -156,11 +162,16 @@ def _first_names(model: nn.Module) -> dict[str, str]:
 
 
 def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Rows, ...]:
-    """Ways to cut a tensor: the rule's one, or all there are, the finest first."""
+    """Ways to cut a tensor: the rule's one, or all there are, the finest first.
+
+    A single number without axes, as a learnt temperature, has no place to go to.
+    """
     if tuple(tensor.parameter.shape) != shape:
         raise PackedFileError(
             f"{tensor.name} has shape {shape}; allowed: {tuple(tensor.parameter.shape)}"
         )
+    if not shape:
+        return ()
     if rule is not None:
         view = view_by_rule(tensor, rule)
         return () if view is None else (_rows_of(view),)

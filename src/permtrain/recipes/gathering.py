@@ -7,6 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from permtrain.errors import CheckpointError, PackedFileError
 from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.results import failure_row_of, rows_of
 from permtrain.recipes.rows import merged, read_csv, write_csv
@@ -20,9 +21,10 @@ class Gatherer:
     """Gathers again and again while a recipe runs, looking at each complete arm once.
 
     Attributes:
-        runs_folders: where arms are looked for; the first that has one complete counts.
+        runs_folders: where arms are looked for; the first that has one complete and whole counts.
         path: the CSV.
         rows: those of the last gathering.
+        damaged: by their folders, arms that the last gathering left out, and why.
     """
 
     recipe: Recipe
@@ -31,15 +33,19 @@ class Gatherer:
     runs_folders: Sequence[Path]
     path: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
     _known: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
 
     def gather(self) -> None:
         """Writes a row for each complete or failed arm, and keeps those of the CSV's other arms.
 
+        An arm whose folder is damaged is left out; so the row that the CSV has of it stays.
         Processes that gather at the same time take turns, so that the last one has seen all.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.parent / f".{self.path.name}.lock"):
+        self.damaged.clear()
+        path = self.path.resolve()  # several folders may have a link to one file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / f".{path.name}.lock"):
             arms = self.recipe.arms_within(self.budget)
             fresh = [row for arm in arms for row in self._rows_of(arm)]
             self.rows = self._in_order(arms, merged(read_csv(self.path), fresh, self._hashes(arms)))
@@ -56,14 +62,17 @@ class Gatherer:
         for runs_folder in self.runs_folders:
             folder = RunFolder(self.recipe.folder(arm, runs_folder))
             state = state_of(folder)
-            if state == "complete":
-                if folder.path not in self._known:
-                    self._known[folder.path] = rows_of(
-                        self.recipe, self.budget, arm, folder, self.place
-                    )
-                return self._known[folder.path]
-            if state == "failed" and not failed:
-                failed = [failure_row_of(self.recipe, self.budget, arm, folder)]
+            try:
+                if state == "complete":
+                    if folder.path not in self._known:
+                        self._known[folder.path] = rows_of(
+                            self.recipe, self.budget, arm, folder, self.place
+                        )
+                    return self._known[folder.path]
+                if state == "failed" and not failed:
+                    failed = [failure_row_of(self.recipe, self.budget, arm, folder)]
+            except (CheckpointError, PackedFileError, FileNotFoundError) as error:
+                self.damaged[folder.path] = f"{arm.name}: {error}"
         return failed
 
     def _hashes(self, arms: Sequence[Arm]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from permtrain.errors import CheckpointError, one_line
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 from permtrain.recipes.recipe import Arm, Budget, Recipe
@@ -18,13 +19,22 @@ from permtrain.training.settings import Place
 
 
 def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[str, Any]:
-    """One row of the results: settings, outcome, and what it was computed with."""
-    outcome = _training_columns(arm, folder) if recipe.task is None else recipe.task.row(folder)
-    result = read_json(folder.result_file)
+    """One row of the results: settings, outcome, and what it was computed with.
+
+    Raises:
+        CheckpointError: a file of the folder is damaged.
+    """
+    try:
+        outcome = _training_columns(arm, folder) if recipe.task is None else recipe.task.row(folder)
+        wall_s = read_json(folder.result_file)["wall_s"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder.result_file}: not the result of such a run ({one_line(error)})"
+        ) from error
     return {
         **_head(recipe, budget, arm, "complete"),
         **outcome,
-        "wall_s": result["wall_s"],
+        "wall_s": wall_s,
         **_tail(recipe, arm, folder),
         "error": None,
     }
@@ -38,7 +48,7 @@ def failure_row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) 
         "epochs": len(history),
         "wall_s": round(sum(each.get("wall_s", 0.0) for each in history), 1),
         **_tail(recipe, arm, folder),
-        "error": read_json(folder.failure_file)["error"],
+        "error": read_json(folder.failure_file).get("error"),
     }
 
 
@@ -54,14 +64,21 @@ def _head(recipe: Recipe, budget: Budget, arm: Arm, status: str) -> dict[str, An
 
 def _tail(recipe: Recipe, arm: Arm, folder: RunFolder) -> dict[str, Any]:
     environment = read_json(folder.environment_file)
-    # The folder has been found to be of the arm's settings: their name is that of today's defaults.
-    return {
-        "settings_hash": recipe.settings_hash(arm),
-        "commit": environment["commit"],
-        "device": environment["device"],
-        "threads": environment["threads"],
-        "torch": environment["packages"]["torch"],
-    }
+    try:
+        # The folder has been found to be of the arm's settings: their name is that of today's
+        # defaults.
+        return {
+            "settings_hash": recipe.settings_hash(arm),
+            "commit": environment["commit"],
+            "device": environment["device"],
+            "threads": environment["threads"],
+            "torch": environment["packages"]["torch"],
+        }
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder.environment_file}: does not tell what the run was computed with "
+            f"({one_line(error)})"
+        ) from None
 
 
 def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:

@@ -2,16 +2,21 @@
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from permtrain.errors import ResultsError, one_line
 from permtrain.files import written_whole
 from permtrain.recipes.recipe import Budget
 
 OTHER = "other settings"
 
-_WORDS = {"arm", "settings_hash", "commit", "error"}  # also where they look like numbers
+_NEEDED = ["arm", "seed", "settings_hash"]
+_WORDS = {"arm", "settings_hash", "commit", "error", "torch"}  # also where they look like numbers
+_FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan|-?inf"
 
 
 def results_file(folder: Path, recipe_id: str, budget: Budget) -> Path:
@@ -27,14 +32,53 @@ def results_file(folder: Path, recipe_id: str, budget: Budget) -> Path:
 def read_csv(path: Path) -> list[dict[str, Any]]:
     """The rows of a result file: numbers as numbers, empty cells None; none where there is no file.
 
-    Written again they are the same, letter for letter.
+    Written again they are the same, letter for letter, but for numbers that somebody wrote in
+    another way than we do, as 98.50.
+
+    Raises:
+        ResultsError: it is no such table, or was cut off.
     """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return [
-            {name: _value(name, cell) for name, cell in row.items()} for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark first
+            return list(_rows_in(file, path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"{path}: not readable as CSV ({one_line(error)})") from None
+
+
+def _rows_in(file: TextIO, path: Path) -> Iterator[dict[str, Any]]:
+    lines = csv.reader(file)
+    header = next(lines, _NEEDED)
+    if missing := [name for name in _NEEDED if name not in header]:
+        raise ResultsError(
+            f"{path}: has no column {', '.join(missing)}; allowed: a table that permtrain wrote, "
+            "with commas"
+        )
+    for cells in lines:
+        if cells and len(cells) != len(header):
+            raise ResultsError(
+                f"{path}: line {lines.line_num} has {len(cells)} cells; allowed: {len(header)}, as "
+                "the first line"
+            )
+        if cells:
+            yield {name: _value(name, cell) for name, cell in zip(header, cells, strict=True)}
+
+
+def check_table(path: Path) -> None:
+    """Refuses a table to which no row could be added, so that it is told before any training.
+
+    Raises:
+        ResultsError: it is damaged, or its folder cannot be made or written.
+    """
+    read_csv(path)
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ResultsError(
+            f"{path}: cannot be written, for {folder} is no folder of yours to write"
+        )
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -108,10 +152,6 @@ def _value(name: str, cell: str) -> Any:
         return cell
     if cell in ("True", "False"):
         return cell == "True"
-    for number in (int, float):
-        try:
-            if str(number(cell)) == cell:
-                return number(cell)
-        except ValueError:
-            pass
-    return cell
+    if re.fullmatch(r"[+-]?[0-9]+", cell):
+        return int(cell)
+    return float(cell) if re.fullmatch(_FLOAT, cell) else cell

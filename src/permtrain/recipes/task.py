@@ -54,6 +54,17 @@ class Task:
     measures: tuple[Measure, ...]
 
 
+def place_of(name: str, settings: Any, place: Place) -> Place:
+    """Where an arm was begun, but for what is given otherwise: on it goes with as many threads.
+
+    Raises:
+        CheckpointError: the arm's folder tells no place.
+    """
+    from permtrain.training.record import RunFolder
+
+    return RunFolder(folder_of(place.runs_folder, name, settings)).place(place)
+
+
 @contextmanager
 def run_folder(
     name: str, settings: Any, place: Place, device: "torch.device"

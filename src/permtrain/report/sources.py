@@ -1,5 +1,6 @@
 """Which runs a report is about."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.registry import RECIPES
+from permtrain.recipes.registry import RECIPES, near_ids
 from permtrain.training.record import RunFolder
 
 
@@ -114,8 +115,11 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
         label = path.resolve().name
         return [ReportedRun(label, label, folder)]
     if name not in RECIPES:
+        near = near_ids(name)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise SettingError(
-            f"{name!r} is no folder and no recipe; allowed: a run's folder, {', '.join(RECIPES)}"
+            f"{name!r} is no folder and no recipe; {hint}allowed: a run's folder, "
+            f"{', '.join(RECIPES)}"
         )
     if RECIPES[name].task is not None:
         raise SettingError(f"{name} trains no classifier; allowed in a report: recipes that do")
@@ -128,6 +132,7 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
     if not found:
         raise SettingError(
             f"{runs_folder} holds no run of {name}, budget {budget}; start one with: "
-            f"permtrain run {name} --budget {budget}"
+            f"permtrain run {name} --budget {budget} "
+            f"--runs-folder {shlex.quote(str(runs_folder))}"
         )
     return found

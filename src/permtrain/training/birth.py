@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from permtrain.errors import SettingError
+from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.initial.initialize import initialize_
 from permtrain.models.registry import build_network
 from permtrain.training.settings import Settings
@@ -27,6 +27,7 @@ def newborn_network(
 
     Raises:
         SettingError, GranularityError: settings that do not fit together.
+        CheckpointError: trained weights of another model.
 
     Example:
         >>> newborn_network(Settings(model="logistic"), (1, 8, 8), 10).output
@@ -38,7 +39,12 @@ def newborn_network(
     if initial.rule == "shuffle":
         if trained is None:
             raise SettingError("rule is 'shuffle', and there are no trained weights to shuffle")
-        model.load_state_dict(trained)
+        try:
+            model.load_state_dict(trained)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the trained weights to shuffle are of another model ({one_line(error)})"
+            ) from error
     initialize_(
         model,
         initial.rule,

@@ -30,7 +30,10 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    allowed = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name not in allowed and not (name == "cuda" and len(allowed) > 2):
-        raise SettingError(f"device is {name!r}; allowed here: {', '.join(allowed)}")
+    allowed = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name not in allowed and not (name == "cuda" and len(allowed) > 1):
+        # A run that was begun elsewhere takes auto for the device of its beginning.
+        raise SettingError(
+            f"device is {name!r}; allowed here: {', '.join(allowed)}; for a new run auto"
+        )
     return torch.device(name)

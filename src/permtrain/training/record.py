@@ -16,11 +16,12 @@ import itertools
 import json
 import os
 import platform
+import shlex
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,16 @@ class RunFolder:
         """
         if not self.settings_file.is_file():
             raise CheckpointError(f"{self.path}: no run folder, settings.json is missing")
-        return stored_settings(read_json(self.settings_file))
+        plain = read_json(self.settings_file)
+        try:
+            return stored_settings(plain)
+        except SettingError as error:
+            hint = ""
+            if plain.keys() - {each.name for each in fields(Settings)}:
+                hint = (
+                    " (if it is of a recipe with a task of its own, permtrain run goes on with it)"
+                )
+            raise SettingError(f"{self.settings_file}: {error}{hint}") from None
 
     def trained(self) -> dict[str, Tensor] | None:
         """The weights that were shuffled at the beginning; None if none were.
@@ -122,18 +132,22 @@ class RunFolder:
         """
         if self.settings().initial.rule != "shuffle":
             return None
-        try:
-            return load_file(self.trained_file)
-        except Exception as error:  # a damaged file can raise nearly anything
-            raise CheckpointError(
-                f"{self.trained_file}: not readable as safetensors ({error})"
-            ) from error
+        return read_weights(self.trained_file)
 
     def place(self, given: Place) -> Place:
-        """Where the run was started, but for what is given otherwise."""
+        """Where the run was started, but for what is given otherwise.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
         if not self.place_file.is_file():
             return given
-        return given.filled_from(read_json(self.place_file))
+        try:
+            return given.filled_from(read_json(self.place_file))
+        except TypeError as error:  # a text where a number is compared, and the like
+            raise CheckpointError(
+                f"{self.place_file}: has a value of another type ({one_line(error)})"
+            ) from None
 
     def metrics(self) -> list[Metrics]:
         """The record of every completed epoch.
@@ -144,11 +158,18 @@ class RunFolder:
         if not self.metrics_file.is_file():
             return []
         try:
-            return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+            history = [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
         except ValueError as error:
             raise CheckpointError(
                 f"{self.metrics_file}: not readable as JSON ({one_line(error)})"
             ) from None
+        for number, metrics in enumerate(history, 1):
+            if not isinstance(metrics, dict):
+                raise CheckpointError(
+                    f"{self.metrics_file}: line {number} holds a {type(metrics).__name__}; "
+                    "allowed: an object"
+                )
+        return history
 
     def last_checkpoint(self) -> Path:
         """The newest checkpoint.
@@ -160,6 +181,16 @@ class RunFolder:
         if not saved:
             raise CheckpointError(f"{self.path}: holds no checkpoint; start the run anew")
         return saved[-1]
+
+    def checkpoint(self, name: str) -> Path:
+        """The checkpoint of a name: `last`, `best`, or that of a file.
+
+        Raises:
+            CheckpointError: the last one of none.
+        """
+        if name == "last":
+            return self.last_checkpoint()
+        return self.checkpoints / "best.pt" if name == "best" else Path(name)
 
     def numbered_checkpoints(self) -> list[Path]:
         """All checkpoints but the best, oldest first."""
@@ -203,7 +234,7 @@ def new_run_folder(
                 if not folder.is_complete:
                     raise RunIsBegun(
                         f"{folder.path} was begun and is not complete; go on with: permtrain "
-                        f"resume {folder.path}; or remove it"
+                        f"resume {shlex.quote(str(folder.path))}; or remove it"
                     ) from None
             else:
                 return folder
@@ -240,6 +271,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise CheckpointError(f"{path}: holds a {type(plain).__name__}; allowed: an object")
     return plain
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -345,7 +388,8 @@ def forget_after(folder: RunFolder, position: Position) -> None:
             f"{folder.metrics_file}: holds epochs {epochs}; allowed: 1 to {position.epoch}, as the "
             "checkpoint; start the run anew"
         )
-    folder.result_file.unlink(missing_ok=True)
+    for file in (folder.result_file, folder.weights_file, folder.packed_file):
+        file.unlink(missing_ok=True)
     for checkpoint in folder.numbered_checkpoints():
         if checkpoint.name > _checkpoint_name(position.step):
             checkpoint.unlink()

@@ -1,5 +1,6 @@
 """A run from start to result, in its folder; interrupted and resumed at will."""
 
+import shlex
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -30,6 +30,7 @@ from permtrain.training.record import (
     new_run_folder,
     note_resumed,
     read_json,
+    read_weights,
     selection_key,
     write_json,
 )
@@ -95,17 +96,25 @@ class RunResult:
 
     @classmethod
     def read(cls, folder: RunFolder) -> "RunResult":
-        """The result of a complete run, from its file."""
+        """The result of a complete run, from its file.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
         plain = read_json(folder.result_file) | {"folder": folder.path}
-        travel = plain["travel"]
-        changes = plain.get("changes")
-        return cls(
-            **plain
-            | {
-                "travel": None if travel is None else Travel(**travel),
-                "changes": None if changes is None else Change(**changes),
-            }
-        )
+        try:
+            travel, changes = plain["travel"], plain.get("changes")
+            return cls(
+                **plain
+                | {
+                    "travel": None if travel is None else Travel(**travel),
+                    "changes": None if changes is None else Change(**changes),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder.result_file}: not the result of a run ({one_line(error)})"
+            ) from None
 
 
 def start_run(
@@ -142,7 +151,7 @@ def _trained_weights(
         start_run(first, place, callbacks)
     elif not folder.is_complete:
         resume_run(folder.path, place, callbacks)
-    return load_file(folder.weights_file)
+    return read_weights(folder.weights_file)
 
 
 def _keep(trained: dict[str, Tensor] | None, folder: RunFolder) -> None:
@@ -186,11 +195,7 @@ def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
     folder = RunFolder(path)
     trainer = Trainer(folder.settings(), folder.place(place), trained=folder.trained())
-    file = {
-        "last": folder.last_checkpoint,
-        "best": lambda: folder.checkpoints / "best.pt",
-    }.get(checkpoint, lambda: Path(checkpoint))()
-    load_into(trainer, file)
+    load_into(trainer, folder.checkpoint(checkpoint))
     return trainer
 
 
@@ -207,10 +212,7 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
     if views is None or rewired_weights(trainer.attached) is not None:
         return None
     biases = biases_in_rows(trainer.optimizer)
-    try:
-        weights = load_file(path)
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
+    weights = read_weights(path)
     if missing := sorted({*views, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
     initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
@@ -263,7 +265,8 @@ def _run(
         )
     if not finished:
         saved = checkpointer.save(trainer)
-        raise Interrupted(f"stopped; saved {saved}; go on with: permtrain resume {folder.path}")
+        command = shlex.join(["permtrain", "resume", str(folder.path)])
+        raise Interrupted(f"stopped; saved {saved}; go on with: {command}")
     result = _result(trainer, folder)
     weights = trainer.shown_weights()
     with written_whole(folder.weights_file) as file:

@@ -34,6 +34,10 @@ GRANULARITIES: dict[str, str] = {
 }
 
 
+_MOST_THREADS = 1024
+"""Where a system cannot start them, torch's own library breaks the whole process off."""
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -450,9 +454,10 @@ class Place:
 
     def __post_init__(self) -> None:
         _check("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "1 or more")
-        for name in ("threads", "checkpoint_steps"):
-            value = getattr(self, name)
-            _check(name, value, value is None or value >= 1, "1 or more")
+        threads, steps = self.threads, self.checkpoint_steps
+        fine = threads is None or 1 <= threads <= _MOST_THREADS
+        _check("threads", threads, fine, f"1 to {_MOST_THREADS:,}")
+        _check("checkpoint_steps", steps, steps is None or steps >= 1, "1 or more")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the folder of runs."""
@@ -530,6 +535,10 @@ def _build(cls: type, plain: Any, where: str) -> Any:
         kind = fields[name].type
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             values[name] = _build(kind, value, f"{where}.{name}")
+        elif isinstance(default_of(fields[name]), dict) and not isinstance(value, dict):
+            raise SettingError(
+                f"{where}.{name} is {value!r}; allowed: an object of numbers by name"
+            )
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     try:

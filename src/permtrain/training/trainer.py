@@ -18,7 +18,7 @@ from permtrain.data.load import load_images, open_stream
 from permtrain.data.sources import is_streamed
 from permtrain.data.splits import AnySplit, carve_validation, limit
 from permtrain.data.stream import StreamedData
-from permtrain.errors import CheckpointError, PermtrainError, SettingError
+from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
 from permtrain.training.birth import newborn_network
@@ -93,6 +93,11 @@ class Trainer:
         self.settings = settings
         self.device = device_at(place)
         data = data or _data(settings, place)
+        if data.num_classes < 2:
+            raise DataError(
+                f"{data.source} has one class, {data.class_names[0]}, nothing to tell apart; "
+                "allowed: two or more"
+            )
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
         self._images = data.image_shape, data.num_classes
         self._trained = trained
@@ -105,6 +110,7 @@ class Trainer:
         )
         self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.image_shape, data.num_classes)
+        self._check_state()
         self._check_last_batch()
         self.optimizer = make_optimizer(settings, self.model)
         self.attached = attach(
@@ -321,6 +327,20 @@ class Trainer:
                 f"allowed: {(1, num_classes)}, one for each class"
             )
 
+    def _check_state(self) -> None:
+        """Refuses a network of the user's own that cannot be trained, or not saved at the end."""
+        for name, value in self.model.state_dict().items():
+            if not isinstance(value, Tensor):
+                raise SettingError(
+                    f"model {self.settings.model!r} has {name} in its state, a "
+                    f"{type(value).__name__}; allowed: tensors"
+                )
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise SettingError(
+                f"model {self.settings.model!r} has no parameter with requires_grad; "
+                "allowed: one or more"
+            )
+
     def _check_last_batch(self) -> None:
         """Refuses a last batch of one image where batch norm would have one value to normalise."""
         size, num_images = self.settings.batch_size, len(self.train_split)
@@ -367,11 +387,12 @@ def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
     name, size = settings.data.data, settings.data.image_size
     if is_streamed(name):
         return open_stream(name, data_folder=place.data_folder, image_size=size)
+    data = load_images(name, data_folder=place.data_folder)  # says if they are not there at all
     if size is not None:
         raise SettingError(
             f"image_size is {size}; allowed with {name}, which is kept whole: nothing"
         )
-    return load_images(name, data_folder=place.data_folder)
+    return data
 
 
 def _splits(

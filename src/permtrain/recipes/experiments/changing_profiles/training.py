@@ -8,7 +8,7 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.initial.record import level_of_places
 from permtrain.optim.index import IndexOptimizer
 from permtrain.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
-from permtrain.recipes.task import run_folder
+from permtrain.recipes.task import place_of, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, write_json
@@ -68,7 +68,7 @@ def run(name: str, settings: ScheduleSettings, place: Place, display: Display) -
         Diverged, NonFiniteError: weights are no numbers any more.
         Interrupted: the user stopped it.
     """
-    trainer = Trainer(settings.training, place)
+    trainer = Trainer(settings.training, place_of(name, settings, place))
     with run_folder(name, settings, place, trainer.device) as folder:
         training = _Training(trainer, settings, folder, display)
         if saved := folder.numbered_checkpoints():

@@ -27,7 +27,7 @@ from permtrain.recipes.experiments.regression.network import (
 )
 from permtrain.recipes.experiments.regression.problem import PROBLEMS
 from permtrain.recipes.experiments.regression.settings import RegressionSettings, run_name
-from permtrain.recipes.task import run_folder
+from permtrain.recipes.task import place_of, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.device import device_at
 from permtrain.training.display import Display
@@ -168,8 +168,9 @@ def run(settings: RegressionSettings, place: Place, display: Display) -> None:
         RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
         Diverged, NonFiniteError: weights are no numbers any more.
     """
-    device = device_at(place)
-    with run_folder(run_name(settings), settings, place, device) as folder:
+    name = run_name(settings)
+    device = device_at(place_of(name, settings, place))
+    with run_folder(name, settings, place, device) as folder:
         session = Session(settings, device)
         if checkpoints := folder.numbered_checkpoints():
             session.load_state_dict(load_checkpoint(checkpoints[-1]))
