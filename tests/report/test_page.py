@@ -248,6 +248,39 @@ def test_folders_of_one_name_are_told_apart(permuted: Path, unpermuted: Path, tm
     assert find_runs(folders[:1], tmp_path, "quick")[0].label == "same"
 
 
+def test_a_damaged_arm_of_a_recipe_is_left_out_and_a_failed_one_ends_the_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = place_in(tmp_path / "runs")
+    arms = [
+        Arm("sound", plain(epochs=1)),
+        Arm("damaged", plain(epochs=1, seed=1)),
+        Arm("failed", plain(epochs=1, seed=2)),
+    ]
+    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", "for tests", "none", lambda budget: arms))
+    folders = [start_run(arm.settings, place).folder for arm in arms[:2]]
+    (folders[1] / "metrics.jsonl").write_text("cut o")
+    failed = new_run_folder(
+        place.runs_folder, arms[2].name, arms[2].settings, place, torch.device("cpu")
+    )
+    failed.path.rename(place.runs_folder / run_name(arms[2].settings))
+    RunFolder(place.runs_folder / run_name(arms[2].settings)).failure_file.write_text("{}")
+
+    output = tmp_path / "page.html"
+    flags = ["--runs-folder", str(place.runs_folder), "--output", str(output)]
+    assert main(["report", "tiny", *flags]) == 0
+    assert "left out: damaged, seed 1: " in capsys.readouterr().out
+    page = Page(output.read_text())
+    assert [run["name"] for run in page.chart_data["runs"]] == ["sound, seed 0"]
+    assert any(text.startswith("Left out: damaged, seed 1: ") for _, text in page.texts)
+
+    def never(seconds: float) -> None:
+        raise AssertionError("there is nothing left to wait for")
+
+    watch(output, ["tiny"], "live", place, "quick", 2.0, wait=never)
+    assert any(text.startswith("Left out: damaged") for _, text in Page(output.read_text()).texts)
+
+
 def test_groups_of_several_recipes_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

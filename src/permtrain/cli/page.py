@@ -45,5 +45,9 @@ def report(
         print(f"open {address}; it refreshes itself, Ctrl-C ends it", flush=True)
         keep_writing(output, runs, title, place, budget, every)
     else:
-        write_page(output, Collector(place).collect(found), title)
+        collector = Collector(place)
+        contents = collector.collect(found)
+        write_page(output, contents, title, left_out=collector.left_out)
+        for line in collector.left_out:
+            print(f"left out: {line}")
     print(f"wrote {output}; open {address}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from permtrain.errors import PermtrainError
+from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 from permtrain.recipes.results import rows_of
@@ -63,6 +63,11 @@ class RunContents:
     pictures: list[Picture]
     outcomes: list[dict[str, Any]]
     notes: list[str]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is an arm of a recipe that failed, and is not tried again just now."""
+        return self.run.folder.failure_file.is_file()
 
     @property
     def wall_s(self) -> float:
@@ -125,22 +130,36 @@ class Collector:
     """Collects the contents of runs, again and again while they go on.
 
     What takes long, looking at weights and drawing, is done anew only where a run's files changed.
+
+    Attributes:
+        left_out: arms of recipes that the last collection left out, and why.
     """
 
     def __init__(self, place: Place, most_inspected: int = MOST_INSPECTED) -> None:
         self.place = place
         self.most_inspected = most_inspected
+        self.left_out: list[str] = []
         self._inspectors: dict[Path, Inspector] = {}
         self._costly: dict[tuple[Path, bool], tuple[_State, _Costly]] = {}
 
     def collect(self, runs: Sequence[ReportedRun]) -> list[RunContents]:
-        """The contents of each run, in the same order.
+        """The contents of each run, in the same order, but of an arm whose folder is damaged.
 
         Raises:
-            CheckpointError: settings, record or result of a run are damaged.
+            CheckpointError: settings, record or result of a run that was named by its folder are
+                damaged.
         """
         inspected = {id(run) for run in _of_each_group_first(runs)[: self.most_inspected]}
-        return [self._contents(run, look=id(run) in inspected) for run in runs]
+        self.left_out = []
+        found = []
+        for run in runs:
+            try:
+                found.append(self._contents(run, look=id(run) in inspected))
+            except CheckpointError as error:
+                if run.of is None:
+                    raise
+                self.left_out.append(f"{run.label}: {error}")
+        return found
 
     def _contents(self, run: ReportedRun, look: bool) -> RunContents:
         folder, notes = run.folder, []

@@ -37,7 +37,11 @@ MOST_TABLE_ROWS = 20
 
 
 def write_page(
-    path: Path, contents: Sequence[RunContents], title: str, refresh_s: float | None = None
+    path: Path,
+    contents: Sequence[RunContents],
+    title: str,
+    refresh_s: float | None = None,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Writes the page, whole or not at all.
 
@@ -46,16 +50,22 @@ def write_page(
         contents: of each run.
         title: of the page.
         refresh_s: after so many seconds the page reads itself anew; None for a page that stays.
+        left_out: runs that the page does not show, and why.
 
     Raises:
         SettingError: the packages that make pages are not installed.
     """
-    text = page_html(contents, title, refresh_s)
+    text = page_html(contents, title, refresh_s, left_out)
     with written_whole(path) as file:
         file.write(text.encode())
 
 
-def page_html(contents: Sequence[RunContents], title: str, refresh_s: float | None = None) -> str:
+def page_html(
+    contents: Sequence[RunContents],
+    title: str,
+    refresh_s: float | None = None,
+    left_out: Sequence[str] = (),
+) -> str:
     """The page's text; arguments as in `write_page`."""
     try:
         from jinja2 import Environment, StrictUndefined
@@ -88,6 +98,7 @@ def page_html(contents: Sequence[RunContents], title: str, refresh_s: float | No
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
         contents=contents,
+        left_out=left_out,
         groups=group_results(contents),
         small_files=small_files(contents),
         measures=[

@@ -126,7 +126,7 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
     found = []
     for arm in RECIPES[name].arms_within(budget):
         folder = RunFolder(RECIPES[name].folder(arm, runs_folder))
-        if folder.settings_file.is_file() and (begun or folder.metrics()):
+        if folder.settings_file.is_file() and (begun or _has_record(folder)):
             of = RecipeArm(RECIPES[name], budget, arm)
             found.append(ReportedRun(arm.name, arm.group, folder, arm.published, of))
     if not found:
@@ -136,3 +136,10 @@ def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[
             f"--runs-folder {shlex.quote(str(runs_folder))}"
         )
     return found
+
+
+def _has_record(folder: RunFolder) -> bool:
+    try:
+        return bool(folder.metrics())
+    except CheckpointError:
+        return True  # whoever reads it says what is wrong

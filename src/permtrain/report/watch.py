@@ -20,7 +20,7 @@ def watch(
     every_s: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Writes the page every `every_s` seconds until all runs found are complete.
+    """Writes the page every `every_s` seconds until all runs found are complete or have failed.
 
     The last page no longer refreshes itself; nor does the one that Ctrl-C leaves behind.
 
@@ -41,11 +41,11 @@ def watch(
         while True:
             runs = find_runs(names, place.runs_folder, budget, begun=True)
             contents = collector.collect(runs)
-            are_done = all(each.result is not None for each in contents)
+            are_done = all(each.result is not None or each.has_failed for each in contents)
             if are_done and len(runs) == num_runs(names, budget):
                 break
-            write_page(path, contents, title, refresh_s=every_s)
+            write_page(path, contents, title, every_s, collector.left_out)
             wait(every_s)
     finally:
         if contents:
-            write_page(path, contents, title)
+            write_page(path, contents, title, left_out=collector.left_out)
