@@ -17,6 +17,7 @@ from permtrain.recipes.rows import merged, read_csv, write_csv
 from permtrain.recipes.status import arm_states, cost_in_words, in_words, left_out, progress_of
 from permtrain.recipes.sweep import matching_arms
 from permtrain.training.record import RunFolder
+from permtrain.training.run import start_run
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -208,6 +209,22 @@ def test_two_processes_on_the_same_arms(tmp_path: Path) -> None:
     for arm in arms("quick"):  # nobody went on with what the other had begun
         environment = json.loads((folder_of(tmp_path, arm) / "environment.json").read_text())
         assert "resumed" not in environment
+
+
+def test_an_arm_that_another_process_completes_meanwhile_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def after_the_other(settings, place, callbacks, **how):
+        start_run(settings, place)
+        return start_run(settings, place, callbacks, **how)
+
+    monkeypatch.setattr("permtrain.recipes.sweep.start_run", after_the_other)
+    assert run(tmp_path, "--only", FIRST) == 0
+    folder = folder_of(tmp_path, arms("quick")[0])
+    assert list((tmp_path / "runs").iterdir()) == [folder]
+    said = capsys.readouterr().out
+    assert f"left out: {folder} was begun by another process just now" in said
+    assert done_in(tmp_path) == [FIRST]  # the row is told all the same
 
 
 def test_gathering_from_several_runs_folders(

@@ -84,7 +84,7 @@ def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
     A failure is written into the arm's folder, for the results.
 
     Raises:
-        RunIsBusy, RunIsBegun: another process computes it.
+        RunIsBusy, RunIsBegun: another process computes it, or has done so since we looked.
         CheckpointError: its folder is damaged.
         Diverged, NonFiniteError: it failed.
         Interrupted: the user stopped it.
@@ -97,10 +97,12 @@ def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
         elif folder.path.exists():
             resume_run(folder.path, place, [progress])
         else:
-            start_run(arm.settings, place, [progress])
+            start_run(arm.settings, place, [progress], only_once=True)
     except (Diverged, NonFiniteError) as error:
         if not folder.path.exists():  # what failed is the training of the weights that it shuffles
             name, device = run_name(arm.settings), device_at(place)
-            folder = new_run_folder(place.runs_folder, name, arm.settings, place, device)
+            folder = new_run_folder(
+                place.runs_folder, name, arm.settings, place, device, only_once=True
+            )
         write_json(folder.failure_file, {"error": f"{type(error).__name__}: {error}"})
         raise

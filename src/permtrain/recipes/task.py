@@ -72,7 +72,7 @@ def run_folder(
     """The folder of an arm, made if it is not there, and held against other processes.
 
     Raises:
-        RunIsBusy: another process computes it.
+        RunIsBusy, RunIsBegun: another process computes it.
         CheckpointError: the folder tells no settings.
     """
     from permtrain.training.record import RunFolder, new_run_folder, note_resumed, read_json
@@ -81,7 +81,7 @@ def run_folder(
     folder = RunFolder(folder_of(place.runs_folder, name, settings))
     is_new = not folder.path.exists()
     if is_new:
-        folder = new_run_folder(place.runs_folder, name, settings, place, device)
+        folder = new_run_folder(place.runs_folder, name, settings, place, device, only_once=True)
     with alone_in(folder):
         read_json(folder.settings_file)
         if not is_new:

@@ -198,11 +198,17 @@ class RunFolder:
 
 
 class RunIsBegun(SettingError):
-    """The same run was begun and is not complete."""
+    """The same run was begun before."""
 
 
 def new_run_folder(
-    runs_folder: Path, name: str, settings: Any, place: Place, device: torch.device
+    runs_folder: Path,
+    name: str,
+    settings: Any,
+    place: Place,
+    device: torch.device,
+    *,
+    only_once: bool = False,
 ) -> RunFolder:
     """Makes the folder of a new run, whole or not at all.
 
@@ -211,9 +217,11 @@ def new_run_folder(
 
     Args:
         settings: `Settings`, or the dataclass of a recipe's own task.
+        only_once: no copies. For those who have found no such folder: one that is there now is of
+            another process, however far that is.
 
     Raises:
-        RunIsBegun: the same run was begun and is not complete.
+        RunIsBegun: the same run was begun and is not complete; with `only_once`, also if it is.
     """
     runs_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=runs_folder) as beside:
@@ -231,6 +239,10 @@ def new_run_folder(
                 has_settings = folder.settings_file.is_file()
                 if has_settings and not holds(folder.path, settings):
                     continue
+                if only_once:
+                    raise RunIsBegun(
+                        f"{folder.path} was begun by another process just now"
+                    ) from None
                 if not folder.is_complete:
                     raise RunIsBegun(
                         f"{folder.path} was begun and is not complete; go on with: permtrain "

@@ -121,19 +121,32 @@ def start_run(
     settings: Settings,
     place: Place,
     callbacks: Sequence[Callback] = (),
+    *,
+    only_once: bool = False,
 ) -> RunResult:
     """Trains a new run in a folder of its own under `place.runs_folder`.
 
     With rule shuffle a run comes first that trains what is shuffled, in a folder of its own beside
     it; if that is there already, it is taken, or gone on with.
 
+    Args:
+        only_once: as in `new_run_folder`.
+
     Raises:
+        RunIsBegun: as there.
         SettingError, DataError: before any folder is made, if the settings cannot be run.
         Interrupted: the user stopped it.
     """
     trained = _trained_weights(settings, place, callbacks)
     trainer = Trainer(settings, place, trained=trained)
-    folder = new_run_folder(place.runs_folder, run_name(settings), settings, place, trainer.device)
+    folder = new_run_folder(
+        place.runs_folder,
+        run_name(settings),
+        settings,
+        place,
+        trainer.device,
+        only_once=only_once,
+    )
     with alone_in(folder):
         _keep(trained, folder)
         return _run(trainer, folder, place, callbacks)
