@@ -55,7 +55,7 @@ def test_index_optimizer(
     if (granularity, rule) == ("kernel", "uniform"):
         assert whole - published_k1 == pytest.approx(2.4, abs=0.1)
     else:
-        assert 0.95 < published_k1 - whole < 1.2
+        assert 0.85 < published_k1 - whole < 1.15
 
 
 def test_whole_linear_layers_and_the_index_optimizer() -> None:
