@@ -129,7 +129,7 @@ def test_an_arm_that_another_process_began_meanwhile_is_left_out(
     exists = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: path != folder and exists(path))
     assert run(tmp_path, "--only", "Adam*") == 0
-    assert f"left out: {folder} was begun and is not complete" in capsys.readouterr().out
+    assert f"left out: {folder} was begun by another process just now" in capsys.readouterr().out
     assert [row["seed"] for row in rows_of(tmp_path / "out" / "tiny-quick.csv")] == ["1"]
 
 
