@@ -1,6 +1,7 @@
 """Hooks on an optimizer's step: put on, taken off, and carried over to copies."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeAlias
@@ -16,7 +17,7 @@ Closure: TypeAlias = Callable[[], Any]
 _HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
 
 
-class Attached:
+class Attached(ABC):
     """What acts before and after each `optimizer.step()`, from when it is attached.
 
     Copying or pickling it copies its optimizer; the copy is attached if the original is.
@@ -38,17 +39,17 @@ class Attached:
             self.optimizer.register_step_post_hook(self._after_call),
         ]
 
+    @abstractmethod
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Before the step; may return other arguments for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """After the step; not called if it raised."""
-        raise NotImplementedError
 
     # torch.compile is kept out: an arrangement is a sort and counters, nothing to fuse.
 
