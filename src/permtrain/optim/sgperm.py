@@ -4,7 +4,6 @@ Source: Qiu and Suda, "Permute to Train", 2022, sections 2 and 5.1, Algorithm 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -20,38 +19,22 @@ from permtrain.core.plan import (
     unnamed_tensor,
     view_by_rule,
 )
-from permtrain.core.ranking import sorting_order
 from permtrain.core.vectors import VectorView
 from permtrain.errors import (
-    ChangedWeightsError,
     CheckpointError,
     GranularityError,
     NonFiniteError,
     PermtrainError,
     SettingError,
 )
-from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
-from permtrain.graph.search import ORDERS, SEARCHES, lay_out_, permute_ranks_
+from permtrain.graph.search import permute_ranks_
 from permtrain.optim.attached import only_creates_state
-from permtrain.optim.permuted_tensor import checksum
+from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
+from permtrain.optim.sorted_rows import SortedRows
 
 Biases: TypeAlias = Literal["row", "apart", "inner"]
 Recommendation: TypeAlias = Literal["momentum", "difference"]
 InnerFactory: TypeAlias = Callable[[list[Tensor]], Optimizer]
-
-# The settings that a parameter group may hold of its own, and where they may lie.
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "aggressiveness": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "aggressiveness_min": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "aggressiveness_decay": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "partition_ratio": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "partition_ratio_max": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "partition_ratio_growth": (lambda v: v >= 1, "1 or more"),
-    "momentum": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
-    "momentum_max": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
-    "momentum_approach": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "dampening": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
-}
 
 PUBLISHED: dict[str, Any] = {
     "search": "start",
@@ -74,123 +57,10 @@ AUTHORS_CODE: dict[str, Any] = PUBLISHED | {
 """What the authors' code does where the paper is silent: `SGPerm(..., **AUTHORS_CODE)`."""
 
 
-@dataclass
-class _Rows:
-    """A weight tensor as rows: its sorted values, and which slot holds each.
-
-    Attributes:
-        weight: the tensor and its name.
-        view: how it is cut.
-        bias: one more weight of each row, or None.
-        group: index of its parameter group.
-        first_row: its first row's number among all rows, for random words.
-        values: (V, L) sorted; rank_to_slot: (V, L) int32. None until the first step.
-        seen: version and address of each parameter when we last wrote it; None until the first
-            step.
-        expected_checksums: of weights that still have to be loaded.
-    """
-
-    weight: NamedTensor
-    view: VectorView
-    bias: Tensor | None
-    group: int
-    first_row: int
-    values: Tensor | None = None
-    rank_to_slot: Tensor | None = None
-    seen: list[tuple[int, int]] | None = None
-    expected_checksums: list[int] | None = None
-
-    @property
-    def length(self) -> int:
-        return self.view.vector_length + (self.bias is not None)
-
-    def gathered(self, of_weight: Tensor, of_bias: Tensor | None) -> Tensor:
-        """Rows of the weight, with the bias as the last column where it is in the row."""
-        rows_VL = self.view.to_vectors(of_weight)
-        if self.bias is None:
-            return rows_VL.contiguous()
-        assert of_bias is not None
-        return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
-
-    @property
-    def cut(self) -> list[Any]:
-        return [self.view.granularity, *astuple(self.view.layout)]
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return [self.weight.parameter, *([] if self.bias is None else [self.bias])]
-
-    def begin_once(self) -> None:
-        """Takes the weights as they are for the initial ones, if none are known."""
-        if self.values is not None:
-            return
-        rows_VL = self.gathered(
-            self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
-        )
-        try:
-            order_VL = sorting_order(rows_VL)
-        except NonFiniteError as error:
-            raise NonFiniteError(f"{self.weight.name}: {error}") from None
-        self.values = rows_VL.gather(1, order_VL)
-        self.rank_to_slot = order_VL.to(torch.int32)
-
-    def checksums(self) -> list[int]:
-        return [checksum(parameter) for parameter in self.parameters]
-
-    def note_seen(self) -> None:
-        self.seen = [(each._version, each.data_ptr()) for each in self.parameters]
-
-    def check_unchanged(self) -> None:
-        """Refuses weights that somebody else wrote since the last step, as a permuter does."""
-        if self.values is None:
-            return
-        if self.expected_checksums is not None:
-            if self.checksums() != self.expected_checksums:
-                raise CheckpointError(
-                    f"{self.weight.name}: weights are not those this state was saved with; load "
-                    "the model's weights from the same checkpoint too"
-                )
-            self.expected_checksums = None
-        elif self._follow_to_another_device():
-            pass
-        elif self.seen != [(each._version, each.data_ptr()) for each in self.parameters]:
-            raise ChangedWeightsError(
-                f"{self.weight.name}: weights were changed since the last step; if that was meant, "
-                "call reset_profile() to make them the initial weights, or load_state_dict() to "
-                "go on from a saved state"
-            )
-
-    def _follow_to_another_device(self) -> bool:
-        assert self.values is not None
-        assert self.rank_to_slot is not None
-        weight = self.weight.parameter
-        if self.values.device == weight.device or self.values.dtype != weight.dtype:
-            return False
-        self.values = self.values.to(weight.device)
-        self.rank_to_slot = self.rank_to_slot.to(weight.device)
-        return True
-
-    def write_back(self) -> None:
-        """Lays the values out into the parameter."""
-        assert self.values is not None
-        assert self.rank_to_slot is not None
-        weight = self.weight.parameter
-        own_VL = self.view.to_vectors(weight.detach())
-        if self.bias is None and own_VL.data_ptr() == weight.data_ptr() and own_VL.is_contiguous():
-            lay_out_(own_VL, self.values, self.rank_to_slot)
-            torch.autograd.graph.increment_version(weight)  # compiled code does not do it
-            return
-        rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
-        weights_VL = rows_VL if self.bias is None else rows_VL[:, :-1]
-        weight.copy_(self.view.to_tensor(weights_VL))
-        if self.bias is not None:
-            self.bias.copy_(rows_VL[:, -1])
-
-
 class SGPerm(Optimizer):
     """Moves weights along cycles that gradients recommend; no value ever changes.
 
-    At step t, with r <- momentum r + (1 - dampening) g for every parameter (`recommendations`):
+    At step t, with r <- momentum r + (1 - dampening) g for every parameter:
 
     1. alpha_t <- max(beta_1 alpha_{t-1}, alpha_min), lambda_t <- min(beta_2 lambda_{t-1},
        lambda_max), both before their first use;
@@ -314,7 +184,7 @@ class SGPerm(Optimizer):
         self.num_steps = 0
         self._model = model
         self._known: list[NamedTensor] = []
-        self._rows: list[_Rows] = []
+        self._rows: list[SortedRows] = []
         self._inner_parameters: list[Tensor] = []
         self._make_inner: InnerFactory | None = None  # not before all groups are known
         self.inner: Optimizer | None = None
@@ -333,7 +203,7 @@ class SGPerm(Optimizer):
         group = self.param_groups[index]
         rows = list(self._rows)
         try:
-            _check_group(group)
+            check_group(group)
             left_alone = self._adopt(group, index)
             self._refuse_biases_apart_from_their_rows()
         except PermtrainError:
@@ -386,7 +256,7 @@ class SGPerm(Optimizer):
             rows.check_unchanged()
         self.num_steps += 1
         for group in self.param_groups:
-            _advance(group)
+            advance_(group)
         for rows in moving:
             rows.begin_once()
         recommended = self._recommendations(moving)
@@ -399,7 +269,7 @@ class SGPerm(Optimizer):
     def reset_profile(self) -> None:
         """Makes the weights as they are at the next step the initial weights; momentum stays."""
         for rows in self._rows:
-            rows.values = rows.rank_to_slot = rows.expected_checksums = None
+            rows.forget()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clears the gradients of all parameters, the inner optimizer's too."""
@@ -425,15 +295,7 @@ class SGPerm(Optimizer):
                 "version": 1,
                 "num_steps": self.num_steps,
                 "seed": self.seed,
-                "rows": {
-                    rows.weight.name: {
-                        "cut": rows.cut,
-                        "values": rows.values,
-                        "rank_to_slot": rows.rank_to_slot,
-                        "checksums": rows.checksums(),
-                    }
-                    for rows in self._rows
-                },
+                "rows": {rows.weight.name: rows.state_dict() for rows in self._rows},
                 "inner": None if self.inner is None else self.inner.state_dict(),
             }
         }
@@ -453,14 +315,7 @@ class SGPerm(Optimizer):
         for group, granularity in zip(self.param_groups, granularities, strict=True):
             group["granularity"] = granularity
         for rows in self._rows:
-            own = saved["rows"][rows.weight.name]
-            device = rows.weight.parameter.device
-            rows.values, rows.rank_to_slot = (
-                None if own[key] is None else own[key].detach().to(device, copy=True)
-                for key in ("values", "rank_to_slot")
-            )
-            # Before the first step whatever the model holds becomes the initial weights.
-            rows.expected_checksums = None if rows.values is None else own["checksums"]
+            rows.load_state_dict(saved["rows"][rows.weight.name])
         self.num_steps = saved["num_steps"]
         self.seed = saved["seed"]
         if self.inner is not None:
@@ -477,19 +332,7 @@ class SGPerm(Optimizer):
                 f"optimizer state holds rows of {sorted(saved['rows'])}; allowed: {sorted(names)}"
             )
         for rows in self._rows:
-            slots = saved["rows"][rows.weight.name]["rank_to_slot"]
-            shape = (rows.view.num_vectors, rows.length)
-            if slots is not None and tuple(slots.shape) != shape:
-                raise CheckpointError(
-                    f"{rows.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
-                    f"allowed: {shape}"
-                )
-            cut = saved["rows"][rows.weight.name].get("cut", rows.cut)  # states of before: none
-            if list(cut) != rows.cut:
-                raise CheckpointError(
-                    f"{rows.weight.name}: optimizer state has rows of {list(cut)} (granularity, "
-                    f"output axis, kernel axes, groups); allowed: {rows.cut}"
-                )
+            rows.check_state(saved["rows"][rows.weight.name])
         _check_same_groups("optimizer", self, state_dict)
         if (saved["inner"] is None) != (self.inner is None):
             there, allowed = ("no", "one") if saved["inner"] is None else ("an", "none")
@@ -542,7 +385,7 @@ class SGPerm(Optimizer):
             bias = self._bias_in_row(tensor, view, named) if self.biases == "row" else None
             last = self._rows[-1] if self._rows else None
             first_row = last.first_row + last.view.num_vectors if last else 0
-            self._rows.append(_Rows(tensor, view, bias, index, first_row))
+            self._rows.append(SortedRows(tensor, view, bias, index, first_row))
             in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
         return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]
 
@@ -596,7 +439,7 @@ class SGPerm(Optimizer):
                 return tensor.name
         return "a parameter that is not permuted"
 
-    def _recommendations(self, moving: list[_Rows]) -> dict[Tensor, Tensor]:
+    def _recommendations(self, moving: list[SortedRows]) -> dict[Tensor, Tensor]:
         """r of each permuted parameter; the inner optimizer has stepped then."""
         if self.recommendation == "momentum":
             recommended = {
@@ -617,7 +460,7 @@ class SGPerm(Optimizer):
                     parameter.copy_(before[parameter])
         return recommended
 
-    def _permute(self, rows: _Rows, recommended: dict[Tensor, Tensor]) -> None:
+    def _permute(self, rows: SortedRows, recommended: dict[Tensor, Tensor]) -> None:
         group = self.param_groups[rows.group]
         assert rows.values is not None
         assert rows.rank_to_slot is not None
@@ -632,7 +475,7 @@ class SGPerm(Optimizer):
             aggressiveness=group["current_aggressiveness"],
             search=group["search"],
             order=group["order"],
-            sizes=_sizes(group, rows.length),
+            sizes=subset_sizes(group, rows.length),
             seed=self.seed,
             step=self.num_steps,
             first_row=rows.first_row,
@@ -663,51 +506,4 @@ def _check_same_groups(what: str, optimizer: Optimizer, state: Mapping[str, Any]
     if saved != own:
         raise CheckpointError(
             f"state of the {what} has groups of {saved} parameters; allowed: {own}"
-        )
-
-
-def _sizes(group: dict[str, Any], length: int) -> Sizes:
-    subsets = authors_subsets if group["search"] == "authors" else equal_subsets
-    return subsets(length, group["current_partition_ratio"])
-
-
-def _advance(group: dict[str, Any]) -> None:
-    """alpha_t, lambda_t and the momentum from those of the step before."""
-    alpha = group.get("current_aggressiveness", group["aggressiveness"])
-    ratio = group.get("current_partition_ratio", group["partition_ratio"])
-    group["current_aggressiveness"] = max(
-        group["aggressiveness_decay"] * alpha, group["aggressiveness_min"]
-    )
-    group["current_partition_ratio"] = min(
-        group["partition_ratio_growth"] * ratio, group["partition_ratio_max"]
-    )
-    momentum = group.get("current_momentum", group["momentum"])
-    group["current_momentum"] = min(
-        momentum + (1 - group["momentum_approach"]) * (1 - momentum),
-        max(group["momentum"], group["momentum_max"]),
-    )
-
-
-def _check_group(group: dict[str, Any]) -> None:
-    for name, (is_fine, allowed) in _RANGES.items():
-        value = group[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not is_fine(value):
-            raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
-    if group["aggressiveness_min"] > group["aggressiveness"]:
-        raise SettingError(
-            f"aggressiveness_min is {group['aggressiveness_min']}; allowed: at most "
-            f"aggressiveness, {group['aggressiveness']}"
-        )
-    if group["partition_ratio_max"] < group["partition_ratio"]:
-        raise SettingError(
-            f"partition_ratio_max is {group['partition_ratio_max']}; allowed: at least "
-            f"partition_ratio, {group['partition_ratio']}"
-        )
-    for name, registry in (("search", tuple(SEARCHES)), ("order", tuple(ORDERS))):
-        if group[name] not in registry:
-            raise SettingError(f"{name} is {group[name]!r}; allowed: {', '.join(registry)}")
-    if group["order"] not in SEARCHES[group["search"]].orders:
-        raise SettingError(
-            f"order is {group['order']!r}; allowed with search {group['search']!r}: "
-            f"{', '.join(SEARCHES[group['search']].orders)}"
         )

@@ -1,0 +1,74 @@
+"""The settings that a parameter group of SGPerm holds, and how they change from step to step.
+
+Source: Qiu and Suda, "Permute to Train", 2022, section 5.1 (alpha, lambda); the momentum is ours.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from permtrain.errors import SettingError
+from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
+from permtrain.graph.search import ORDERS, SEARCHES
+
+# The numbers among them, and where they may lie.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "aggressiveness": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "aggressiveness_min": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "aggressiveness_decay": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "partition_ratio": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "partition_ratio_max": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "partition_ratio_growth": (lambda v: v >= 1, "1 or more"),
+    "momentum": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+    "momentum_max": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+    "momentum_approach": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "dampening": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
+}
+
+
+def subset_sizes(group: dict[str, Any], length: int) -> Sizes:
+    """Of the subsets that a weight vector of `length` is cut into at this step."""
+    subsets = authors_subsets if group["search"] == "authors" else equal_subsets
+    return subsets(length, group["current_partition_ratio"])
+
+
+def advance_(group: dict[str, Any]) -> None:
+    """alpha_t, lambda_t and the momentum from those of the step before."""
+    alpha = group.get("current_aggressiveness", group["aggressiveness"])
+    ratio = group.get("current_partition_ratio", group["partition_ratio"])
+    group["current_aggressiveness"] = max(
+        group["aggressiveness_decay"] * alpha, group["aggressiveness_min"]
+    )
+    group["current_partition_ratio"] = min(
+        group["partition_ratio_growth"] * ratio, group["partition_ratio_max"]
+    )
+    momentum = group.get("current_momentum", group["momentum"])
+    group["current_momentum"] = min(
+        momentum + (1 - group["momentum_approach"]) * (1 - momentum),
+        max(group["momentum"], group["momentum_max"]),
+    )
+
+
+def check_group(group: dict[str, Any]) -> None:
+    """Refuses a setting outside its range, or that does not go with another, by name."""
+    for name, (is_fine, allowed) in _RANGES.items():
+        value = group[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not is_fine(value):
+            raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
+    if group["aggressiveness_min"] > group["aggressiveness"]:
+        raise SettingError(
+            f"aggressiveness_min is {group['aggressiveness_min']}; allowed: at most "
+            f"aggressiveness, {group['aggressiveness']}"
+        )
+    if group["partition_ratio_max"] < group["partition_ratio"]:
+        raise SettingError(
+            f"partition_ratio_max is {group['partition_ratio_max']}; allowed: at least "
+            f"partition_ratio, {group['partition_ratio']}"
+        )
+    for name, registry in (("search", tuple(SEARCHES)), ("order", tuple(ORDERS))):
+        if group[name] not in registry:
+            raise SettingError(f"{name} is {group[name]!r}; allowed: {', '.join(registry)}")
+    if group["order"] not in SEARCHES[group["search"]].orders:
+        raise SettingError(
+            f"order is {group['order']!r}; allowed with search {group['search']!r}: "
+            f"{', '.join(SEARCHES[group['search']].orders)}"
+        )

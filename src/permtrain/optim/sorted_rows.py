@@ -1,0 +1,167 @@
+"""A weight as rows of sorted values and the slot that holds each: what SGPerm permutes."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from permtrain.core.plan import NamedTensor
+from permtrain.core.ranking import sorting_order
+from permtrain.core.vectors import VectorView
+from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError
+from permtrain.graph.search import lay_out_
+from permtrain.optim.permuted_tensor import checksum
+
+
+@dataclass
+class SortedRows:
+    """A weight tensor as rows: its sorted values, and which slot holds each.
+
+    Attributes:
+        weight: the tensor and its name.
+        view: how it is cut.
+        bias: one more weight of each row, or None.
+        group: index of its parameter group.
+        first_row: its first row's number among all rows, for random words.
+        values: (V, L) sorted; rank_to_slot: (V, L) int32. None until the first step.
+        seen: version and address of each parameter when we last wrote it; None until the first
+            step.
+        expected_checksums: of weights that still have to be loaded.
+    """
+
+    weight: NamedTensor
+    view: VectorView
+    bias: Tensor | None
+    group: int
+    first_row: int
+    values: Tensor | None = None
+    rank_to_slot: Tensor | None = None
+    seen: list[tuple[int, int]] | None = None
+    expected_checksums: list[int] | None = None
+
+    @property
+    def length(self) -> int:
+        return self.view.vector_length + (self.bias is not None)
+
+    def gathered(self, of_weight: Tensor, of_bias: Tensor | None) -> Tensor:
+        """Rows of the weight, with the bias as the last column where it is in the row."""
+        rows_VL = self.view.to_vectors(of_weight)
+        if self.bias is None:
+            return rows_VL.contiguous()
+        assert of_bias is not None
+        return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [self.weight.parameter, *([] if self.bias is None else [self.bias])]
+
+    def begin_once(self) -> None:
+        """Takes the weights as they are for the initial ones, if none are known."""
+        if self.values is not None:
+            return
+        rows_VL = self.gathered(
+            self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
+        )
+        try:
+            order_VL = sorting_order(rows_VL)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{self.weight.name}: {error}") from None
+        self.values = rows_VL.gather(1, order_VL)
+        self.rank_to_slot = order_VL.to(torch.int32)
+
+    def forget(self) -> None:
+        """Whatever the weights are at the next step becomes the initial ones."""
+        self.values = self.rank_to_slot = self.expected_checksums = None
+
+    def note_seen(self) -> None:
+        self.seen = [(each._version, each.data_ptr()) for each in self.parameters]
+
+    def check_unchanged(self) -> None:
+        """Refuses weights that somebody else wrote since the last step, as a permuter does."""
+        if self.values is None:
+            return
+        if self.expected_checksums is not None:
+            if self._checksums() != self.expected_checksums:
+                raise CheckpointError(
+                    f"{self.weight.name}: weights are not those this state was saved with; load "
+                    "the model's weights from the same checkpoint too"
+                )
+            self.expected_checksums = None
+        elif self._follow_to_another_device():
+            pass
+        elif self.seen != [(each._version, each.data_ptr()) for each in self.parameters]:
+            raise ChangedWeightsError(
+                f"{self.weight.name}: weights were changed since the last step; if that was meant, "
+                "call reset_profile() to make them the initial weights, or load_state_dict() to "
+                "go on from a saved state"
+            )
+
+    def _follow_to_another_device(self) -> bool:
+        assert self.values is not None
+        assert self.rank_to_slot is not None
+        weight = self.weight.parameter
+        if self.values.device == weight.device or self.values.dtype != weight.dtype:
+            return False
+        self.values = self.values.to(weight.device)
+        self.rank_to_slot = self.rank_to_slot.to(weight.device)
+        return True
+
+    def write_back(self) -> None:
+        """Lays the values out into the parameter."""
+        assert self.values is not None
+        assert self.rank_to_slot is not None
+        weight = self.weight.parameter
+        own_VL = self.view.to_vectors(weight.detach())
+        if self.bias is None and own_VL.data_ptr() == weight.data_ptr() and own_VL.is_contiguous():
+            lay_out_(own_VL, self.values, self.rank_to_slot)
+            torch.autograd.graph.increment_version(weight)  # compiled code does not do it
+            return
+        rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
+        weights_VL = rows_VL if self.bias is None else rows_VL[:, :-1]
+        weight.copy_(self.view.to_tensor(weights_VL))
+        if self.bias is not None:
+            self.bias.copy_(rows_VL[:, -1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of these rows."""
+        return {
+            "cut": self._cut,
+            "values": self.values,
+            "rank_to_slot": self.rank_to_slot,
+            "checksums": self._checksums(),
+        }
+
+    def check_state(self, saved: Mapping[str, Any]) -> None:
+        """Refuses the state of rows that were cut in another way."""
+        slots = saved["rank_to_slot"]
+        shape = (self.view.num_vectors, self.length)
+        if slots is not None and tuple(slots.shape) != shape:
+            raise CheckpointError(
+                f"{self.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
+                f"allowed: {shape}"
+            )
+        cut = saved.get("cut", self._cut)  # states of before: none
+        if list(cut) != self._cut:
+            raise CheckpointError(
+                f"{self.weight.name}: optimizer state has rows of {list(cut)} (granularity, "
+                f"output axis, kernel axes, groups); allowed: {self._cut}"
+            )
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes over a state that `check_state` has passed; the weights are loaded apart."""
+        device = self.weight.parameter.device
+        self.values, self.rank_to_slot = (
+            None if saved[key] is None else saved[key].detach().to(device, copy=True)
+            for key in ("values", "rank_to_slot")
+        )
+        # Before the first step whatever the model holds becomes the initial weights.
+        self.expected_checksums = None if self.values is None else saved["checksums"]
+
+    @property
+    def _cut(self) -> list[Any]:
+        return [self.view.granularity, *astuple(self.view.layout)]
+
+    def _checksums(self) -> list[int]:
+        return [checksum(parameter) for parameter in self.parameters]
