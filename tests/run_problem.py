@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from permtrain.training.run import Interrupted, RunResult, start_run
+from permtrain.training.run import RunResult, start_run
 from permtrain.training.settings import DataSettings, PermutationSettings, Place, Settings
+from permtrain.training.stopping import Interrupted
 from permtrain.training.trainer import Metrics, Trainer
 
 STEPS_PER_EPOCH = 5
@@ -48,14 +49,15 @@ def net_with_dropout(image_shape: tuple[int, int, int], num_classes: int) -> nn.
 
 
 class InterruptAt:
-    """Ctrl-C after some steps."""
+    """Ctrl-C after some steps, or another signal."""
 
-    def __init__(self, *steps: int) -> None:
+    def __init__(self, *steps: int, signal_number: int = signal.SIGINT) -> None:
         self.steps = steps
+        self.signal_number = signal_number
 
     def after_step(self, trainer: Trainer) -> None:
         if trainer.position.step in self.steps:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.signal_number)
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
         pass

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from permtrain.cli.main import main
 from permtrain.training.record import RunFolder
-from permtrain.training.run import Interrupted, start_run
+from permtrain.training.run import start_run
 from permtrain.training.settings import Place
+from permtrain.training.stopping import Interrupted
 from run_problem import InterruptAt, place_in, tiny
 
 PLACE = ["--threads", "1", "--device", "cpu"]

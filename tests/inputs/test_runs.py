@@ -32,8 +32,8 @@ from permtrain.inputs.unshuffle import Unshuffle
 from permtrain.pictures.records import IMAGE_ROWS
 from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.training.record import RunFolder
-from permtrain.training.run import Interrupted
 from permtrain.training.settings import DataSettings, Place
+from permtrain.training.stopping import Interrupted
 
 JUDGE = JudgeSettings("logistic", epochs=1)
 

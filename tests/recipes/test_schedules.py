@@ -24,8 +24,8 @@ from permtrain.recipes.experiments.changing_profiles.training import (
     staged_profile,
 )
 from permtrain.training.record import RunFolder
-from permtrain.training.run import Interrupted
 from permtrain.training.settings import DataSettings, PermutationSettings, Place
+from permtrain.training.stopping import Interrupted
 from permtrain.training.trainer import Trainer
 from run_problem import place_in, tiny
 

@@ -14,7 +14,7 @@ from permtrain.cli.main import main
 from permtrain.data.augment_settings import Augmentation
 from permtrain.errors import CheckpointError
 from permtrain.training.record import Checkpointer, RunFolder
-from permtrain.training.run import Interrupted, RunIsBusy, resume_run, start_run
+from permtrain.training.run import RunIsBusy, resume_run, start_run
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -23,6 +23,7 @@ from permtrain.training.settings import (
     Settings,
     SGPermSettings,
 )
+from permtrain.training.stopping import Interrupted
 from run_problem import (
     InterruptAt,
     checkpoint_names,
@@ -101,6 +102,17 @@ def test_interrupted_in_mid_epoch_and_mid_period(case: str, tmp_path: Path) -> N
     assert [line["epoch"] for line in metrics_of(folder)] == [1]
     assert not (folder / "result.json").exists()
     torch.manual_seed(99)  # a new process would not know where the generators stood
+    resume_run(folder, place)
+    assert outcome(folder) == outcome(whole)
+
+
+def test_stopped_by_a_job_scheduler(tmp_path: Path) -> None:
+    whole = start_run(tiny(), place_in(tmp_path / "whole")).folder
+    place = place_in(tmp_path / "halves")
+    stop = InterruptAt(IN_MID_PERIOD, signal_number=signal.SIGTERM)
+    with pytest.raises(Interrupted, match=rf"step-{IN_MID_PERIOD:09d}\.pt; go on with: permtrain"):
+        start_run(tiny(), place, [stop])
+    (folder,) = place.runs_folder.iterdir()
     resume_run(folder, place)
     assert outcome(folder) == outcome(whole)
 

@@ -13,7 +13,6 @@ from permtrain.errors import CheckpointError, SettingError
 from permtrain.pictures.runs import run_weights
 from permtrain.training.record import RunFolder
 from permtrain.training.run import (
-    Interrupted,
     load_run,
     resume_run,
     start_run,
@@ -27,6 +26,7 @@ from permtrain.training.settings import (
     first_training,
     run_name,
 )
+from permtrain.training.stopping import Interrupted
 from permtrain.training.trainer import Trainer
 from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, tiny
 

@@ -6,7 +6,8 @@ import pytest
 
 from permtrain.errors import SettingError
 from permtrain.training.record import RunFolder
-from permtrain.training.run import Interrupted, resume_run, start_run
+from permtrain.training.run import resume_run, start_run
+from permtrain.training.stopping import Interrupted
 from run_problem import InterruptAt, place_in, tiny
 
 needs_tensorboard = pytest.mark.skipif(

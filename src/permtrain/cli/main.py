@@ -13,6 +13,7 @@ from typing import Any
 
 import tyro
 
+from permtrain.cli import paths
 from permtrain.cli.catalogue import show_catalogue
 from permtrain.cli.circuit import check_circuit, export_circuit
 from permtrain.cli.fetch import fetch
@@ -23,6 +24,7 @@ from permtrain.cli.plot import plot
 from permtrain.cli.recipes import gather, recipes, run
 from permtrain.cli.train import resume, train
 from permtrain.errors import PermtrainError
+from permtrain.training.stopping import Interrupted
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
@@ -47,13 +49,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a user's mistake is one line on standard error, and exit code 1.
 
-    Bad flags exit with 2, a run stopped by Ctrl-C with 130.
+    Bad flags exit with 2, a run stopped by Ctrl-C or SIGTERM with 130.
     """
     try:
         _parsed(arguments)()
         sys.stdout.flush()
     except PermtrainError as error:
-        interrupted = type(error).__name__ == "Interrupted"
+        interrupted = isinstance(error, Interrupted)
         print(f"{'' if interrupted else 'error: '}{error}", file=sys.stderr)
         return 130 if interrupted else 1
     except BrokenPipeError:  # whoever reads has seen enough, as in: permtrain list | head
@@ -83,6 +85,7 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
                 prog="permtrain",
                 description="Train networks by moving their weights, never changing a value.",
                 args=arguments,
+                registry=paths.registry,
             )
             return command
     except SystemExit as stopped:

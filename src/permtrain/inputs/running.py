@@ -24,8 +24,8 @@ from permtrain.inputs.work import Metrics, Work
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, read_json, write_json
-from permtrain.training.run import Interrupted, stop_on_interrupt
 from permtrain.training.settings import Place
+from permtrain.training.stopping import Interrupted, stop_on_signal
 
 
 def finish_run(folder: RunFolder, settings: InputSettings, place: Place, display: Display) -> None:
@@ -52,7 +52,7 @@ def _finish(
     work: Work, folder: RunFolder, settings: InputSettings, place: Place, display: Display
 ) -> None:
     history = _loaded(work, folder)
-    with stop_on_interrupt() as stop_requested:
+    with stop_on_signal() as stop_requested:
         while work.part < work.num_parts:
             display.show(work.part, work.num_parts)
             metrics = work.advance(stop_requested)

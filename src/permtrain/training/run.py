@@ -1,13 +1,11 @@
 """A run from start to result, in its folder; interrupted and resumed at will."""
 
 import shlex
-import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -42,14 +40,11 @@ from permtrain.training.settings import (
     run_name,
     settings_hash,
 )
+from permtrain.training.stopping import Interrupted, stop_on_signal
 from permtrain.training.tensorboard import TensorBoardLog
 from permtrain.training.trainer import Callback, Metrics, Trainer
 from permtrain.training.travel import Travel, travel_between
 from permtrain.verification import Verification, verify_weights
-
-
-class Interrupted(PermtrainError):
-    """The user stopped the run; a checkpoint was written."""
 
 
 class RunIsBusy(PermtrainError):
@@ -272,7 +267,7 @@ def _run(
         watches.append(RankingWatch(folder.ranking_file, trainer, every_layer))
     if place.tensorboard:
         watches.append(TensorBoardLog(folder.tensorboard_folder, trainer))
-    with stop_on_interrupt() as stop_requested:
+    with stop_on_signal() as stop_requested:
         finished = trainer.run(
             [Recorder(folder), *watches, checkpointer, *callbacks], stop_requested
         )
@@ -324,24 +319,3 @@ def alone_in(folder: RunFolder) -> Iterator[None]:
             yield
     except Timeout:
         raise RunIsBusy(f"{folder.path} is being trained by another process") from None
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C asks for a stop after the running step, the second one breaks in."""
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
-
-    try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
-        yield lambda: False
-        return
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -12,8 +12,8 @@ from permtrain.recipes.task import place_of, run_folder
 from permtrain.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, write_json
-from permtrain.training.run import Interrupted, stop_on_interrupt
 from permtrain.training.settings import Place, hash_of
+from permtrain.training.stopping import Interrupted, stop_on_signal
 from permtrain.training.trainer import Metrics, Trainer
 from permtrain.verification import verify_weights
 
@@ -77,7 +77,7 @@ def run(name: str, settings: ScheduleSettings, place: Place, display: Display) -
             training.history = state["history"]
         else:
             training.begin()
-        with stop_on_interrupt() as stop_requested:
+        with stop_on_signal() as stop_requested:
             finished = trainer.run([training], stop_requested)
         if not finished:
             training.save()

@@ -1,0 +1,21 @@
+"""Paths on the command line: a shell leaves the ~ of `--runs-folder=~/runs` as it is."""
+
+from pathlib import Path
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+registry = ConstructorRegistry()
+
+
+@registry.primitive_rule
+def path_from_home(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    """A path whose leading ~ is the user's home folder."""
+    if kind.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: Path(words[0]).expanduser(),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )

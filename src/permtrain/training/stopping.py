@@ -1,0 +1,49 @@
+"""Stopping a run so that it can go on: Ctrl-C, and what job schedulers send before they kill."""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeAlias
+
+from permtrain.errors import PermtrainError
+
+Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(PermtrainError):
+    """The user or a scheduler stopped the run; a checkpoint was written."""
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C or SIGTERM asks for a stop after the running step, the second breaks in.
+
+    Yields:
+        Whether a stop was asked for.
+    """
+    asked = False
+    before = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        _handle_as(before)
+
+    try:
+        _handle_as(dict.fromkeys(STOPPING_SIGNALS, ask))
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        _handle_as(before)
+
+
+def _handle_as(handlers: Mapping[signal.Signals, Handler]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None:  # as it is where code outside Python handles the signal
+            signal.signal(number, handler)
