@@ -328,6 +328,47 @@ def test_records_stay_with_the_model_and_out_of_its_state_dict():
     assert initialize_(model, seed=1) == records_of(model) != records
 
 
+def test_a_model_has_the_records_of_its_parts():
+    body, head = nn.Linear(6, 4), nn.Linear(4, 2)
+    of_body, of_head = initialize_(body, seed=1), initialize_(head, seed=2)
+    model = nn.Sequential(body, nn.ReLU(), head)
+    assert records_of(model) == {
+        "0.weight": of_body["weight"],
+        "0.bias": of_body["bias"],
+        "2.weight": of_head["weight"],
+        "2.bias": of_head["bias"],
+    }
+    assert verify(model)
+    wrapped = nn.ModuleDict({"net": torch.compile(model, backend="eager")})
+    assert list(records_of(wrapped)) == [f"net._orig_mod.{name}" for name in records_of(model)]
+    assert verify(wrapped)
+    assert records_of(body) == of_body
+
+
+def test_records_follow_what_was_drawn_last():
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
+    initialize_(model[0], seed=1)
+    whole = initialize_(model, seed=2)  # the part's record is out of date
+    assert records_of(model) == whole
+    assert verify(model)
+    part = initialize_(model[1], seed=3)
+    assert records_of(model) == whole | {"1.weight": part["weight"], "1.bias": part["bias"]}
+    assert verify(model)
+    kept = initialize_(model, seed=4, biases="keep")
+    assert records_of(model) == kept | {"0.bias": whole["0.bias"], "1.bias": part["bias"]}
+    for name, parameter in model.named_parameters():
+        assert equals_record(parameter, records_of(model)[name])
+
+
+def test_a_part_used_under_two_names_is_recorded_under_the_first():
+    part = nn.Linear(4, 4)
+    records = initialize_(part)
+    assert records_of(nn.ModuleDict({"a": part, "b": part})) == {
+        "a.weight": records["weight"],
+        "a.bias": records["bias"],
+    }
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 NAMES = "0.weight, 1.weight"

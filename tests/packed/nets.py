@@ -66,6 +66,14 @@ def _changed() -> nn.Module:
     return model
 
 
+def _drawn_in_parts() -> nn.Module:
+    """Modules that were drawn before they became parts of a model."""
+    body, head = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 6)), nn.Linear(6, 3)
+    initialize_(body, seed=1)
+    initialize_(head, seed=2)
+    return shuffled_(nn.ModuleDict({"body": body, "head": head}), "neuron")
+
+
 def _few_levels_unborn() -> nn.Module:
     model = nn.Linear(50, 8)
     with torch.no_grad():
@@ -108,6 +116,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "float64": lambda: _born(nn.Linear(40, 10).double()),
     "bfloat16, unborn": lambda: shuffled_(nn.Linear(40, 10).bfloat16(), "neuron"),
     "tied": lambda: _born(Tied()),
+    "drawn in parts": _drawn_in_parts,
     "hardly moved": _hardly_moved,
     "unmoved": _unmoved,
     "unborn": lambda: nn.Linear(5, 4),

@@ -144,6 +144,26 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "* kaiming_uniform 0 a=1 gran",
         r"line 1: field is 'a'; allo",
     ),
+    "prefix of the whole name": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 prefix_length=6 gran",
+        r"weight: prefix_length is 6; allowed: 0 to 5",
+    ),
+    "prefix of a fraction": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 prefix_length=1.0 gran",
+        r"weight: prefix_length is 1\.0; allowed: 0 to 5",
+    ),
+    "prefix spelt out": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 prefix_length=0 gran",
+        r"line 1 is .*; allowed: '\* kaiming_uniform 0 gran",
+    ),
+    "another prefix": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 prefix_length=1 gran",
+        r"weight: damaged, the weig",
+    ),
     "value": (
         "* kaiming_uniform 0 gran",
         "* kaiming_uniform 0 levels=x gran",

@@ -13,6 +13,7 @@ from torch import nn
 from packed.nets import NETS, Tied, conv_net, same_bits, shuffled_
 from permtrain import PackedFile, initialize_, pack, unpack
 from permtrain.errors import GranularityError, PackedFileError, SettingError
+from permtrain.initial.initialize import records_of
 from permtrain.packed.keys import values_of_bits
 from permtrain.packed.model import tensors_of
 from permtrain.packed.plain_file import write_plain
@@ -120,6 +121,37 @@ def test_a_compiled_model_is_stored_as_the_model_inside(tmp_path: Path) -> None:
         pack(each, tmp_path / name)
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "compiled").read_bytes()
     nn.Linear(64, 4).load_state_dict(unpack(tmp_path / "compiled"))
+
+
+def test_modules_drawn_before_they_became_parts_are_stored_by_their_seeds(tmp_path: Path) -> None:
+    pack(NETS["drawn in parts"](), tmp_path / "m")
+    assert coders_in(tmp_path / "m") == {
+        "body.0.weight": "uniform record",
+        "body.0.bias": "initial None",
+        "body.2.weight": "uniform record",
+        "body.2.bias": "initial None",
+        "head.weight": "uniform record",
+        "head.bias": "initial None",
+    }
+    plan = PackedFile(tmp_path / "m").header.metadata["plan"]
+    assert [line for line in plan.split("\n") if line.startswith("*")] == [
+        "* kaiming_uniform 1 prefix_length=5",
+        "* kaiming_uniform 1 prefix_length=5 granularity=layer",
+        "* kaiming_uniform 2 prefix_length=5",
+        "* kaiming_uniform 2 prefix_length=5 granularity=layer",
+    ]
+
+
+def test_a_weight_that_got_quite_another_name_is_stored_without_its_seed(tmp_path: Path) -> None:
+    part = nn.ModuleDict({"fc": nn.Linear(20, 8)})
+    initialize_(part)
+    model = nn.ModuleDict({"first": nn.Linear(20, 8), "part": part})
+    model["first"].weight = part["fc"].weight
+    model["first"].register_parameter("offset", part["fc"].bias)
+    assert set(records_of(model)) == {"first.weight", "first.offset"}
+    pack(model, tmp_path / "m")
+    assert coders_in(tmp_path / "m")["first.weight"] == "raw None"
+    assert same_bits(unpack(tmp_path / "m")["part.fc.weight"], part["fc"].weight)
 
 
 def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None:

@@ -81,6 +81,18 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return inside if isinstance(inside, nn.Module) else model
 
 
+def first_names(model: nn.Module) -> dict[str, str]:
+    """The first name of the parameter or buffer that each name stands for, tied ones included."""
+    first: dict[int, str] = {}
+    everything = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    for name, tensor in everything:
+        first.setdefault(id(tensor), name)
+    return {name: first[id(tensor)] for name, tensor in everything}
+
+
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
     """All parameters of a model, once each (tied ones under their first name), in its own order."""
     found = []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from permtrain.core.plan import NamedTensor, named_tensors, uncompiled
+from permtrain.core.plan import NamedTensor, first_names, named_tensors, uncompiled
 from permtrain.core.vectors import GRANULARITIES, Granularity, VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
@@ -190,9 +190,7 @@ def initialize_(
     with torch.no_grad():
         for name, record in records.items():
             _write(parameters[name], record)
-    model.permtrain_records = {  # type: ignore[assignment]
-        name: record.to_dict() for name, record in records.items()
-    }
+    _leave(model, records_of(model) | records)
     return records
 
 
@@ -200,7 +198,8 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
     """The records that `initialize_` left with a model, by parameter name; empty if it never ran.
 
     They tell how the parameters were born, not what they hold now. Copying and pickling the model
-    keeps them, loading a state dict does not change them.
+    keeps them, loading a state dict does not change them. Modules that were drawn before they
+    became parts of this model have theirs: values depend on `record.name`, which was the name then.
 
     Example:
         >>> model = nn.Linear(3, 2)
@@ -210,8 +209,23 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
         >>> records_of(model) == records
         True
     """
-    plain: dict[str, dict[str, Any]] = getattr(model, "permtrain_records", {})
+    model = uncompiled(model)
+    first_name = first_names(model)
+    plain: dict[str, dict[str, Any]] = {}
+    for module_name, module in model.named_modules():
+        prefix = f"{module_name}." if module_name else ""
+        for name, record in vars(module).get("permtrain_records", {}).items():
+            full_name = prefix + name
+            plain[first_name.get(full_name, full_name)] = record
     return {name: TensorRecord.from_dict(record) for name, record in plain.items()}
+
+
+def _leave(model: nn.Module, records: Mapping[str, TensorRecord]) -> None:
+    """Keeps records with the model; those with its parts are among them, or out of date."""
+    for module in model.modules():
+        vars(module).pop("permtrain_records", None)
+    plain = {name: record.to_dict() for name, record in records.items()}
+    model.permtrain_records = plain  # type: ignore[assignment]
 
 
 def recorded_initial_weights(model: nn.Module) -> dict[str, Tensor]:

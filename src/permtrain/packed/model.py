@@ -12,6 +12,7 @@ from permtrain.core.plan import (
     GranularityRule,
     NamedTensor,
     check_rule,
+    first_names,
     named_tensors,
     uncompiled,
     view_by_rule,
@@ -115,11 +116,11 @@ def tensors_of(
     named = {tensor.name: tensor for tensor in named_tensors(model)}
     check_rule(granularity, named)
     records = records_of(model)
-    first_names = _first_names(model)
+    first_name = first_names(model)
     found: list[TensorToPack | Alias] = []
     stored: dict[str, str] = {}
     for name, tensor in state.items():
-        first = first_names.get(name, name)
+        first = first_name.get(name, name)
         if first in stored:
             if not np.array_equal(_bits_of(tensor), _bits_of(state[stored[first]])):
                 raise PackedFileError(
@@ -143,22 +144,10 @@ def tensors_of(
         record = None
         if first in named and tensor.is_floating_point():
             cuts = _cuts(named[first], granularity, tuple(tensor.shape))
-            record = _record_of(tensor, dtype, records.get(first))
+            record = _record_of(name, tensor, dtype, records.get(first))
         must_cut = granularity is not None
         found.append(TensorToPack(name, dtype, _bits_of(tensor), cuts, record, must_cut))
     return found
-
-
-def _first_names(model: nn.Module) -> dict[str, str]:
-    """The first name of the parameter or buffer that each name stands for."""
-    first: dict[int, str] = {}
-    everything = [
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]
-    for name, tensor in everything:
-        first.setdefault(id(tensor), name)
-    return {name: first[id(tensor)] for name, tensor in everything}
 
 
 def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Rows, ...]:
@@ -192,10 +181,13 @@ def _rows_of(view: VectorView) -> Rows:
     return Rows(view.shape, view.granularity, layout.output_axis, num_kernel_axes, layout.groups)
 
 
-def _record_of(tensor: Tensor, dtype: str, record: TensorRecord | None) -> TensorRecord | None:
-    """The record, if it is of this tensor as it is now."""
-    is_of_it = record is not None and (record.shape, record.dtype) == (tuple(tensor.shape), dtype)
-    return record if is_of_it else None
+def _record_of(
+    name: str, tensor: Tensor, dtype: str, record: TensorRecord | None
+) -> TensorRecord | None:
+    """The record, if it is of this tensor as it is now, drawn under the end of its name."""
+    if record is None or (record.shape, record.dtype) != (tuple(tensor.shape), dtype):
+        return None
+    return record if name.endswith(record.name) else None
 
 
 def _bits_of(tensor: Tensor) -> Bits:

@@ -31,8 +31,13 @@ _LETTER_OF = {coder: letter for letter, coder in _CODER_OF.items()}
 _PROFILE_OF = {"v": "values", "l": "levels"}
 _GRANULARITY_OF = {granularity[0]: granularity for granularity in GRANULARITIES}
 
+# How many characters a tensor's name has before the name it was drawn under: those of the module it
+# became a part of.
+_PREFIX = "prefix_length"
+
 # The fields of a record that a birth line holds, beside rule and seed, where they are not these.
 _BIRTH_DEFAULTS: dict[str, Any] = {
+    _PREFIX: 0,
     "granularity": "neuron",
     "value": None,
     "share": False,
@@ -62,7 +67,7 @@ def plan_to_text(entries: Sequence[TensorEntry | Alias]) -> str:
         else:
             birth = None
             if entry.record is not None:
-                birth = births.setdefault(_birth_of(entry.record), len(births))
+                birth = births.setdefault(_birth_of(entry.name, entry.record), len(births))
             lines.append(_line(entry, birth))
     return "\n".join([*(_birth_line(birth) for birth in births), *lines])
 
@@ -140,14 +145,12 @@ def _expected_rows(shape: tuple[int, ...], granularity: str, layout: Mapping[str
     return Rows(shape, granularity, axis, kernel_axes if granularity == "kernel" else 0, groups)
 
 
-def _birth_of(record: TensorRecord) -> _Birth:
-    fields = {"rule": record.rule, "seed": record.seed}
+def _birth_of(name: str, record: TensorRecord) -> _Birth:
+    found = vars(record) | {_PREFIX: len(name) - len(record.name)}
     changed = {
-        field: getattr(record, field)
-        for field, default in _BIRTH_DEFAULTS.items()
-        if getattr(record, field) != default
+        field: found[field] for field, default in _BIRTH_DEFAULTS.items() if found[field] != default
     }
-    return tuple((fields | changed).items())
+    return tuple(({"rule": record.rule, "seed": record.seed} | changed).items())
 
 
 def _birth_line(birth: _Birth) -> str:
@@ -282,12 +285,18 @@ def _rows(word: str, shape: tuple[int, ...], layout: Mapping[str, int], what: st
 def _record(
     birth: Mapping[str, Any], name: str, entry: TensorEntry, layout: Mapping[str, int]
 ) -> TensorRecord:
-    own = {"name": name, "shape": entry.shape, "dtype": entry.dtype}
+    prefix_length = birth[_PREFIX]
+    if type(prefix_length) is not int or not 0 <= prefix_length < len(name):
+        raise PackedFileError(
+            f"{name}: {_PREFIX} is {prefix_length}; allowed: 0 to {len(name) - 1}"
+        )
+    own = {"name": name[prefix_length:], "shape": entry.shape, "dtype": entry.dtype}
+    drawn = {field: value for field, value in birth.items() if field != _PREFIX}
     if not entry.shape:
         raise PackedFileError(f"{name}: shape is []; allowed for initial values: one size or more")
     try:
         return TensorRecord.from_dict(
-            _without_dtype(_expected(entry.shape, layout)) | dict(layout) | dict(birth) | own
+            _without_dtype(_expected(entry.shape, layout)) | dict(layout) | drawn | own
         )
     except (SettingError, TypeError, OverflowError) as error:
         raise PackedFileError(f"{name}: record: {str(error).removeprefix(f'{name}: ')}") from None
