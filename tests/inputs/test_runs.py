@@ -225,19 +225,29 @@ def test_a_killed_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_p
 
 
 class Stopping(Quiet):
-    """Ctrl-C as soon as something was said."""
+    """Ctrl-C as soon as so many things were said."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
 
     def say(self, text: str) -> None:
-        signal.raise_signal(signal.SIGINT)
+        super().say(text)
+        if len(self.said) == self.after:
+            signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.parametrize("is_last", [False, True])
 @pytest.mark.parametrize("make", [sortgan, unshuffle])
-def test_a_stopped_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_to_the_same_result(
+    make, is_last: bool, image_folder: Path, tmp_path: Path
+) -> None:
     settings = make(image_folder)
-    expected = outcome(run(settings, place_in(tmp_path / "whole")))
+    display = Quiet()
+    expected = outcome(run(settings, place_in(tmp_path / "whole"), display))
     stopped = place_in(tmp_path / "stopped")
     with pytest.raises(Interrupted, match="is kept, the same command goes on"):
-        run(settings, stopped, Stopping())
+        run(settings, stopped, Stopping(after=len(display.said) if is_last else 1))
     assert outcome(run(settings, stopped)) == expected
 
 

@@ -1,6 +1,7 @@
 """Regression by permutation alone: functions, networks, runs, and the published settings."""
 
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.status import published_in_words
 from permtrain.training.record import RunFolder, read_json
 from permtrain.training.settings import Place
+from permtrain.training.stopping import Interrupted
 
 CPU = torch.device("cpu")
 
@@ -275,6 +277,32 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(
     folders = [RunFolder(p.runs_folder / TASK.run_name(settings)) for p in (whole, broken)]
     weights = [load_file(folder.weights_file) for folder in folders]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert folders[0].metrics_file.read_text() == folders[1].metrics_file.read_text()
+    assert TASK.row(folders[0]) == TASK.row(folders[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("epoch", [1, 30, 50])
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(
+    number: int, epoch: int, tmp_path: Path
+) -> None:
+    """Saved after the running epoch, whether or not errors are looked at there."""
+    settings = tiny(epochs=50)  # looked at after every second one
+
+    class Stops(Silent):
+        def show(self, done: int, total: int) -> None:
+            if done == 5 * epoch:
+                signal.raise_signal(number)
+
+    whole, stopped = (Place(tmp_path / name, device="cpu", threads=1) for name in ("a", "b"))
+    TASK.run(settings, whole, Silent())
+    folders = [RunFolder(p.runs_folder / TASK.run_name(settings)) for p in (whole, stopped)]
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        TASK.run(settings, stopped, Stops())
+    (saved,) = folders[1].numbered_checkpoints()
+    assert saved.name == f"step-{5 * epoch:09d}.pt"
+    TASK.run(settings, stopped, Silent())
+    assert folders[0].weights_file.read_bytes() == folders[1].weights_file.read_bytes()
     assert folders[0].metrics_file.read_text() == folders[1].metrics_file.read_text()
     assert TASK.row(folders[0]) == TASK.row(folders[1])
 

@@ -145,7 +145,7 @@ def test_the_stages_count(tmp_path: Path) -> None:
     assert first["history"] != second["history"]
 
 
-@pytest.mark.parametrize("step", [3, 5, 7, 10])
+@pytest.mark.parametrize("step", [3, 5, 7, 10, 15])
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, step: int) -> None:
     settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))
     with pytest.raises(Interrupted):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from permtrain.cli.main import main
+from permtrain.cli.progress import Progress
 from permtrain.errors import DataError, SettingError
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.recipes.registry import RECIPES
@@ -25,7 +26,7 @@ from permtrain.training.settings import (
     run_name,
     settings_hash,
 )
-from run_problem import interrupted_run, outcome, place_in, plain, tiny
+from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, tiny
 from sweep_problem import FIRST, SECOND, TINY, arms, permtrain
 
 
@@ -134,6 +135,24 @@ def test_ctrl_c_keeps_every_finished_arm(tmp_path: Path) -> None:
     assert run(tmp_path / "whole") == 0
     for arm in arms("quick"):
         assert outcome(folder_of(tmp_path, arm)) == outcome(folder_of(tmp_path / "whole", arm))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_is_asked_for_at_the_end_of_an_arm_stops_the_sweep(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """There is no step left after which it would be seen."""
+    after_step = InterruptAt(10, signal_number=number).after_step
+    monkeypatch.setattr(Progress, "after_step", lambda self, trainer: after_step(trainer))
+    assert run(tmp_path) == 130
+    folder = folder_of(tmp_path, arms("quick")[0])
+    assert capsys.readouterr().err.endswith(f"go on with: permtrain resume {folder}\n")
+    assert list((tmp_path / "runs").iterdir()) == [folder]
+    monkeypatch.undo()
+    monkeypatch.setitem(RECIPES, "tiny", TINY)
+    assert run(tmp_path, "--only", FIRST) == 0
+    assert run(tmp_path / "whole", "--only", FIRST) == 0
+    assert outcome(folder) == outcome(folder_of(tmp_path / "whole", arms("quick")[0]))
 
 
 def test_a_killed_sweep_keeps_every_finished_arm(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _finish(
                 history.append(metrics)
                 display.say(_in_words(metrics))
             _save(work, folder, history, place.keep_checkpoints)
-            if metrics is None:
+            if metrics is None or stop_requested():
                 raise Interrupted(f"stopped; {folder.path} is kept, the same command goes on")
     outcome = work.outcome(place)
     _write_images(folder, outcome.images)

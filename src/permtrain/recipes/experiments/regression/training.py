@@ -6,7 +6,7 @@ Suffixes as in `network`: S networks, P points, D variables, H hidden units.
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ from permtrain.training.device import device_at
 from permtrain.training.display import Display
 from permtrain.training.record import RunFolder, read_json, write_json
 from permtrain.training.settings import Place, hash_of, to_dict
+from permtrain.training.stopping import Interrupted, stop_on_signal
 from permtrain.training.trainer import Diverged
 from permtrain.training.travel import travel_between
 from permtrain.verification import verify_weights
@@ -167,6 +168,7 @@ def run(settings: RegressionSettings, place: Place, display: Display) -> None:
     Raises:
         RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
         Diverged, NonFiniteError: weights are no numbers any more.
+        Interrupted: the user stopped it, after the running epoch.
     """
     name = run_name(settings)
     device = device_at(place_of(name, settings, place))
@@ -174,7 +176,8 @@ def run(settings: RegressionSettings, place: Place, display: Display) -> None:
         session = Session(settings, device)
         if checkpoints := folder.numbered_checkpoints():
             session.load_state_dict(load_checkpoint(checkpoints[-1]))
-        errors = _train(session, folder, display)
+        with stop_on_signal() as stop_requested:
+            errors = _train(session, folder, display, stop_requested)
         _write_weights(session, folder)
         write_json(folder.result_file, _result(session, errors))
 
@@ -197,7 +200,9 @@ def row(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _train(session: Session, folder: RunFolder, display: Display) -> Errors:
+def _train(
+    session: Session, folder: RunFolder, display: Display, stop_requested: Callable[[], bool]
+) -> Errors:
     settings = session.settings
     every = max(settings.epochs // NUM_LOOKS, 1)
     begun, before = time.monotonic(), session.wall_s
@@ -207,11 +212,17 @@ def _train(session: Session, folder: RunFolder, display: Display) -> Errors:
         display.show(
             session.epoch * settings.steps_per_epoch, settings.epochs * settings.steps_per_epoch
         )
-        if session.epoch % every == 0 or session.epoch == settings.epochs:
+        is_due = session.epoch % every == 0 or session.epoch == settings.epochs
+        if is_due:
             errors = session.look()
+        stops = stop_requested()
+        if is_due or stops:
             session.wall_s = before + time.monotonic() - begun
             _save(session, folder)
+        if is_due:
             display.say(f"epoch {session.epoch}/{settings.epochs}  {errors}")
+        if stops:
+            raise Interrupted(f"stopped; saved in {folder.path}; the same command goes on")
     return errors or session.errors(session.test_PD, session.test_P)
 
 
