@@ -282,20 +282,55 @@ def test_layer_sparsity_reaches_the_layers_it_names(tmp_path: Path) -> None:
     assert weights["conv1.weight"].all()
 
 
-def test_a_last_batch_of_one_is_refused_where_batch_norm_sees_vectors(tmp_path: Path) -> None:
+OWN_NETS = """
+from torch import nn
+def on_vectors():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.BatchNorm1d(9), nn.Linear(9, 10))
+def on_one_pixel():
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 10)
+    )
+def on_rows():
+    return nn.Sequential(
+        nn.Flatten(2), nn.BatchNorm1d(1), nn.Dropout(), nn.Flatten(), nn.Linear(64, 10)
+    )
+"""
+
+
+@pytest.fixture
+def _own_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_norms.py").write_text(OWN_NETS)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_own_nets")
+@pytest.mark.parametrize("net", ["on_vectors", "on_one_pixel"])
+@pytest.mark.parametrize(("num_images", "size"), [(33, 32), (5, 1), (1, 32)])
+def test_a_last_batch_of_one_is_refused_where_batch_norm_sees_one_value(
+    net: str, num_images: int, size: int
+) -> None:
     settings = Settings(
-        data=DataSettings(train_images=33), model="own_nets:with_batch_norm", batch_size=32
+        data=DataSettings(train_images=num_images), model=f"own_norms:{net}", batch_size=size
     )
-    (tmp_path / "own_nets.py").write_text(
-        "from torch import nn\n"
-        "def with_batch_norm():\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.BatchNorm1d(9), "
-        "nn.Linear(9, 10))\n"
+    with pytest.raises(SettingError) as refused:
+        Trainer(settings, Place())
+    assert str(refused.value).startswith(
+        f"batch_size is {size}, which leaves a last batch of one of {num_images} images, and model "
+        f"'own_norms:{net}' cannot be trained on one (Expected more than 1 value per channel"
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
-        with pytest.raises(SettingError, match="batch_size is 32, which leaves a last batch of"):
-            Trainer(settings, Place())
+
+
+@pytest.mark.usefixtures("_own_nets")
+def test_trying_a_last_batch_of_one_leaves_no_trace(tmp_path: Path) -> None:
+    settings = Settings(model="own_norms:on_rows", batch_size=32, epochs=1)
+    alone, beside = (
+        Trainer(replace(settings, data=DataSettings(train_images=number)), place_in(tmp_path))
+        for number in (33, 34)
+    )
+    assert torch.equal(alone.state_dict()["rng_cpu"], beside.state_dict()["rng_cpu"])
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(value, beside.model.state_dict()[name]), name
+    assert alone.run()
 
 
 def test_a_run_goes_on_where_it_was_started(tmp_path: Path, monkeypatch) -> None:

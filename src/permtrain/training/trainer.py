@@ -18,7 +18,7 @@ from permtrain.data.load import load_images, open_stream
 from permtrain.data.sources import is_streamed
 from permtrain.data.splits import AnySplit, carve_validation, limit
 from permtrain.data.stream import StreamedData
-from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError
+from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError, one_line
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.models.registry import NETWORKS
 from permtrain.training.birth import newborn_network
@@ -111,7 +111,7 @@ class Trainer:
         self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.image_shape, data.num_classes)
         self._check_state()
-        self._check_last_batch()
+        self._check_last_batch(data.image_shape)
         self.optimizer = make_optimizer(settings, self.model)
         self.attached = attach(
             settings.permutation,
@@ -341,16 +341,28 @@ class Trainer:
                 "allowed: one or more"
             )
 
-    def _check_last_batch(self) -> None:
+    def _check_last_batch(self, image_shape: tuple[int, int, int]) -> None:
         """Refuses a last batch of one image where batch norm would have one value to normalise."""
         size, num_images = self.settings.batch_size, len(self.train_split)
-        if num_images % size == 1 and any(
-            isinstance(module, nn.BatchNorm1d) for module in self.model.modules()
-        ):
+        if (num_images - 1) % size:
+            return
+        image = self.scale(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.device))
+        model = self.model.train()
+        copies = {
+            name: value.detach().clone()
+            for name, value in (*model.named_parameters(), *model.named_buffers())
+        }
+        try:
+            # Dropout is active meanwhile, and must not shift later draws.
+            devices = [self.device] if self._on_cuda else []
+            with torch.no_grad(), torch.random.fork_rng(devices=devices):
+                torch.func.functional_call(model, copies, (image,))
+        except ValueError as error:
             raise SettingError(
-                f"batch_size is {size}, which leaves a last batch of one of {num_images} images; "
-                "allowed with batch norm on vectors: any size that does not"
-            )
+                f"batch_size is {size}, which leaves a last batch of one of {num_images} images, "
+                f"and model {self.settings.model!r} cannot be trained on one ({one_line(error)}); "
+                "allowed with it: any size that does not"
+            ) from error
 
     def _to_device(self) -> None:
         self.train_split = self.train_split.to(self.device)
