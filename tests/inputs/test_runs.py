@@ -52,8 +52,8 @@ def unshuffle(folder: Path, **changes: Any) -> UnshuffleSettings:
     return replace(base, **changes)
 
 
-def place_in(folder: Path) -> Place:
-    return Place(runs_folder=folder, device="cpu", threads=1)
+def place_in(folder: Path, **more: Any) -> Place:
+    return Place(runs_folder=folder, device="cpu", threads=1, **more)
 
 
 class Quiet:
@@ -249,6 +249,20 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     with pytest.raises(Interrupted, match="is kept, the same command goes on"):
         run(settings, stopped, Stopping(after=len(display.said) if is_last else 1))
     assert outcome(run(settings, stopped)) == expected
+
+
+def test_it_goes_on_where_it_was_begun(image_folder: Path, tmp_path: Path) -> None:
+    """With as many threads, as others round otherwise; and so is its judge's run."""
+    settings = sortgan(image_folder)
+    with pytest.raises(Interrupted):
+        run(settings, place_in(tmp_path, keep_checkpoints=7), Stopping(after=1))
+    torch.set_num_threads(2)
+    folder = run(settings, Place(runs_folder=tmp_path))
+    assert torch.get_num_threads() == 1
+    environment = json.loads(folder.environment_file.read_text())
+    assert environment["resumed"][0]["threads"] == environment["threads"] == 1
+    places = [json.loads(file.read_text()) for file in tmp_path.glob("*/place.json")]
+    assert [place["keep_checkpoints"] for place in places] == [7, 7]
 
 
 def test_a_checkpoint_of_another_run_is_refused(image_folder: Path, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def finish_run(folder: RunFolder, settings: InputSettings, place: Place, display
         Interrupted: the user stopped it; all that was done is kept.
     """
     check_measures_can_be_taken()
-    _finish(_work(settings, folder.place(place)), folder, settings, place, display)
+    place = folder.place(place)
+    _finish(_work(settings, place), folder, settings, place, display)
 
 
 def _work(settings: InputSettings, place: Place) -> Work:

@@ -59,7 +59,7 @@ from permtrain.inputs.settings import (
     run_name,
 )
 from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
-from permtrain.recipes.task import Measure, Task, run_folder
+from permtrain.recipes.task import Measure, Task, place_of, run_folder
 from permtrain.training.display import Display
 from permtrain.training.settings import DataSettings, Place
 
@@ -190,7 +190,9 @@ def _run(settings: InputSettings, place: Place, display: Display) -> None:
     from permtrain.inputs.running import finish_run
     from permtrain.training.device import device_at
 
-    with run_folder(run_name(settings), settings, place, device_at(place)) as folder:
+    name = run_name(settings)
+    device = device_at(place_of(name, settings, place))
+    with run_folder(name, settings, place, device) as folder:
         finish_run(folder, settings, place, display)
 
 
