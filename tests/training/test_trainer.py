@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from permtrain.data import images as images_module
+from permtrain.data.augment import augmentation_generator, draw
 from permtrain.data.augment_settings import Augmentation
 from permtrain.data.images import ImageData, Split
 from permtrain.data.order import batch_indices
@@ -65,6 +66,19 @@ def test_images_less_their_mean_image() -> None:
     tested = trainer.scale(trainer.test_split.images)
     expected = trainer.test_split.images.double() / 255 - mean
     torch.testing.assert_close(tested, expected.float())
+
+
+def test_the_mean_image_is_taken_off_before_images_are_augmented() -> None:
+    flips = Augmentation(horizontal_flip=True)
+    trainer = Trainer(tiny(normalization="mean-image", augmentation=flips), HERE)
+    less_their_mean, _ = next(trainer._ready_batches())
+    flipped = draw(32, 8, 8, flips, augmentation_generator(0, 0, 0)).flip
+    seen: list[Tensor] = []
+    trainer.model.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    trainer.run(stop_requested=lambda: trainer.position.step == 1)
+    assert 0 < int(flipped.sum()) < 32
+    for image, given, is_flipped in zip(less_their_mean, seen[0], flipped, strict=True):
+        assert torch.equal(given, image.flip(-1) if is_flipped else image)
 
 
 # --- memory format -------------------------------------------------------------------------------

@@ -348,7 +348,7 @@ class Settings:
     normalization: Normalization = "z-score"
     """z-score: each channel less its mean, divided by its standard deviation. mean-image: each
     pixel less its own mean; not for streamed images. unit: pixels from 0 to 1 as they are. Means
-    are those of the training images; images are augmented first."""
+    are those of the training images; they are taken off before images are augmented."""
     model: str = "digits-cnn"
     """A network by name (`permtrain list`), or module:function of your own."""
     initial: InitialSettings = field(default_factory=InitialSettings)
