@@ -12,6 +12,7 @@ from permtrain.errors import SettingError
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES, find_recipe
 from permtrain.recipes.results import summarize
+from permtrain.recipes.sweep import data_of
 from permtrain.training import trainer as trainer_module
 from permtrain.training.settings import SGPermSettings, settings_hash
 from permtrain.training.trainer import Trainer
@@ -44,6 +45,15 @@ NUM_ARMS = {
 }
 NUM_SEEDS = {"laperm-agnostic-mnist": 30, "laperm-init-mnist": 5}
 ONE_SEED = ("index-imagenet", "laperm-period-", "laperm-sparse-", "laperm-sparsity-")
+
+
+def test_no_arm_on_jpeg_copies_has_a_published_value() -> None:
+    """Two accuracies on other pixels would stand side by side as equals."""
+    for recipe in RECIPES.values():
+        for budget in recipe.budgets:
+            for arm in recipe.arms(budget):
+                on_copies = data_of([arm]) == ["cifar10-jpeg"]
+                assert not on_copies or arm.published is None, (recipe.id, arm.name)
 
 
 def seeds_of(recipe_id: str, budget: str) -> list[int]:
