@@ -107,6 +107,24 @@ def test_absent_data_is_told_before_any_training(
     assert run(tmp_path, "--only", "Adam, seed 0", recipe="absent") == 0  # needs no MNIST
 
 
+def test_an_absent_library_is_told_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def with_lookahead(budget) -> list[Arm]:
+        lookahead = plain(optimizer=OptimizerSettings(lookahead_period=6))
+        return [*arms(budget), Arm("Lookahead", lookahead)]
+
+    monkeypatch.setitem(RECIPES, "absent", Recipe("absent", "for tests", "none", with_lookahead))
+    monkeypatch.setattr("permtrain.training.optimizers.find_spec", lambda name: None)
+    assert run(tmp_path, recipe="absent") == 1
+    assert capsys.readouterr().err == (
+        "error: lookahead_period is 6, and pytorch_optimizer is not installed; "
+        "pip install 'permtrain[baselines]'\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert run(tmp_path, "--only", "Adam, seed 0", recipe="absent") == 0  # does without
+
+
 def test_a_complete_recipe_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(tmp_path, "--only", "Adam*") == 0
 

@@ -105,7 +105,13 @@ def run(
     from permtrain.recipes.registry import find_recipe
     from permtrain.recipes.rows import check_table, results_file
     from permtrain.recipes.status import left_out
-    from permtrain.recipes.sweep import compute, data_of, matching_arms, state_of
+    from permtrain.recipes.sweep import (
+        compute,
+        data_of,
+        matching_arms,
+        require_libraries,
+        state_of,
+    )
     from permtrain.training.memory import keep_freed_memory
     from permtrain.training.record import RunFolder, RunIsBegun
     from permtrain.training.run import RunIsBusy
@@ -120,8 +126,10 @@ def run(
 
     path = results_file(results_folder, recipe, budget)
     check_table(path)
-    for name in data_of(arm for arm in matching if is_due(arm)):
+    due = [arm for arm in matching if is_due(arm)]
+    for name in data_of(due):
         require_data(name, place.data_folder)
+    require_libraries(due)
     keep_freed_memory()
     console = Console(markup=False)
     if budget != "paper":

@@ -13,9 +13,10 @@ from permtrain.errors import NonFiniteError, SettingError
 from permtrain.recipes.recipe import Arm, Recipe
 from permtrain.training.device import device_at
 from permtrain.training.display import Display
+from permtrain.training.optimizers import require_library
 from permtrain.training.record import RunFolder, new_run_folder, write_json
 from permtrain.training.run import resume_run, start_run
-from permtrain.training.settings import DataSettings, Place, run_name
+from permtrain.training.settings import DataSettings, Place, Settings, run_name
 from permtrain.training.trainer import Callback, Diverged
 
 
@@ -67,6 +68,17 @@ def data_of(arms: Iterable[Arm]) -> list[str]:
     named = (getattr(arm.settings, "data", None) for arm in arms)
     names = (data.data if isinstance(data, DataSettings) else data for data in named)
     return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+def require_libraries(arms: Iterable[Arm]) -> None:
+    """Refuses arms that want a library that is not installed. Tasks do so when they begin.
+
+    Raises:
+        SettingError: saying what installs it.
+    """
+    for arm in arms:
+        if isinstance(arm.settings, Settings):
+            require_library(arm.settings.optimizer)
 
 
 def state_of(folder: RunFolder) -> State:

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
@@ -100,17 +101,26 @@ def _lookahead(settings: Settings, inner: torch.optim.Optimizer) -> torch.optim.
 
     pytorch_optimizer's: timm's begins its slow weights at the first synchronisation only.
     """
-    try:
-        from pytorch_optimizer import Lookahead
-    except ImportError:
-        raise SettingError(
-            f"lookahead_period is {settings.optimizer.lookahead_period}, and pytorch_optimizer is "
-            "not installed; pip install 'permtrain[baselines]'"
-        ) from None
+    require_library(settings.optimizer)
+    from pytorch_optimizer import Lookahead
+
     optimizer: torch.optim.Optimizer = Lookahead(
         inner, k=settings.optimizer.lookahead_period, alpha=settings.optimizer.lookahead_step
     )
     return optimizer
+
+
+def require_library(settings: OptimizerSettings) -> None:
+    """Refuses Lookahead where the library is not installed that has it.
+
+    Raises:
+        SettingError: saying what installs it.
+    """
+    if settings.lookahead_period is not None and find_spec("pytorch_optimizer") is None:
+        raise SettingError(
+            f"lookahead_period is {settings.lookahead_period}, and pytorch_optimizer is not "
+            "installed; pip install 'permtrain[baselines]'"
+        )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
