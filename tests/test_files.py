@@ -117,6 +117,25 @@ def test_what_another_writes_at_the_same_time_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks are posix's")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are written whole all the same; nobody knows what is left over there."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    (tmp_path / ".a-abcd_123").write_bytes(b"half, or being written")
+    for content in (b"old", b"new"):
+        with written_whole(tmp_path / "a") as file:
+            file.write(content)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == [".a-abcd_123", "a"]
+
+
 def test_a_link_stays_and_the_file_it_points_to_is_written(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     target = tmp_path / "shared" / "a.csv"

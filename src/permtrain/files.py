@@ -15,6 +15,9 @@ try:
 except ImportError:  # Windows: files are written whole there too, left-overs stay
     fcntl = None  # type: ignore[assignment]
 
+# What a file system without locks answers, as Lustre where it is mounted so: likewise.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
@@ -65,7 +68,13 @@ def _locked_beside(path: Path) -> tuple[int, str]:
         descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         if fcntl is None:
             return descriptor, beside
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return descriptor, beside
+            os.close(descriptor)
+            raise
         if os.fstat(descriptor).st_nlink:  # else somebody removed it before it was locked
             return descriptor, beside
         os.close(descriptor)
@@ -88,6 +97,9 @@ def _remove_left_overs(path: Path) -> None:
             (path.parent / name).unlink(missing_ok=True)
         except BlockingIOError:  # being written
             pass
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         finally:
             os.close(descriptor)
 
