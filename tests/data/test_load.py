@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from permtrain.data import read
+from permtrain.data.cache import default_cache_folder
 from permtrain.data.load import load_images
 from permtrain.errors import DataError
 
@@ -547,3 +548,17 @@ def test_settings_of_datasets_are_put_back(own_parquet: MakeData) -> None:
     datasets.enable_progress_bars()
     load_images(own_parquet(images=[picture(1)], labels=[0]))
     assert datasets.logging.get_verbosity() == level
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, for a user that it does not know."""
+
+    def no_home(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("PERMTRAIN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert not default_cache_folder().exists()
+    assert len(load_images("digits").train) == 1437
+    assert not default_cache_folder().exists()

@@ -26,12 +26,12 @@ Shape suffixes: V vectors, L weights in a vector, C chunks of a long vector, P p
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from permtrain.core.machine_code import njit
 from permtrain.core.threads import in_threads, ranges
 
 MAX_SHORT = 96
@@ -227,7 +227,7 @@ def _cut(
 
 
 def _compiled(function: F) -> F:
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    return cast(F, njit()(function))
 
 
 class _Grid(NamedTuple):

@@ -23,12 +23,18 @@ _FORMAT = 2  # raise it when decoding changes: older files then count as absent
 
 
 def default_cache_folder() -> Path:
-    """`$PERMTRAIN_CACHE`, else `$XDG_CACHE_HOME/permtrain`, else `~/.cache/permtrain`."""
+    """`$PERMTRAIN_CACHE`, else `$XDG_CACHE_HOME/permtrain`, else `~/.cache/permtrain`.
+
+    A user without a home, as in a container, gets a folder that cannot be written.
+    """
     if own := os.environ.get("PERMTRAIN_CACHE"):
         return Path(own).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).expanduser() / "permtrain"
-    return Path("~/.cache/permtrain").expanduser()
+    try:
+        return Path("~/.cache/permtrain").expanduser()
+    except RuntimeError:
+        return Path(os.devnull, "permtrain")
 
 
 def cache_path(folder: Path, name: str, location: str) -> Path:

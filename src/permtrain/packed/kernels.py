@@ -7,12 +7,12 @@ Suffixes: V vectors, L weights in a vector, K levels, R rows of counts: V, or 1 
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from permtrain.core.machine_code import njit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,17 +26,15 @@ _LOW_HALF = np.uint64(0xFFFFFFFF)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SMALLEST_RANGE = np.uint64(1 << 32)
 
-_njit: Any = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
-
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """A loop over arrays; no fastmath, no threads of its own, without the GIL."""
-    return _njit()(function)  # type: ignore[no-any-return]
+    return njit()(function)  # type: ignore[no-any-return]
 
 
 def inlined(function: Callable[P, T]) -> Callable[P, T]:
     """A piece of such a loop."""
-    return _njit(inline="always")(function)  # type: ignore[no-any-return]
+    return njit(inline="always")(function)  # type: ignore[no-any-return]
 
 
 @inlined
