@@ -214,3 +214,18 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 def test_bad_counter() -> None:
     with pytest.raises(SettingError, match="batch is -1; allowed: 0 to"):
         augmentation_generator(0, 0, -1)
+
+
+def test_every_kind_of_augmentation_has_draws_of_its_own() -> None:
+    settings = Augmentation(
+        rotation_degrees=180, shift_fraction=0.5, zoom_fraction=0.5, horizontal_flip=True
+    )
+    drawn = draw(9, 4, 6, settings, augmentation_generator(0, 1, 2))
+    uniform = torch.rand(6, 9, generator=augmentation_generator(0, 1, 2))
+    signed = 2 * uniform - 1
+    torch.testing.assert_close(drawn.angle, torch.pi * signed[0])
+    torch.testing.assert_close(drawn.shift_rows, 0.5 * 4 * signed[1])
+    torch.testing.assert_close(drawn.shift_columns, 0.5 * 6 * signed[2])
+    torch.testing.assert_close(drawn.zoom_rows, 1 + 0.5 * signed[3])
+    torch.testing.assert_close(drawn.zoom_columns, 1 + 0.5 * signed[4])
+    assert torch.equal(drawn.flip, uniform[5] < 0.5)

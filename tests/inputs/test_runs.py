@@ -19,6 +19,7 @@ from permtrain.data.images import Split
 from permtrain.data.load import load_images
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.inputs.pixels import same_pixels
+from permtrain.inputs.quality import class_means, laid_out
 from permtrain.inputs.running import finish_run, row_of_inputs
 from permtrain.inputs.settings import (
     InputSettings,
@@ -28,7 +29,7 @@ from permtrain.inputs.settings import (
     run_name,
 )
 from permtrain.inputs.sortgan import SortGAN
-from permtrain.inputs.unshuffle import Unshuffle
+from permtrain.inputs.unshuffle import Unshuffle, _Group
 from permtrain.pictures.records import IMAGE_ROWS
 from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.training.record import RunFolder
@@ -198,6 +199,39 @@ def test_the_same_images_whether_or_not_unshuffling_was_interrupted(
     while resumed.part < resumed.num_parts:
         resumed.advance(lambda: False)
     _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
+
+
+def test_the_mean_is_that_of_the_last_part_of_the_steps(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[bool] = []
+    move = _Group.move
+
+    def noted(group: _Group, energy: Any, rate: float, *, is_counted: bool) -> None:
+        counted.append(is_counted)
+        move(group, energy, rate, is_counted=is_counted)
+
+    monkeypatch.setattr(_Group, "move", noted)
+    no_guides = {"classifier_weight": 0.0, "discriminator_weight": 0.0}
+    settings = unshuffle(image_folder, steps=10, averaged_part=0.3, **no_guides)
+    Unshuffle(settings, place_in(tmp_path)).advance(lambda: False)
+    assert counted == [False] * 7 + [True] * 3
+
+
+def test_the_lower_bound_knows_training_images_alone(image_folder: Path, tmp_path: Path) -> None:
+    settings = sortgan(image_folder, generator="nearest", discriminator="none", epochs=0)
+    images = load_file(run(settings, place_in(tmp_path)).path / "images.safetensors")
+    splits = SortGAN(settings, place_in(tmp_path)).splits
+    bounds = {
+        name: laid_out(
+            images["shuffled"].flatten(2),
+            class_means(getattr(splits, name), 2)[splits.test.labels[: len(images["shuffled"])]],
+        )
+        for name in ("train", "validation", "test")
+    }
+    assert torch.equal(images["class_means"].flatten(2), bounds["train"])
+    for name in ("validation", "test"):
+        assert not torch.equal(bounds[name], bounds["train"]), name
 
 
 def test_what_was_recovered_goes_on_where_the_run_does(image_folder: Path, tmp_path: Path) -> None:

@@ -233,6 +233,19 @@ def test_a_complete_arm_that_was_damaged_does_not_keep_the_others(
     assert done_in(tmp_path) == [SECOND, "Adam, seed 0"]
 
 
+def test_last_and_best_epoch_have_cells_of_their_own(tmp_path: Path) -> None:
+    assert run(tmp_path, "--only", FIRST) == 0
+    file = RunFolder(folder_of(tmp_path, arms("quick")[0])).result_file
+    best = {"best_test_accuracy": 0.75, "best_epoch": 1, "selected_on": "validation"}
+    more = {"test_accuracy": 0.5, "validation_accuracy": 0.625}
+    file.write_text(json.dumps(json.loads(file.read_text()) | best | more))
+    assert gather(tmp_path) == 0
+    (row,) = rows_in(tmp_path)
+    assert (row["test_percent"], row["validation_percent"]) == (50, 62.5)
+    assert (row["best_test_percent"], row["best_epoch"]) == (75, 1)
+    assert row["best_selected_on"] == "validation"
+
+
 # Several processes
 
 
