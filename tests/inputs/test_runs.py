@@ -218,6 +218,22 @@ def test_the_mean_is_that_of_the_last_part_of_the_steps(
     assert counted == [False] * 7 + [True] * 3
 
 
+def test_the_prior_lies_about_the_nearest_training_images(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    settings = unshuffle(image_folder, **UNSHUFFLES["prior"], neighbours=2)
+    work = Unshuffle(settings, place_in(tmp_path))
+    train = work.splits.train
+    for name, split in (("validation", work.splits.validation), ("test", work.splits.test)):
+        for image, label, mean in zip(split.images, split.labels, work.means[name], strict=True):
+            of_label = train.images[train.labels == label].flatten(1).double()
+            away = (of_label.sort(dim=1).values - image.flatten().double().sort().values).norm(
+                dim=1
+            )
+            nearest = of_label[away.argsort()[:2]].mean(dim=0) / 255
+            torch.testing.assert_close(mean[0].double(), nearest, rtol=0, atol=1e-6)
+
+
 def test_the_lower_bound_knows_training_images_alone(image_folder: Path, tmp_path: Path) -> None:
     settings = sortgan(image_folder, generator="nearest", discriminator="none", epochs=0)
     images = load_file(run(settings, place_in(tmp_path)).path / "images.safetensors")
