@@ -301,6 +301,27 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     assert outcome(run(settings, stopped)) == expected
 
 
+class Unread(Quiet):
+    """Whoever read what is said has gone, as `tee` after Ctrl-C."""
+
+    def say(self, text: str) -> None:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("make", [sortgan, unshuffle])
+def test_a_part_is_kept_even_if_nobody_reads_of_it(
+    make, image_folder: Path, tmp_path: Path
+) -> None:
+    settings = make(image_folder)
+    with pytest.raises(BrokenPipeError):
+        run(settings, place_in(tmp_path), Unread())
+    folder = RunFolder(tmp_path / run_name(settings))
+    assert len(folder.metrics()) == 1
+    display = Quiet()
+    run(settings, place_in(tmp_path), display)
+    assert len(display.said) == len(folder.metrics()) - 1
+
+
 def test_it_goes_on_where_it_was_begun(image_folder: Path, tmp_path: Path) -> None:
     """With as many threads, as others round otherwise; and so is its judge's run."""
     settings = sortgan(image_folder)

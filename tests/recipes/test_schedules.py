@@ -153,6 +153,22 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, step: int) -> No
     assert result_of(settings, tmp_path / "stopped") == result_of(settings, tmp_path / "whole")
 
 
+class Unread(Silent):
+    """Whoever read what is said has gone, as `tee` after Ctrl-C."""
+
+    def say(self, text: str) -> None:
+        raise BrokenPipeError
+
+
+def test_an_epoch_is_kept_even_if_nobody_reads_of_it(tmp_path: Path) -> None:
+    settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))
+    with pytest.raises(BrokenPipeError):
+        result_of(settings, tmp_path / "unread", Unread())
+    (saved,) = RunFolder(tmp_path / "unread" / "a-run").numbered_checkpoints()
+    assert saved.name == "step-000000005.pt"
+    assert result_of(settings, tmp_path / "unread") == result_of(settings, tmp_path / "whole")
+
+
 def test_it_goes_on_with_the_threads_of_its_beginning(tmp_path: Path) -> None:
     """Others round otherwise."""
     settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))

@@ -59,8 +59,9 @@ def _finish(
             metrics = work.advance(stop_requested)
             if metrics is not None:
                 history.append(metrics)
-                display.say(_in_words(metrics))
             _save(work, folder, history, place.keep_checkpoints)
+            if metrics is not None:  # afterwards, as nobody may be there to read it
+                display.say(_in_words(metrics))
             if metrics is None or stop_requested():
                 raise Interrupted(f"stopped; {folder.path} is kept, the same command goes on")
     outcome = work.outcome(place)

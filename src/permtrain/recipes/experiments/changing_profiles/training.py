@@ -114,14 +114,14 @@ class _Training:
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
         self.history.append(metrics)
-        self.display.say(
-            f"epoch {metrics['epoch']}/{trainer.settings.epochs}  "
-            f"test {metrics['test_accuracy']:.2%}  {metrics['wall_s']:.1f} s"
-        )
         epoch, stages = metrics["epoch"], self.settings.stages
         if epoch < len(stages) and stages[epoch] != stages[epoch - 1]:
             self._show(stages[epoch])
         self.save()
+        self.display.say(
+            f"epoch {metrics['epoch']}/{trainer.settings.epochs}  "
+            f"test {metrics['test_accuracy']:.2%}  {metrics['wall_s']:.1f} s"
+        )
 
     def save(self) -> None:
         state = {"trainer": self.trainer.state_dict(), "history": self.history}
