@@ -24,6 +24,7 @@ from permtrain.training.settings import (
     SGPermSettings,
 )
 from permtrain.training.stopping import Interrupted
+from permtrain.training.trainer import Trainer
 from run_problem import (
     InterruptAt,
     checkpoint_names,
@@ -115,6 +116,33 @@ def test_stopped_by_a_job_scheduler(tmp_path: Path) -> None:
     (folder,) = place.runs_folder.iterdir()
     resume_run(folder, place)
     assert outcome(folder) == outcome(whole)
+
+
+def test_a_second_signal_while_the_checkpoint_is_written_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a job scheduler's: to the job, and to whoever started it, who hands it on."""
+
+    def broken(signum: int, frame: object) -> None:
+        raise AssertionError("broken off")
+
+    save = Checkpointer.save
+
+    def signalled(checkpointer: Checkpointer, trainer: Trainer) -> Path:
+        if trainer.position.step == IN_MID_PERIOD:
+            signal.raise_signal(signal.SIGTERM)
+        return save(checkpointer, trainer)
+
+    before = signal.signal(signal.SIGTERM, broken)
+    try:
+        monkeypatch.setattr(Checkpointer, "save", signalled)
+        stop = InterruptAt(IN_MID_PERIOD, signal_number=signal.SIGTERM)
+        with pytest.raises(Interrupted, match=rf"saved .*step-{IN_MID_PERIOD:09d}\.pt"):
+            start_run(tiny(), place_in(tmp_path), [stop])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    (folder,) = tmp_path.iterdir()
+    assert f"step-{IN_MID_PERIOD:09d}.pt" in checkpoint_names(folder)
 
 
 @pytest.mark.parametrize("case", ["laperm", "index k=3", "rewiring, over by then"])

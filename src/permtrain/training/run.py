@@ -271,10 +271,10 @@ def _run(
         finished = trainer.run(
             [Recorder(folder), *watches, checkpointer, *callbacks], stop_requested
         )
-    if not finished or stop_requested():  # in the last step or evaluation: nothing comes after it
-        saved = checkpointer.save(trainer)
-        command = shlex.join(["permtrain", "resume", str(folder.path)])
-        raise Interrupted(f"stopped; saved {saved}; go on with: {command}")
+        if not finished or stop_requested():  # in the last step or evaluation: none comes after it
+            saved = checkpointer.save(trainer)
+            command = shlex.join(["permtrain", "resume", str(folder.path)])
+            raise Interrupted(f"stopped; saved {saved}; go on with: {command}")
     result = _result(trainer, folder)
     weights = trainer.shown_weights()
     with written_whole(folder.weights_file) as file:

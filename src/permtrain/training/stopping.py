@@ -19,7 +19,10 @@ class Interrupted(PermtrainError):
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C or SIGTERM asks for a stop after the running step, the second breaks in.
+    """Ctrl-C or SIGTERM asks for a stop after the running step; Ctrl-C after that breaks in.
+
+    SIGTERM does not: schedulers send it to a job's processes and to whoever started them, who hand
+    it on. What is left to save is to be saved inside.
 
     Yields:
         Whether a stop was asked for.
@@ -30,7 +33,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     def ask(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = True
-        _handle_as(before)
+        _handle_as({signal.SIGINT: before[signal.SIGINT]})
 
     try:
         _handle_as(dict.fromkeys(STOPPING_SIGNALS, ask))

@@ -79,9 +79,9 @@ def run(name: str, settings: ScheduleSettings, place: Place, display: Display) -
             training.begin()
         with stop_on_signal() as stop_requested:
             finished = trainer.run([training], stop_requested)
-        if not finished or stop_requested():
-            training.save()
-            raise Interrupted(f"stopped; saved in {folder.path}; the same command goes on")
+            if not finished or stop_requested():
+                training.save()
+                raise Interrupted(f"stopped; saved in {folder.path}; the same command goes on")
         write_json(folder.result_file, training.result())
 
 
