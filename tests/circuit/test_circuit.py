@@ -186,6 +186,49 @@ def test_what_is_not_routed_says_why(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert set(circuits_of(tmp_path / "m")) == {"own.weight"}  # the others are as before
 
 
+def test_a_tied_tensor_is_named(tmp_path: Path) -> None:
+    """Its connections are real: whoever builds the layers has to find both of them."""
+    pack(NETS["tied"](), tmp_path / "m")
+    lines = export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out")
+    assert lines[-1] == "decode.weight: the same weights as encode.weight, to which it is tied"
+    assert (tmp_path / "out" / "layers.txt").read_text().splitlines() == lines
+
+
+def test_a_table_of_connections_of_before_does_not_stay(tmp_path: Path) -> None:
+    turned(tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out")
+    pack(NETS["per neuron"](), tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out", connections=False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "check_circuit.py",
+        "circuit.npz",
+        "layers.txt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (torch.float32, [float("nan"), 1.0]),
+        (torch.float32, [float("inf"), 1.0]),
+        (torch.float32, [float("inf"), float("-inf")]),
+        (torch.float64, [1.5e308, -1.5e308]),
+    ],
+)
+def test_weights_that_no_output_can_tell_are_refused(
+    dtype: torch.dtype, values: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With infinity or NaN in it a unit's output is the same for wrong routings too."""
+    model = nn.Linear(3, 2, bias=False).to(dtype)
+    with torch.no_grad():
+        model.weight[1, :2] = torch.tensor(values, dtype=dtype)
+    pack(model, tmp_path / "m", granularity="neuron")
+    assert main(["export-circuit", str(tmp_path / "m"), "--output", str(tmp_path / "out")]) == 1
+    num_bad = sum(not abs(value) < 1e280 for value in values)
+    assert f"weight: {num_bad} of 6 weights are NaN, infinite, or" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_exchanged_across_units(tmp_path: Path) -> None:
     """At granularity layer one network serves all units."""
     model = nn.Linear(2, 2, bias=False)

@@ -10,7 +10,7 @@ import numpy as np
 from permtrain.circuit import check
 from permtrain.circuit.routing import LayerCircuit, circuit_of
 from permtrain.files import written_whole
-from permtrain.packed.entries import TensorEntry
+from permtrain.packed.entries import Alias, TensorEntry
 from permtrain.packed.reader import PackedFile
 
 ARRAYS, LAYERS, CONNECTIONS, PROGRAM = (
@@ -26,12 +26,14 @@ def export_circuit(file: PackedFile, folder: Path, *, connections: bool = True) 
 
     Args:
         folder: made if it is missing; files of these names in it are replaced.
-        connections: write the table of all connections too, some 30 bytes each.
+        connections: write the table of all connections too, some 30 bytes each. Without it an older
+            table is removed, for it would be of another circuit.
 
     Returns: the table of layers, a line each.
 
     Raises:
         PackedFileError: a tensor is damaged; nothing is written.
+        NonFiniteError: a routed tensor holds what no device can; nothing is written.
         OSError: a file could not be written.
     """
     own = [entry for entry in file.entries.values() if isinstance(entry, TensorEntry)]
@@ -47,13 +49,24 @@ def export_circuit(file: PackedFile, folder: Path, *, connections: bool = True) 
         }
     packed = io.BytesIO()
     np.savez(packed, **arrays)  # type: ignore[arg-type]
-    lines = [*layer_table(circuits), "", *(_not_routed(file, name) for name in others)]
+    tied = [entry for entry in file.entries.values() if isinstance(entry, Alias)]
+    lines = [
+        *layer_table(circuits),
+        "",
+        *(_not_routed(file, name) for name in others),
+        *(
+            f"{alias.name}: the same weights as {alias.same_as}, to which it is tied"
+            for alias in tied
+        ),
+    ]
     with written_whole(folder / ARRAYS) as written:
         written.write(packed.getbuffer())
     _write_lines(folder / LAYERS, lines)
     if connections:
         with written_whole(folder / CONNECTIONS) as written:
             _write_connections(written, circuits)
+    else:
+        (folder / CONNECTIONS).unlink(missing_ok=True)
     program = Path(check.__file__).read_bytes()
     with written_whole(folder / PROGRAM) as written:
         written.write(program)

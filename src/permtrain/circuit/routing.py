@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from permtrain.circuit.benes import benes_switches, waksman_switches
 from permtrain.circuit.check import layer_output
+from permtrain.errors import NonFiniteError
 from permtrain.initial.philox import random_words
 from permtrain.initial.rows import Rows
 from permtrain.packed.entries import TensorEntry
@@ -18,6 +19,9 @@ from permtrain.packed.multiset import levels_of
 from permtrain.packed.reader import PackedFile
 
 Array = NDArray[np.generic]
+
+_LARGEST_WEIGHT = 1e280
+"""So that sums of products with the probe are finite, however many weights a unit has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,7 @@ def circuit_of(file: PackedFile, name: str) -> LayerCircuit:
 
     Raises:
         PackedFileError: the tensor is damaged.
+        NonFiniteError: it holds NaN, infinity, or numbers so large that no output can be told.
     """
     entry = file.entry(name)
     rows = entry.rows
@@ -79,6 +84,13 @@ def circuit_of(file: PackedFile, name: str) -> LayerCircuit:
     fixed_UI = units.to_vectors(values_of_bits(fixed_bits, entry.dtype))
     weights_UI = units.to_vectors(values_of_bits(bits, entry.dtype))
     probe_I = probe(units.vector_length)
+    # A sum of such terms is no number, or the same whatever else stands in it.
+    num_bad = int((~(np.abs(weights_UI.astype(np.float64)) < _LARGEST_WEIGHT)).sum())
+    if num_bad:
+        raise NonFiniteError(
+            f"{entry.name}: {num_bad} of {rows.num_weights} weights are NaN, infinite, or "
+            f"{_LARGEST_WEIGHT:g} or larger; allowed: finite weights, below that"
+        )
     own_places_UI = np.arange(rows.num_weights).reshape(fixed_UI.shape)
     return LayerCircuit(
         name=entry.name,
