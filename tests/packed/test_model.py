@@ -123,6 +123,20 @@ def test_a_compiled_model_is_stored_as_the_model_inside(tmp_path: Path) -> None:
     nn.Linear(64, 4).load_state_dict(unpack(tmp_path / "compiled"))
 
 
+@pytest.mark.parametrize("names_of", ["compiled", "inside"])
+def test_weights_of_a_compiled_model_are_stored_by_their_seeds(
+    names_of: str, tmp_path: Path
+) -> None:
+    model = nn.Linear(64, 4)
+    initialize_(model)
+    compiled = torch.compile(model, backend="eager")
+    state = (compiled if names_of == "compiled" else model).state_dict()
+    weights = {name: value.flip(-1) for name, value in state.items()}
+    pack(compiled, tmp_path / "m", weights=weights)
+    assert coders_in(tmp_path / "m") == {"weight": "uniform record", "bias": "uniform record"}
+    assert same_bits(unpack(tmp_path / "m")["weight"], model.weight.flip(1))
+
+
 def test_modules_drawn_before_they_became_parts_are_stored_by_their_seeds(tmp_path: Path) -> None:
     pack(NETS["drawn in parts"](), tmp_path / "m")
     assert coders_in(tmp_path / "m") == {

@@ -75,6 +75,10 @@ class NamedTensor:
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
+COMPILED_PREFIX = "_orig_mod."
+"""What the names of `torch.compile(model)` begin with, before those of the model inside."""
+
+
 def uncompiled(model: nn.Module) -> nn.Module:
     """The model inside `torch.compile(model)`, with the names that it gives; others as they are."""
     inside = getattr(model, "_orig_mod", None)

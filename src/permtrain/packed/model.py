@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from permtrain.core.plan import (
+    COMPILED_PREFIX,
     GranularityRule,
     NamedTensor,
     check_rule,
@@ -50,7 +51,8 @@ def pack(
         granularity: as in `LaPerm`, for weights whose vectors are to be these; what it cuts is
             stored as an arrangement even without a record, its sorted values beside. None takes
             for each tensor the finest granularity at which it holds its initial values.
-        weights: the state to store, instead of the model's own; of its names and shapes.
+        weights: the state to store, instead of the model's own; of its names and shapes. Of a
+            compiled model they have its names or those of the model inside.
         threads: tensors worked on at a time; None chooses by the processors.
 
     Raises:
@@ -108,7 +110,10 @@ def tensors_of(
     model: nn.Module, granularity: GranularityRule, weights: Mapping[str, Tensor] | None
 ) -> list[TensorToPack | Alias]:
     """A model's state with what is known of each tensor, in the state's order."""
-    model = uncompiled(model) if weights is None else model
+    inside = uncompiled(model)
+    if weights is not None and inside is not model:
+        weights = {name.removeprefix(COMPILED_PREFIX): value for name, value in weights.items()}
+    model = inside
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise PackedFileError(f"{name} has no shape yet; allowed: run the model once before")
