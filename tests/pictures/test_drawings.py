@@ -1,9 +1,12 @@
 """Every kind of picture: drawn, written, and what it says of itself."""
 
+import base64
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -320,6 +323,24 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
 def test_text_stays_text_in_vector_files(tmp_path: Path) -> None:
     save_figure(draw_profiles({"a layer": np.eye(3)}), tmp_path / "a.svg")
     assert "a layer" in (tmp_path / "a.svg").read_text()
+
+
+def raster_in(path: Path) -> Image.Image:
+    encoded = re.search(r"base64,([^\"]+)", path.read_text())
+    assert encoded is not None
+    return Image.open(BytesIO(base64.b64decode(encoded[1])))
+
+
+@pytest.mark.parametrize(("inches", "dots"), [(4, 200), (40, 70.7)])
+def test_rasters_of_large_sheets_are_coarser(inches: int, dots: float, tmp_path: Path) -> None:
+    """Each one takes the time of the whole sheet: hundreds of layers took minutes."""
+    figure = new_figure(inches, inches)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.plot([0, 1], [0, 1], rasterized=True)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    save_figure(figure, tmp_path / "a.svg")
+    assert raster_in(tmp_path / "a.svg").size == pytest.approx((inches * dots,) * 2, rel=0.01)
 
 
 def test_large_layers_are_rasters_in_vector_files(tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return values_of_bits(self.bits(name), self.entry(name).dtype)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries  # else the tensor would be decoded for an answer
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 

@@ -37,6 +37,10 @@ FORMATS = ("svg", "pdf", "png")
 
 RASTER_DPI = 200
 
+_MOST_RASTER_PIXELS = 8_000_000
+"""Of a whole SVG or PDF. For each raster in it matplotlib makes one of the whole figure's size, so
+that a sheet of hundreds of panels would take minutes."""
+
 
 def colour(i: int) -> str:
     """The i-th colour, around and around."""
@@ -116,7 +120,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure as SVG, PDF or PNG, by the file's name; whole or not at all.
 
     Text stays text in SVG and PDF; large point clouds and matrices are rasters of 200 dots an inch
-    inside them. The same figure gives the same bytes: no date is written.
+    inside them, of fewer on large sheets. The same figure gives the same bytes: no date is written.
 
     Raises:
         SettingError: the name ends in something else.
@@ -127,4 +131,14 @@ def save_figure(figure: Figure, path: Path) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[form]
     fonts = {"svg.fonttype": "none", "svg.hashsalt": "permtrain", "pdf.fonttype": 42}
     with written_whole(path) as file, matplotlib.rc_context(fonts):  # type: ignore[arg-type]
-        figure.savefig(file, format=form, dpi=RASTER_DPI, metadata=undated)
+        figure.savefig(
+            file,
+            format=form,
+            dpi=RASTER_DPI if form == "png" else _raster_dpi(figure),
+            metadata=undated,
+        )
+
+
+def _raster_dpi(figure: Figure) -> float:
+    width, height = figure.get_size_inches()
+    return min(RASTER_DPI, math.sqrt(_MOST_RASTER_PIXELS / (width * height)))
