@@ -102,6 +102,16 @@ def test_only_the_damaged_tensor_is_refused() -> None:
     assert file["3.weight"].shape == (5, 12)
 
 
+def test_asking_whether_a_tensor_is_there_decodes_nothing() -> None:
+    data = file_of("unborn")
+    file = PackedFile(data[:-1] + bytes([data[-1] ^ 1]))
+    assert "bias" in file
+    assert "weight" in file
+    assert "scale" not in file
+    with pytest.raises(PackedFileError, match="bias: damaged"):
+        file["bias"]
+
+
 def test_a_raw_tensor_that_is_damaged_is_named() -> None:
     data = file_of("unborn")
     with pytest.raises(PackedFileError, match="bias: damaged, the weights' digest is"):
