@@ -44,6 +44,19 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
     assert path.read_bytes() == b"new"
 
 
+def test_a_folder_that_cannot_be_written_is_no_matter_of_the_file_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(prefix: str, dir: Path) -> None:  # as tempfile.mkstemp, which knows no better
+        name = str(dir / f"{prefix}abcdefgh")
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    with pytest.raises(PermissionError) as raised, written_whole(tmp_path / "a"):
+        pass
+    assert raised.value.filename == str(tmp_path / "a")
+
+
 @pytest.mark.parametrize("failing", ["fsync", "replace", "chmod"])
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -45,7 +45,11 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     named, path = path, Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_overs(path)
-    descriptor, beside = _locked_beside(path)
+    try:
+        descriptor, beside = _locked_beside(path)
+    except OSError as error:  # it names the file beside, of which nobody knows
+        error.filename = str(named)
+        raise
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
