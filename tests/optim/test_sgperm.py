@@ -366,6 +366,24 @@ def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_moves(bad,
     assert optimizer.num_steps == 2
 
 
+def test_a_first_weight_that_is_not_finite_is_refused_and_can_be_mended():
+    """As if the step had not been tried: the other layers' weights may be drawn anew as well."""
+    model, optimizer = started({"search": "bracket"})
+    loss_of(model, 0).backward()
+    mended = small_net(3).state_dict()
+    with torch.no_grad():
+        model[6].weight[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match="^6.weight: "):
+        optimizer.step()
+    model.load_state_dict(mended)
+    train(model, optimizer, range(3))
+    other, fresh = started({"search": "bracket"})
+    other.load_state_dict(mended)
+    train(other, fresh, range(3))
+    assert optimizer.num_steps == 3
+    assert_same(weights_of(other), weights_of(model))
+
+
 # --- weights written by others --------------------------------------------------------------------
 
 

@@ -107,8 +107,8 @@ class SGPerm(Optimizer):
     Raises:
         SettingError, GranularityError: a setting outside its range, nothing to permute, a tensor
             without vectors.
-        NonFiniteError: at a step, a gradient with NaN or infinity, naming the parameter; nothing
-            has moved then.
+        NonFiniteError: at a step, a gradient with NaN or infinity, or at the first one a weight,
+            naming the parameter; nothing has moved or been counted then.
         ChangedWeightsError: at a step, weights that somebody else wrote since the last one.
 
     Example:
@@ -254,11 +254,10 @@ class SGPerm(Optimizer):
         self._check_gradients()  # before anything moves
         for rows in self._rows:
             rows.check_unchanged()
+        _begin(moving)
         self.num_steps += 1
         for group in self.param_groups:
             advance_(group)
-        for rows in moving:
-            rows.begin_once()
         recommended = self._recommendations(moving)
         for rows in moving:
             self._permute(rows, recommended)
@@ -498,6 +497,18 @@ class SGPerm(Optimizer):
         if parameter.grad is not None:
             buffer.add_(parameter.grad, alpha=1 - group["dampening"])
         return buffer
+
+
+def _begin(moving: list[SortedRows]) -> None:
+    """Takes weights for the initial ones where none are known: of all of these rows, or of none."""
+    fresh = [rows for rows in moving if rows.values is None]
+    try:
+        for rows in fresh:
+            rows.begin()
+    except NonFiniteError:
+        for rows in fresh:
+            rows.forget()
+        raise
 
 
 def _check_same_groups(what: str, optimizer: Optimizer, state: Mapping[str, Any]) -> None:

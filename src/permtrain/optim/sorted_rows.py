@@ -57,10 +57,12 @@ class SortedRows:
     def parameters(self) -> list[Tensor]:
         return [self.weight.parameter, *([] if self.bias is None else [self.bias])]
 
-    def begin_once(self) -> None:
-        """Takes the weights as they are for the initial ones, if none are known."""
-        if self.values is not None:
-            return
+    def begin(self) -> None:
+        """Takes the weights as they are for the initial ones.
+
+        Raises:
+            NonFiniteError: they hold NaN or infinity, naming the weight.
+        """
         rows_VL = self.gathered(
             self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
         )
