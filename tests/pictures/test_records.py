@@ -17,7 +17,13 @@ from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, PictureError
 from permtrain.pictures.curves import SizedScore
 from permtrain.pictures.ranking_distance import ranking_distances, value_percentiles
-from permtrain.pictures.records import curves_of, labels_of, ranking_history, sized_scores
+from permtrain.pictures.records import (
+    curves_of,
+    errors_by_width,
+    labels_of,
+    ranking_history,
+    sized_scores,
+)
 from permtrain.pictures.runs import run_weights
 from permtrain.pictures.weights import read_layers
 from permtrain.training import ranking_watch
@@ -51,6 +57,20 @@ def test_curves_of_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
 def test_labels_name_what_differs() -> None:
     runs = [Settings(), Settings(epochs=3), Settings(epochs=3, seed=2)]
     assert labels_of(runs) == ["laperm", "laperm, epochs=3", "laperm, epochs=3"]
+
+
+def test_a_run_named_twice_is_no_second_seed(tmp_path: Path) -> None:
+    run = start_run(tiny(), place_in(tmp_path)).folder
+    assert curves_of([run, tmp_path, tmp_path / "." / run.name]) == curves_of([run])
+
+
+def test_nor_is_a_table(tmp_path: Path) -> None:
+    text = "arm,test_percent_at,test_percent,bytes,width,linf_each\n"
+    text += '"a, n=4",5=60,60,9,4,1\n"a, n=8",5=60,60,9,8,.5\n'
+    file = table(tmp_path, text)
+    again = tmp_path / "." / ".." / tmp_path.name / file.name
+    for read in (lambda files: curves_of(files)[0], sized_scores, errors_by_width):
+        assert read([file, again]) == read([file])
 
 
 def test_curves_of_tables(tmp_path: Path) -> None:

@@ -39,10 +39,19 @@ def curves_of(sources: Sequence[Path]) -> tuple[dict[str, list[Curve]], str]:
         raise PictureError("there is no source; allowed: run folders, or CSV files of results")
     are_tables = [source.suffix == ".csv" for source in sources]
     if all(are_tables):
-        return _curves_of_tables(sources), "optimizer step"
+        return _curves_of_tables(_distinct(sources)), "optimizer step"
     if any(are_tables):
         raise PictureError("sources are both run folders and tables; allowed: one kind")
-    return _curves_of_runs([run for source in sources for run in _runs_in(source)]), "epoch"
+    folders = _distinct([run.path for source in sources for run in _runs_in(source)])
+    return _curves_of_runs([RunFolder(folder) for folder in folders]), "epoch"
+
+
+def _distinct(paths: Sequence[Path]) -> list[Path]:
+    """Each once, however often and in whatever way it is named: it would pass for more seeds."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def _curves_of_tables(files: Sequence[Path]) -> dict[str, list[Curve]]:
@@ -150,6 +159,7 @@ def sized_scores(files: Sequence[Path]) -> list[SizedScore]:
     Raises:
         PictureError: a table without such columns, a cell that is no number, or no point at all.
     """
+    files = _distinct(files)
     scores = [score for file in files for score in _scores_in(file, len(files))]
     if not scores:
         raise PictureError("no row tells both an accuracy and bytes")
@@ -189,6 +199,7 @@ def errors_by_width(files: Sequence[Path]) -> dict[str, ErrorsByWidth]:
         PictureError: a table without such columns, a cell that is no number, or no group.
     """
     groups: dict[str, dict[int, list[float]]] = {}
+    files = _distinct(files)
     for file in files:
         for number, row in enumerate(read_rows(file), 2):
             if not _has_outcome(row):
