@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from permtrain import files
 from permtrain.files import written_whole
 
 
@@ -55,6 +56,24 @@ def test_a_folder_that_cannot_be_written_is_no_matter_of_the_file_beside(
     with pytest.raises(PermissionError) as raised, written_whole(tmp_path / "a"):
         pass
     assert raised.value.filename == str(tmp_path / "a")
+
+
+def test_without_locks_the_file_is_closed_when_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows, which has no locks of this kind, refuses to rename an open file."""
+    replace = os.replace
+
+    def replace_closed(source: str, target: Path) -> None:
+        assert file.closed
+        replace(source, target)
+
+    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(os, "replace", replace_closed)
+    with written_whole(tmp_path / "a") as file:
+        file.write(b"1")
+    assert (tmp_path / "a").read_bytes() == b"1"
+    assert os.listdir(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace", "chmod"])

@@ -59,9 +59,9 @@ published" differs from it in one point, named. The standard error of one run's 
 near .18 on MNIST and .35 on Fashion-MNIST for the images alone, less for a difference between
 settings, since all see the same images: .1 is not to be trusted.
 
-A momentum that grows, START, ANY, biases permuted apart and alpha by cosine are a little above the
-chosen settings on both data sets, by .05 to .3. That is near the noise, and the default was not
-changed for it.
+A momentum that grows, START, ANY, alpha from .1, biases permuted apart and alpha by cosine are a
+little above the chosen settings on both data sets, by .05 to .3. That is near the noise, and the
+default was not changed for it.
 
 The choice itself was made before, from some 70 settings on MNIST with one seed, on the last 10,000
 training images ([sgperm-exploration.csv](../results/studies/sgperm-exploration.csv); the script

@@ -56,7 +56,10 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             os.chmod(beside, _mode_for(path))
-            # Before the lock goes with the file's closing, for then others may remove it.
+            if fcntl is not None:
+                # Before the lock goes with the file's closing, for then others may remove it.
+                os.replace(beside, path)
+        if fcntl is None:  # Windows renames no open file
             os.replace(beside, path)
     except BaseException as error:
         Path(beside).unlink(missing_ok=True)

@@ -41,8 +41,9 @@ def pack(
 
     A tensor that holds its initial values, which `initialize_` left a record of, in each of its
     weight vectors is stored as their arrangement. Others are stored as they are, or as levels and
-    an arrangement where that is smaller. Buffers, and parameters that no rule cuts into vectors,
-    are stored as they are. Tied tensors are stored once. docs/format.md describes the file.
+    an arrangement where that is smaller; so are those that exchanged values with other tensors
+    (granularity "across", biases in their weights' rows). Buffers, and parameters that no rule cuts
+    into vectors, are stored as they are. Tied tensors are stored once. docs/format.md describes the file.
 
     Args:
         model: its state is stored; in LaPerm's mid-period, inside `permuter.arranged()`. Of
