@@ -55,6 +55,12 @@ def test_rows_become_groups_by_width(tmp_path: Path) -> None:
     assert list(errors_by_width([table])["a"]) == [4, 8]
 
 
+def test_arms_that_do_not_name_their_width_stay_apart(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("arm,width,linf_each\na,4,1\na,8,.5\nb,4,3\nb,8,2\n")
+    assert errors_by_width([table]) == {"a": {4: [1.0], 8: [0.5]}, "b": {4: [3.0], 8: [2.0]}}
+
+
 def test_failures_and_rows_of_other_settings_are_left_out(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text(

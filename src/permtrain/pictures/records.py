@@ -192,8 +192,8 @@ def _scores_in(file: Path, num_files: int) -> Iterator[SizedScore]:
 def errors_by_width(files: Sequence[Path]) -> dict[str, ErrorsByWidth]:
     """The L-infinity errors of regression's results, one group for each arm but its width.
 
-    Columns: `arm`, whose last part is the width as in "n=40"; `width`; `linf_each`, the networks'
-    errors. Groups of a single width are left out.
+    Columns: `arm`, whose last part may be the width as in ", n=40", which is left out; `width`;
+    `linf_each`, the networks' errors. Groups of a single width are left out.
 
     Raises:
         PictureError: a table without such columns, a cell that is no number, or no group.
@@ -206,7 +206,8 @@ def errors_by_width(files: Sequence[Path]) -> dict[str, ErrorsByWidth]:
                 continue
             width = row[_column(row, ("width",), file)]
             each = row[_column(row, ("linf_each",), file)]
-            label = _label(row, file, len(files)).rpartition(", n=")[0]
+            arm = _label(row, file, len(files))
+            label = arm.rpartition(", n=")[0] or arm
             try:
                 errors = [float(error) for error in each.split()]
                 groups.setdefault(label, {}).setdefault(int(width), []).extend(errors)
