@@ -137,6 +137,23 @@ def test_weights_of_a_compiled_model_are_stored_by_their_seeds(
     assert same_bits(unpack(tmp_path / "m")["weight"], model.weight.flip(1))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["weight"], "the weights given hold no bias; allowed: .* weight, bias$"),
+        (["weight", "bias", "module.weight"], "the weights given hold an unknown module.weight"),
+        ([], "the weights given hold no weight"),
+    ],
+)
+def test_weights_that_the_model_could_not_load_are_refused(
+    names: list[str], message: str, tmp_path: Path
+) -> None:
+    weights = {name: torch.zeros(2) for name in names}
+    with pytest.raises(PackedFileError, match=message):
+        pack(nn.Linear(3, 2), tmp_path / "m", weights=weights)
+    assert not (tmp_path / "m").exists()
+
+
 def test_modules_drawn_before_they_became_parts_are_stored_by_their_seeds(tmp_path: Path) -> None:
     pack(NETS["drawn in parts"](), tmp_path / "m")
     assert coders_in(tmp_path / "m") == {
@@ -242,7 +259,11 @@ def test_refused_models(tmp_path: Path) -> None:
     with pytest.raises(GranularityError, match="single weight"):
         pack(nn.Linear(1, 2), tmp_path / "m", granularity="neuron")
     with pytest.raises(PackedFileError, match=r"weight has shape \(3, 2\); allowed: \(2, 3\)"):
-        pack(nn.Linear(3, 2), tmp_path / "m", weights={"weight": torch.zeros(3, 2)})
+        pack(
+            nn.Linear(3, 2),
+            tmp_path / "m",
+            weights={"weight": torch.zeros(3, 2), "bias": torch.zeros(2)},
+        )
     assert list(tmp_path.iterdir()) == []
 
 

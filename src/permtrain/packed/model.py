@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,8 @@ def pack(
         threads: tensors worked on at a time; None chooses by the processors.
 
     Raises:
-        PackedFileError: a state that cannot be stored: no tensor, or of a dtype no file holds.
+        PackedFileError: a state that cannot be stored: what is no tensor, or of a dtype no file
+            holds; weights of other names or shapes than the model's.
         SettingError, GranularityError: a granularity that does not fit, or threads below 1.
         OSError: the file could not be written; an older one stays.
 
@@ -118,7 +120,10 @@ def tensors_of(
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise PackedFileError(f"{name} has no shape yet; allowed: run the model once before")
-    state = model.state_dict() if weights is None else weights
+    state = model.state_dict()
+    if weights is not None:
+        _check_names(weights, state)
+        state = {name: weights[name] for name in state}
     named = {tensor.name: tensor for tensor in named_tensors(model)}
     check_rule(granularity, named)
     records = records_of(model)
@@ -154,6 +159,19 @@ def tensors_of(
         must_cut = granularity is not None
         found.append(TensorToPack(name, dtype, _bits_of(tensor), cuts, record, must_cut))
     return found
+
+
+def _check_names(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuses a state that the model could not load."""
+    for problem, names in (
+        ("hold no", [name for name in own if name not in state]),
+        ("hold an unknown", [name for name in state if name not in own]),
+    ):
+        if names:
+            raise PackedFileError(
+                f"the weights given {problem} {names[0]}; allowed: the names of the model's state, "
+                f"{', '.join(own)}"
+            )
 
 
 def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Rows, ...]:
