@@ -284,6 +284,11 @@ def test_sizes_of_subsets() -> None:
             assert set(authors[:-1].tolist()) <= {max(10, int(ratio * length + 1e-9))}
 
 
+def test_a_ratio_of_one_nth_makes_n_subsets() -> None:
+    """Also where 1 / (1 / n) comes out just below n, as at 93."""
+    assert [len(equal_subsets(1_000, 1 / n)) for n in range(1, 400)] == list(range(1, 400))
+
+
 # --- edges and errors ---------------------------------------------------------------------------
 
 

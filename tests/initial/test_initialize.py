@@ -369,6 +369,14 @@ def test_a_part_used_under_two_names_is_recorded_under_the_first():
     }
 
 
+def test_a_tied_part_is_recorded_under_the_tensors_first_name():
+    embedding, decoder = nn.Embedding(20, 6), nn.Linear(6, 20, bias=False)
+    records = initialize_(embedding)
+    decoder.weight = embedding.weight
+    model = nn.ModuleDict({"decoder": decoder, "embedding": embedding})
+    assert records_of(model) == {"decoder.weight": records["weight"]}
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 NAMES = "0.weight, 1.weight"

@@ -114,6 +114,17 @@ def test_the_momentum_grows_to_its_cap():
         assert torch.equal(optimizer.state[model[0].weight]["momentum"], momentum)
 
 
+def test_dampening_scales_the_gradient():
+    """r = .01 g + .9 m, as in the authors' code."""
+    model, optimizer = started(AUTHORS_CODE)
+    momentum = torch.zeros_like(model[0].weight)
+    for step in range(3):
+        train(model, optimizer, range(step, step + 1))
+        momentum = 0.9 * momentum + (1 - 0.99) * model[0].weight.grad
+        found = optimizer.state[model[0].weight]["momentum"]
+        assert torch.allclose(found, momentum, rtol=1e-5, atol=0)
+
+
 def test_a_momentum_above_the_cap_stays():
     model = small_net()
     optimizer = SGPerm([model[0].weight], momentum=0.99)

@@ -203,6 +203,16 @@ def test_only_some_runs_are_inspected_one_of_each_group_first(permuted, unpermut
     assert (first.accuracy, first.spread, second.spread) == (accuracy, 0.0, None)
 
 
+def test_a_groups_mean_is_over_its_complete_runs(permuted: Path, tmp_path: Path) -> None:
+    unfinished = interrupted_run(tiny(seed=1), place_in(tmp_path), 6)
+    runs = [ReportedRun(str(path), "a", RunFolder(path)) for path in (permuted, unfinished)]
+    [group] = group_results(Collector(place_in(tmp_path), most_inspected=0).collect(runs))
+    assert (group.num_runs, group.num_complete) == (2, 1)
+    assert group.accuracy == RunResult.read(RunFolder(permuted)).test_accuracy
+    [alone] = group_results(Collector(place_in(tmp_path), most_inspected=0).collect(runs[1:]))
+    assert alone.accuracy == RunFolder(unfinished).metrics()[-1]["test_accuracy"]
+
+
 def test_bad_sources(permuted: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"'nothing' is no folder and no recipe; allowed: a run"):
         find_runs(["nothing"], tmp_path, "quick")

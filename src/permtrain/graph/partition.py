@@ -20,7 +20,7 @@ def equal_subsets(length: int, partition_ratio: float) -> Sizes:
     Source: Permute to Train, section 2.1.4; lambda is `partition_ratio`, |V_j| is `length`.
     Differs from the source: it says "approximately equal"; here sizes differ by at most one. There
     are never more subsets than half the weights, because a weight alone cannot move. 1e-9 is added
-    before rounding down, so that 1 / .05 makes 20.
+    before rounding down, so that a lambda of 1 / 93, whose inverse is just below 93, makes 93.
 
     Args:
         length: weights in a vector.
