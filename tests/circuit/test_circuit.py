@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from packed.nets import NETS, shuffled_
 from permtrain import PackedFile, initialize_, pack, permutation_between
 from permtrain.circuit import check as program
+from permtrain.circuit.benes import route, send
 from permtrain.circuit.check import check, layer_output
 from permtrain.circuit.export import export_circuit
 from permtrain.circuit.routing import LayerCircuit, circuit_of, probe, unit_rows
@@ -249,6 +250,22 @@ def test_stored_values_are_fixed_in_ascending_order(tmp_path: Path) -> None:
     circuit = circuits_of(tmp_path / "m")["weight"]
     assert circuit.fixed_UI.tolist() == [[-1.0, 0.5, 2.0]]
     assert circuit.routing_UI.tolist() == [[2, 0, 1]]
+
+
+@pytest.mark.parametrize("net", ["per neuron", "transposed, groups", "embedding"])
+def test_switches_of_each_unit(net: str, tmp_path: Path) -> None:
+    """As docs/circuit.md sets them."""
+    pack(NETS[net](), tmp_path / "m")
+    export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out", connections=False)
+    circuits = [c for c in circuits_of(tmp_path / "m").values() if c.rows.granularity == "neuron"]
+    assert circuits
+    with np.load(tmp_path / "out" / "circuit.npz") as arrays:
+        for circuit in circuits:
+            fixed, routing = arrays[f"{circuit.name}:fixed"], arrays[f"{circuit.name}:routing"]
+            num_units, num_inputs = routing.shape
+            for u in range(num_units):
+                weights = send(fixed[u].tolist(), route((routing[u] - u * num_inputs).tolist()))
+                assert weights == fixed.ravel()[routing[u]].tolist()
 
 
 def test_what_is_written(tmp_path: Path) -> None:

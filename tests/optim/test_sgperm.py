@@ -384,7 +384,7 @@ def test_a_first_weight_that_is_not_finite_is_refused_and_can_be_mended():
     mended = small_net(3).state_dict()
     with torch.no_grad():
         model[6].weight[0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match="^6.weight: "):
+    with pytest.raises(NonFiniteError, match=r"^6\.weight: "):
         optimizer.step()
     model.load_state_dict(mended)
     train(model, optimizer, range(3))

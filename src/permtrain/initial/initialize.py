@@ -200,6 +200,7 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
     They tell how the parameters were born, not what they hold now. Copying and pickling the model
     keeps them, loading a state dict does not change them. Modules that were drawn before they
     became parts of this model have theirs: values depend on `record.name`, which was the name then.
+    A part of a model that was drawn as a whole has none by itself.
 
     Example:
         >>> model = nn.Linear(3, 2)
