@@ -329,6 +329,10 @@ def test_unusable_settings_are_refused_by_name() -> None:
         run(sizes=whole_vector(5))
     with pytest.raises(SettingError, match="partition_ratio is 0; allowed"):
         equal_subsets(6, 0)
+    for setting in ("seed", "step", "first_row"):
+        for wrong in (-1, 2**63):
+            with pytest.raises(SettingError, match=f"{setting} is {wrong}; allowed: 0 to 2"):
+                random_subset_ids(1, whole_vector(5), **{"seed": 0, "step": 0, setting: wrong})
 
 
 def test_tensors_that_do_not_fit_are_refused() -> None:

@@ -293,6 +293,7 @@ def test_profiles_tell_their_similarity(run: Path, capsys) -> None:
             "profiles nan.safetensors",
             "w: 1 of 4 values are NaN or infinite; allowed: finite values",
         ),
+        ("partition RUN --seed -1", "seed is -1; allowed: 0 to 2^63 - 1"),
         ("ranking-distance RUN RUN", "a second run of laperm; allowed: one seed"),
         ("curves nowhere.csv", "nowhere.csv: not readable as CSV"),
     ],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from permtrain.errors import SettingError
 from permtrain.graph.compiling import compiled, compiled_rows
-from permtrain.graph.words import below, lower_half, row_key, upper_half, word_at
+from permtrain.graph.words import below, check_words, lower_half, row_key, upper_half, word_at
 
 Sizes = NDArray[np.int32]
 
@@ -92,11 +92,14 @@ def random_subset_ids(
     Shapes: (V, L) int32.
     Randomness: `permtrain.graph.words`, from (seed, step, row).
     Cost: O(V L), about 2 ns an entry.
+    Raises:
+        SettingError: a seed, step or row that no words are drawn for.
 
     Example:
         >>> random_subset_ids(2, equal_subsets(6, 0.5), seed=0, step=1).sum(axis=1).tolist()
         [3, 3]
     """
+    check_words(seed, step, first_row)
     ids_VL = np.empty((num_rows, int(sizes.sum())), dtype=np.int32)
     _draw_rows(ids_VL, sizes, np.uint64(seed), np.uint64(step), np.uint64(first_row))
     return ids_VL

@@ -29,6 +29,7 @@ from permtrain.graph.cycles import (
 )
 from permtrain.graph.pair import random_strides, swap_pairs_, swap_pairs_of_rows
 from permtrain.graph.partition import Sizes, whole_vector
+from permtrain.graph.words import check_words
 
 T = TypeVar("T")
 
@@ -280,9 +281,7 @@ def permute_ranks_(
         )
     if not 0 < aggressiveness <= 1:
         raise SettingError(f"aggressiveness is {aggressiveness}; allowed: above 0, at most 1")
-    for name, number in (("seed", seed), ("step", step), ("first_row", first_row)):
-        if not 0 <= number < 2**63:
-            raise SettingError(f"{name} is {number}; allowed: 0 to 2^63 - 1")
+    check_words(seed, step, first_row)
     _check_tensors(values_VL, rank_to_slot_VL, recommendations_VL)
     V, L = rank_to_slot_VL.shape
     sizes = whole_vector(L) if sizes is None else sizes

@@ -8,6 +8,7 @@ not to hide anything.
 
 import numpy as np
 
+from permtrain.errors import SettingError
 from permtrain.graph.compiling import inlined
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -15,6 +16,17 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _LOWER_HALF = np.uint64(0xFFFFFFFF)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+
+
+def check_words(seed: int, step: int, first_row: int) -> None:
+    """Refuses what words cannot be drawn for.
+
+    Raises:
+        SettingError: one of them is outside [0, 2^63).
+    """
+    for name, number in (("seed", seed), ("step", step), ("first_row", first_row)):
+        if not 0 <= number < 2**63:
+            raise SettingError(f"{name} is {number}; allowed: 0 to 2^63 - 1")
 
 
 @inlined
