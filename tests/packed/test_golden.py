@@ -36,6 +36,7 @@ GOLDEN = {
     "v1-norms-uniform": ("per neuron", "uniform"),
     "v1-levels-stored-uniform": ("few levels, unborn", "uniform"),
     "v1-raw-uniform": ("zeros of both signs", "uniform"),
+    "v1-in-parts-conditional": ("drawn in parts", "conditional"),
 }
 
 
