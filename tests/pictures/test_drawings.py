@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -25,7 +26,7 @@ from permtrain.pictures import drawings
 from permtrain.pictures.curves import SizedScore, draw_bytes, draw_curves
 from permtrain.pictures.heat_maps import draw_connections, draw_matrix
 from permtrain.pictures.histograms import draw_histograms
-from permtrain.pictures.permutations import draw_cycles
+from permtrain.pictures.permutations import draw_arrows, draw_cycles
 from permtrain.pictures.profiles import draw_profiles
 from permtrain.pictures.records import IMAGE_ROWS
 from permtrain.pictures.registry import KINDS, Request
@@ -324,6 +325,16 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
 def test_text_stays_text_in_vector_files(tmp_path: Path) -> None:
     save_figure(draw_profiles({"a layer": np.eye(3)}), tmp_path / "a.svg")
     assert "a layer" in (tmp_path / "a.svg").read_text()
+
+
+def test_arrows_of_weights_that_stay_point_to_no_side() -> None:
+    figure = draw_arrows([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 3.0, 4.0], "w")
+    arrows = [text for text in figure.axes[1].texts if isinstance(text, Annotation)]
+    drawn = {int(arrow.xy[0]): arrow.arrow_patch for arrow in arrows}
+    lines = {place: patch.get_linestyle() for place, patch in drawn.items()}
+    assert lines == {0: "--", 1: "-", 2: ":", 3: ":"}
+    assert figure.get_suptitle().endswith("to the left; dotted grey: where it was")
+    assert "grey" not in draw_arrows([1.0, 2.0], [2.0, 1.0], "w").get_suptitle()
 
 
 def raster_in(path: Path) -> Image.Image:

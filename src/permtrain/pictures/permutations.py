@@ -25,6 +25,8 @@ from permtrain.pictures.style import (
 )
 
 _MOST_ARROWS = 64
+_DIRECTIONS = {1: (PALETTE[0], "-"), -1: (PALETTE[4], "--"), 0: (FAINT, ":")}
+"""Colour and line of an arrow to the right, to the left, and of one that stays."""
 _MANY = 200  # lines from here on are drawn as a raster
 
 
@@ -154,8 +156,7 @@ def draw_arrows(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
     order_L = np.argsort(now_L, kind="stable")
     chosen = order_L[evenly(L, _MOST_ARROWS)]
     for place in chosen:
-        went_right = place > source_L[place]
-        tint = PALETTE[0] if went_right else PALETTE[4]
+        tint, dashes = _DIRECTIONS[int(np.sign(place - source_L[place]))]
         for axes, x in ((above, source_L[place]), (below, place)):
             axes.plot(x, now_L[place], ".", color=tint, markersize=5)
         below.annotate(
@@ -168,14 +169,17 @@ def draw_arrows(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
                 "arrowstyle": "->",
                 "color": tint,
                 "linewidth": 0.6,
-                "linestyle": "-" if went_right else "--",
+                "linestyle": dashes,
                 "shrinkA": 1,
                 "shrinkB": 1,
             },
             annotation_clip=False,
         )
     shown = "" if len(chosen) == L else f"; {len(chosen)} of {L} weights have arrows"
-    figure.suptitle(f"solid blue: to the right; dashed orange: to the left{shown}", fontsize=8)
+    stays = "; dotted grey: where it was" if (chosen == source_L[chosen]).any() else ""
+    figure.suptitle(
+        f"solid blue: to the right; dashed orange: to the left{stays}{shown}", fontsize=8
+    )
     return figure
 
 
