@@ -101,27 +101,48 @@ SHOWN = {
         Each mark is a way to store a trained network: how many bytes it takes, and what
         test accuracy it has. Up and left is better.
     """,
+    "error-width": """
+        How far from a function networks of one hidden layer stay that learn it by
+        permutation alone, against their width, both axes logarithmic: the lower the better.
+        A line for each arm, through the geometric means of its networks' errors; grey the
+        slope -1/2 that the theory gives in one dimension.
+    """,
     "images": """
         What there is to learn.
     """,
 }
 """What is to be seen, for whoever sees such a picture for the first time."""
 
+NOT_SHOWN = {
+    "image-grid": """
+        Drawn from a run that permutes pixels ([inputs.md](inputs.md)), which takes longer
+        than all of this page.
+    """,
+}
+"""Kinds without a picture here, and why."""
+
+TABLES = {
+    "curves": (RESULTS / "sgperm-ahead.csv", "`results/sgperm-ahead.csv`"),
+    "bytes": (RESULTS / "tiny-mnist.csv", "`results/tiny-mnist.csv`"),
+    "error-width": (RESULTS / "regression-1d-quick.csv", "`results/regression-1d-quick.csv`"),
+}
+"""What is drawn from results, and how the page calls them."""
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Place(runs_folder=Path(folder))
         dense, sparse = (start_run(settings, place).folder for settings in (DENSE, SPARSE))
-        sources: dict[str, tuple[tuple[Path, ...], str]] = dict.fromkeys(KINDS, ((dense,), ""))
-        sources["connections"] = (sparse,), "a run with 80% zeros, by the index optimizer"
-        sources["curves"] = (RESULTS / "sgperm-ahead.csv",), "`results/sgperm-ahead.csv`"
-        sources["bytes"] = (RESULTS / "tiny-mnist.csv",), "`results/tiny-mnist.csv`"
-        sources["error-width"] = (RESULTS / "regression-1d-quick.csv",), "`regression-1d`, quick"
-        sources["images"] = (Path("digits"),), "the data set `digits`"
+        sources: dict[str, tuple[Path, str]] = dict.fromkeys(KINDS, (dense, "")) | TABLES
+        sources["connections"] = sparse, "a run with 80% zeros, by the index optimizer"
+        sources["images"] = Path("digits"), "the data set `digits`"
         parts = [HEAD]
-        for kind, (paths, source) in sources.items():
+        for kind, (path, source) in sources.items():
+            if kind in NOT_SHOWN:
+                parts.append(left_out(kind))
+                continue
             draw = getattr(drawings, KINDS[kind].function)
-            figure, notes = draw(Request(paths))
+            figure, notes = draw(Request((path,)))
             save_figure(figure, DOCS / "gallery" / f"{kind}.png")
             parts.append(section(kind, source, notes))
     with written_whole(DOCS / "gallery.md") as file:
@@ -147,6 +168,12 @@ def section(kind: str, source: str, notes: list[str]) -> str:
             "",
         ]
     )
+
+
+def left_out(kind: str) -> str:
+    """What the page says of a kind that it does not show."""
+    shown = textwrap.fill(" ".join(NOT_SHOWN[kind].split()), 100)
+    return f"## {kind}\n\n*{KINDS[kind].description}*\n\n{shown}\n"
 
 
 if __name__ == "__main__":

@@ -95,3 +95,11 @@ def test_the_figure_shows_means_bars_and_a_guide() -> None:
     [bars] = axes.containers
     assert bars.get_label() == "a: slope -0.50 ± 0.71"
     assert list(bars.lines[0].get_ydata()) == pytest.approx([2.0, 1.0])
+
+
+@pytest.mark.parametrize(("num_arms", "largest"), [(3, 1.02**2), (7, 1.02**6), (40, 1.15)])
+def test_many_arms_stay_near_their_widths(num_arms: int, largest: float) -> None:
+    figure = draw_error_width({f"a{i}": {4: [1.0], 16: [0.5]} for i in range(num_arms)})
+    last = figure.axes[0].containers[-1].lines[0]
+    shift = last.get_xdata() / [4, 16]
+    assert shift == pytest.approx(largest, rel=1e-9 if num_arms < 8 else 0.01)

@@ -17,6 +17,8 @@ from permtrain.errors import PictureError
 from permtrain.pictures.arrays import drawable
 from permtrain.pictures.style import DASHES, FAINT, MARKERS, colour, new_figure, tidy
 
+_WIDEST_SHIFT = 0.14
+
 ErrorsByWidth = Mapping[int, Sequence[float]]
 """For each width the errors of its networks."""
 
@@ -83,6 +85,8 @@ def draw_error_width(
     axes = tidy(figure.add_subplot())
     widths = sorted({width for errors in groups.values() for width in errors})
     highest = 0.0
+    # Arms are drawn beside each other, so that bars can be told; near enough for the width to be.
+    step = min(0.02, _WIDEST_SHIFT / len(groups))
     for i, (label, errors) in enumerate(groups.items()):
         try:
             law = power_law(errors)
@@ -95,7 +99,7 @@ def draw_error_width(
             [max(each) - mean for mean, each in zip(means, errors.values(), strict=True)],
         ]
         axes.errorbar(
-            [width * 1.02**i for width in errors],  # beside each other, so that bars can be told
+            [width * (1 + step) ** i for width in errors],
             means,
             yerr=bars,
             fmt=DASHES[i % len(DASHES)],
