@@ -24,10 +24,12 @@ from permtrain.cli.main import main
 from permtrain.errors import PermtrainError, PictureError, SettingError
 from permtrain.pictures import drawings
 from permtrain.pictures.curves import SizedScore, draw_bytes, draw_curves
-from permtrain.pictures.heat_maps import draw_connections, draw_matrix
+from permtrain.pictures.error_width import draw_error_width
+from permtrain.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
 from permtrain.pictures.histograms import draw_histograms
+from permtrain.pictures.images import draw_images
 from permtrain.pictures.permutations import draw_arrows, draw_cycles
-from permtrain.pictures.profiles import draw_profiles
+from permtrain.pictures.profiles import draw_profile_3d, draw_profiles
 from permtrain.pictures.records import IMAGE_ROWS
 from permtrain.pictures.registry import KINDS, Request
 from permtrain.pictures.runs import run_weights
@@ -353,6 +355,23 @@ def test_rasters_of_large_sheets_are_coarser(inches: int, dots: float, tmp_path:
     axes.set(xlim=(0, 1), ylim=(0, 1))
     save_figure(figure, tmp_path / "a.svg")
     assert raster_in(tmp_path / "a.svg").size == pytest.approx((inches * dots,) * 2, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["a$^$b", "$$", "$x_1$"])
+def test_dollars_in_names_are_no_mathematics(name: str, tmp_path: Path) -> None:
+    w = np.eye(3)
+    for figure in (
+        draw_profiles({name: w}),
+        draw_profile_3d(w, name),
+        draw_neurons(w, name),
+        draw_matrix(w, name),
+        draw_images(np.zeros((1, 2, 2)), name),
+        draw_curves({name: [[(1, 2.0)]]}, ylabel="y"),
+        draw_bytes([SizedScore(name, 1, 2)]),
+        draw_error_width({name: {1: [1.0], 2: [0.5]}}),
+    ):
+        save_figure(figure, tmp_path / "a.svg")
+        assert name in (tmp_path / "a.svg").read_text()
 
 
 def test_large_layers_are_rasters_in_vector_files(tmp_path: Path) -> None:

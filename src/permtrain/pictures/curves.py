@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from permtrain.errors import PictureError
 from permtrain.pictures.arrays import drawable
-from permtrain.pictures.style import DASHES, MARKERS, colour, new_figure, tidy
+from permtrain.pictures.style import DASHES, MARKERS, colour, literal, new_figure, tidy
 
 _LABEL_WIDTH = 90
 
@@ -112,7 +112,7 @@ def draw_curves(
 def _legend(figure: Figure) -> None:
     """Below the axes, in two columns where labels are short; long ones go over several lines."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
+    legend = figure.legend(
         handles,
         [textwrap.fill(label, _LABEL_WIDTH) for label in labels],
         loc="outside lower center",
@@ -120,6 +120,8 @@ def _legend(figure: Figure) -> None:
         frameon=False,
         ncols=2 if max(map(len, labels)) < _LABEL_WIDTH / 2 else 1,
     )
+    for text in legend.get_texts():
+        literal(text)
 
 
 @dataclass(frozen=True)

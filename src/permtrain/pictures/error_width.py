@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from permtrain.errors import PictureError
 from permtrain.pictures.arrays import drawable
-from permtrain.pictures.style import DASHES, FAINT, MARKERS, colour, new_figure, tidy
+from permtrain.pictures.style import DASHES, FAINT, MARKERS, colour, literal, new_figure, tidy
 
 _WIDEST_SHIFT = 0.14
 
@@ -120,5 +120,7 @@ def draw_error_width(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("bars: best to worst network", fontsize=8, loc="left")
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", fontsize=7, frameon=False, ncols=2)
+    legend = figure.legend(loc="outside lower center", fontsize=7, frameon=False, ncols=2)
+    for text in legend.get_texts():
+        literal(text)
     return figure

@@ -22,6 +22,7 @@ from permtrain.pictures.style import (
     PALETTE,
     entitle,
     limits_of,
+    literal,
     new_figure,
     show_matrix,
     tidy,
@@ -62,7 +63,7 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
         axes.set_title(str(neuron), fontsize=7)
     bar = figure.colorbar(image, ax=grid, shrink=0.9)  # type: ignore[arg-type]
     tidy(bar.ax)
-    figure.suptitle(f"{name}: the weights into each neuron, by its number", fontsize=9)
+    literal(figure.suptitle(f"{name}: the weights into each neuron, by its number", fontsize=9))
     return figure
 
 

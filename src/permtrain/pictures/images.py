@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from permtrain.errors import PictureError
 from permtrain.pictures.arrays import drawable
-from permtrain.pictures.style import new_figure
+from permtrain.pictures.style import literal, new_figure
 
 _GAP = 2
 
@@ -103,5 +103,5 @@ def draw_images(images: ArrayLike, title: str = "", num_columns: int | None = No
     axes.imshow(grid, interpolation="nearest")
     axes.set_axis_off()
     if title:
-        axes.set_title(title, fontsize=9, loc="left")
+        literal(axes.set_title(title, fontsize=9, loc="left"))
     return figure

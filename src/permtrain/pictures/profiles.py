@@ -18,6 +18,7 @@ from permtrain.pictures.style import (
     FAINT,
     PALETTE,
     entitle,
+    literal,
     new_figure,
     sheet,
     tidy,
@@ -166,7 +167,7 @@ def draw_profile_3d(w_VL: ArrayLike, name: str) -> Figure:
         axes.set(xlabel=across, ylabel="vector", zlabel="weight")
         axes.tick_params(labelsize=6, pad=2)
         axes.locator_params(nbins=5)
-        axes.set_title(title, fontsize=9)
+        literal(axes.set_title(title, fontsize=9))
         axes.set_box_aspect(None, zoom=0.9)
     return figure
 

@@ -80,7 +80,13 @@ def tidy(axes: Axes) -> Axes:
 
 def entitle(axes: Axes, text: str) -> Text:
     """A panel's title."""
-    return axes.set_title(text, fontsize=8, loc="left")
+    return literal(axes.set_title(text, fontsize=8, loc="left"))
+
+
+def literal(text: Text) -> Text:
+    """The same text, shown as it stands: names may hold dollars, which mean mathematics else."""
+    text.set_parse_math(False)
+    return text
 
 
 def show_matrix(
