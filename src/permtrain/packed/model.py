@@ -44,7 +44,8 @@ def pack(
     weight vectors is stored as their arrangement. Others are stored as they are, or as levels and
     an arrangement where that is smaller; so are those that exchanged values with other tensors
     (granularity "across", biases in their weights' rows). Buffers, and parameters that no rule cuts
-    into vectors, are stored as they are. Tied tensors are stored once. docs/format.md describes the file.
+    into vectors, are stored as they are. Tied tensors are stored once. docs/format.md describes the
+    file.
 
     Args:
         model: its state is stored; in LaPerm's mid-period, inside `permuter.arranged()`. Of
