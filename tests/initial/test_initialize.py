@@ -345,6 +345,30 @@ def test_a_model_has_the_records_of_its_parts():
     assert records_of(body) == of_body
 
 
+def test_a_part_has_its_records_of_the_whole():
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 4)), nn.Linear(4, 2))
+    whole = initialize_(model, seed=1)
+    assert records_of(model[0]) == {
+        "0.weight": whole["0.0.weight"],
+        "0.bias": whole["0.0.bias"],
+    }
+    assert verify(model[0])
+    assert records_of(copy.deepcopy(model[1])) == {
+        "weight": whole["1.weight"],
+        "bias": whole["1.bias"],
+    }
+
+
+def test_of_tied_weights_drawn_apart_the_first_record_counts():
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
+    records = initialize_(first, seed=1)
+    initialize_(second, seed=2)
+    second.weight = first.weight
+    model = nn.Sequential(first, second)
+    assert records_of(model) == {"0.weight": records["weight"], "0.bias": records["bias"]}
+    assert verify(model)
+
+
 def test_records_follow_what_was_drawn_last():
     model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
     initialize_(model[0], seed=1)

@@ -74,6 +74,12 @@ def _drawn_in_parts() -> nn.Module:
     return shuffled_(nn.ModuleDict({"body": body, "head": head}), "neuron")
 
 
+def _part_of_a_whole() -> nn.Module:
+    model = nn.ModuleDict({"a part": nn.Linear(20, 8), "head": nn.Linear(8, 3)})
+    initialize_(model, seed=6)
+    return shuffled_(model["a part"], "neuron")
+
+
 def _few_levels_unborn() -> nn.Module:
     model = nn.Linear(50, 8)
     with torch.no_grad():
@@ -117,6 +123,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "bfloat16, unborn": lambda: shuffled_(nn.Linear(40, 10).bfloat16(), "neuron"),
     "tied": lambda: _born(Tied()),
     "drawn in parts": _drawn_in_parts,
+    "part of a whole": _part_of_a_whole,
     "hardly moved": _hardly_moved,
     "unmoved": _unmoved,
     "unborn": lambda: nn.Linear(5, 4),

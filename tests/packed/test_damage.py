@@ -154,20 +154,35 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "* kaiming_uniform 0 a=1 gran",
         r"line 1: field is 'a'; allo",
     ),
-    "prefix of the whole name": (
+    "prefix longer than the name": (
         "* kaiming_uniform 0 gran",
-        "* kaiming_uniform 0 prefix_length=6 gran",
-        r"weight: prefix_length is 6; allowed: 0 to 5",
+        "* kaiming_uniform 0 prefix_length=7 gran",
+        r"weight: prefix_length is 7; allowed: 0 to 6",
     ),
     "prefix of a fraction": (
         "* kaiming_uniform 0 gran",
         "* kaiming_uniform 0 prefix_length=1.0 gran",
-        r"weight: prefix_length is 1\.0; allowed: 0 to 5",
+        r"weight: prefix_length is 1\.0; allowed: 0 to 6",
     ),
     "prefix spelt out": (
         "* kaiming_uniform 0 gran",
-        "* kaiming_uniform 0 prefix_length=0 gran",
+        '* kaiming_uniform 0 prefix_length=1 prefix="w" gran',
         r"line 1 is .*; allowed: '\* kaiming_uniform 0 gran",
+    ),
+    "prefix that is no text": (
+        "* kaiming_uniform 0 gran",
+        "* kaiming_uniform 0 prefix=a gran",
+        r"line 1: prefix is 'a'; allowed: a string in JSON",
+    ),
+    "prefix of half a character": (
+        "* kaiming_uniform 0 gran",
+        r'* kaiming_uniform 0 prefix="\ud800" gran',
+        r"line 1: prefix is .*ud800.*; allowed: a string in JSON",
+    ),
+    "other prefix": (
+        "* kaiming_uniform 0 gran",
+        '* kaiming_uniform 0 prefix="a." gran',
+        r"weight: damaged, the weig",
     ),
     "another prefix": (
         "* kaiming_uniform 0 gran",

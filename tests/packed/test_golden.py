@@ -37,6 +37,7 @@ GOLDEN = {
     "v1-levels-stored-uniform": ("few levels, unborn", "uniform"),
     "v1-raw-uniform": ("zeros of both signs", "uniform"),
     "v1-in-parts-conditional": ("drawn in parts", "conditional"),
+    "v1-part-conditional": ("part of a whole", "conditional"),
 }
 
 

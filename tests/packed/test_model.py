@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import nn
 
 from packed.nets import NETS, Tied, conv_net, same_bits, shuffled_
-from permtrain import PackedFile, initialize_, pack, unpack
+from permtrain import PackedFile, initialize_, pack, unpack, verify
 from permtrain.errors import GranularityError, PackedFileError, SettingError
 from permtrain.initial.initialize import records_of
 from permtrain.packed.keys import values_of_bits
@@ -23,6 +23,11 @@ from permtrain.packed.writer import packed_bytes
 def coders_in(path: Path) -> dict[str, str]:
     file = PackedFile(path)
     return {name: f"{(e := file.entry(name)).coder} {e.profile}" for name in file}
+
+
+def births_in(path: Path) -> list[str]:
+    plan = PackedFile(path).header.metadata["plan"]
+    return [line for line in plan.split("\n") if line.startswith("*")]
 
 
 def size_of(file: PackedFile, what: str) -> int:
@@ -164,8 +169,7 @@ def test_modules_drawn_before_they_became_parts_are_stored_by_their_seeds(tmp_pa
         "head.weight": "uniform record",
         "head.bias": "initial None",
     }
-    plan = PackedFile(tmp_path / "m").header.metadata["plan"]
-    assert [line for line in plan.split("\n") if line.startswith("*")] == [
+    assert births_in(tmp_path / "m") == [
         "* kaiming_uniform 1 prefix_length=5",
         "* kaiming_uniform 1 prefix_length=5 granularity=layer",
         "* kaiming_uniform 2 prefix_length=5",
@@ -173,16 +177,37 @@ def test_modules_drawn_before_they_became_parts_are_stored_by_their_seeds(tmp_pa
     ]
 
 
-def test_a_weight_that_got_quite_another_name_is_stored_without_its_seed(tmp_path: Path) -> None:
-    part = nn.ModuleDict({"fc": nn.Linear(20, 8)})
+def test_a_part_of_a_model_is_stored_by_the_seed_of_the_whole(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"body": nn.Sequential(nn.Linear(20, 8)), "head": nn.Linear(8, 3)})
+    initialize_(model, biases="keep")
+    pack(shuffled_(model, "neuron")["body"], tmp_path / "m")
+    assert coders_in(tmp_path / "m") == {"0.weight": "uniform record", "0.bias": "raw None"}
+    assert births_in(tmp_path / "m") == ['* kaiming_uniform 0 prefix="body."']
+    assert same_bits(unpack(tmp_path / "m")["0.weight"], model["body"][0].weight)
+
+
+def test_a_weight_that_got_another_name_is_stored_by_its_seed(tmp_path: Path) -> None:
+    part = nn.ModuleDict({"a layer": nn.Linear(20, 8, bias=False)})
     initialize_(part)
-    model = nn.ModuleDict({"first": nn.Linear(20, 8), "part": part})
-    model["first"].weight = part["fc"].weight
-    model["first"].register_parameter("offset", part["fc"].bias)
-    assert set(records_of(model)) == {"first.weight", "first.offset"}
-    pack(model, tmp_path / "m")
-    assert coders_in(tmp_path / "m")["first.weight"] == "raw None"
-    assert same_bits(unpack(tmp_path / "m")["part.fc.weight"], part["fc"].weight)
+    model = nn.ModuleDict({"first": nn.Linear(20, 8, bias=False), "part": part})
+    model["first"].weight = part["a layer"].weight
+    assert set(records_of(model)) == {"first.weight"}
+    pack(shuffled_(model, "neuron"), tmp_path / "m")
+    assert births_in(tmp_path / "m") == [
+        '* kaiming_uniform 0 prefix_length=5 prefix="a\\u0020layer"'
+    ]
+    assert coders_in(tmp_path / "m")["first.weight"] == "uniform record"
+    assert same_bits(unpack(tmp_path / "m")["part.a layer.weight"], part["a layer"].weight)
+
+
+def test_a_part_that_was_compiled_later_is_stored_by_its_seed(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"body": nn.Linear(20, 8), "head": nn.Linear(8, 3)})
+    initialize_(model)
+    model["body"] = torch.compile(model["body"], backend="eager")
+    pack(shuffled_(model, "neuron"), tmp_path / "m")
+    assert coders_in(tmp_path / "m")["body._orig_mod.weight"] == "uniform record"
+    assert births_in(tmp_path / "m")[0] == '* kaiming_uniform 0 prefix_length=14 prefix="body"'
+    assert verify(model)
 
 
 def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def initialize_(
     with torch.no_grad():
         for name, record in records.items():
             _write(parameters[name], record)
-    _leave(model, records_of(model) | records)
+            _keep_with(model, name, record)
     return records
 
 
@@ -198,9 +198,9 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
     """The records that `initialize_` left with a model, by parameter name; empty if it never ran.
 
     They tell how the parameters were born, not what they hold now. Copying and pickling the model
-    keeps them, loading a state dict does not change them. Modules that were drawn before they
-    became parts of this model have theirs: values depend on `record.name`, which was the name then.
-    A part of a model that was drawn as a whole has none by itself.
+    keeps them, loading a state dict does not change them. Each record stays with the module that
+    has the parameter, so that a model knows how its parts were drawn, and a part how it was drawn
+    with the whole. Values depend on `record.name`, which is the name that the parameter had then.
 
     Example:
         >>> model = nn.Linear(3, 2)
@@ -212,21 +212,21 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
     """
     model = uncompiled(model)
     first_name = first_names(model)
-    plain: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for module_name, module in model.named_modules():
-        prefix = f"{module_name}." if module_name else ""
-        for name, record in vars(module).get("permtrain_records", {}).items():
-            full_name = prefix + name
-            plain[first_name.get(full_name, full_name)] = record
-    return {name: TensorRecord.from_dict(record) for name, record in plain.items()}
+        for own_name, record in vars(module).get("permtrain_records", {}).items():
+            name = f"{module_name}.{own_name}" if module_name else own_name
+            # A tied parameter was perhaps drawn under both names; its first is the one that counts.
+            found.setdefault(first_name.get(name, name), record)
+    return {name: TensorRecord.from_dict(record) for name, record in found.items()}
 
 
-def _leave(model: nn.Module, records: Mapping[str, TensorRecord]) -> None:
-    """Keeps records with the model; those with its parts are among them, or out of date."""
-    for module in model.modules():
-        vars(module).pop("permtrain_records", None)
-    plain = {name: record.to_dict() for name, record in records.items()}
-    model.permtrain_records = plain  # type: ignore[assignment]
+def _keep_with(model: nn.Module, name: str, record: TensorRecord) -> None:
+    """Leaves a record with the module whose own parameter this is."""
+    module_name, _, own_name = name.rpartition(".")
+    module = model.get_submodule(module_name)
+    others = vars(module).get("permtrain_records", {})
+    module.permtrain_records = others | {own_name: record.to_dict()}
 
 
 def recorded_initial_weights(model: nn.Module) -> dict[str, Tensor]:

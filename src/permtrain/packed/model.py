@@ -156,7 +156,7 @@ def tensors_of(
         record = None
         if first in named and tensor.is_floating_point():
             cuts = _cuts(named[first], granularity, tuple(tensor.shape))
-            record = _record_of(name, tensor, dtype, records.get(first))
+            record = _record_of(tensor, dtype, records.get(first))
         must_cut = granularity is not None
         found.append(TensorToPack(name, dtype, _bits_of(tensor), cuts, record, must_cut))
     return found
@@ -206,13 +206,10 @@ def _rows_of(view: VectorView) -> Rows:
     return Rows(view.shape, view.granularity, layout.output_axis, num_kernel_axes, layout.groups)
 
 
-def _record_of(
-    name: str, tensor: Tensor, dtype: str, record: TensorRecord | None
-) -> TensorRecord | None:
-    """The record, if it is of this tensor as it is now, drawn under the end of its name."""
-    if record is None or (record.shape, record.dtype) != (tuple(tensor.shape), dtype):
-        return None
-    return record if name.endswith(record.name) else None
+def _record_of(tensor: Tensor, dtype: str, record: TensorRecord | None) -> TensorRecord | None:
+    """The record, if it is of this tensor as it is now."""
+    is_of_it = record is not None and (record.shape, record.dtype) == (tuple(tensor.shape), dtype)
+    return record if is_of_it else None
 
 
 def _bits_of(tensor: Tensor) -> Bits:

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from permtrain.errors import PackedFileError, SettingError
@@ -31,13 +32,13 @@ _LETTER_OF = {coder: letter for letter, coder in _CODER_OF.items()}
 _PROFILE_OF = {"v": "values", "l": "levels"}
 _GRANULARITY_OF = {granularity[0]: granularity for granularity in GRANULARITIES}
 
-# How many characters a tensor's name has before the name it was drawn under: those of the module it
-# became a part of.
-_PREFIX = "prefix_length"
+# The name that a tensor was drawn under, where it is another: so many characters at the beginning
+# of the tensor's name were these. A module may be drawn before it becomes a part of another, and a
+# part may be stored alone.
+_NAME_DEFAULTS: dict[str, Any] = {"prefix_length": 0, "prefix": ""}
 
 # The fields of a record that a birth line holds, beside rule and seed, where they are not these.
-_BIRTH_DEFAULTS: dict[str, Any] = {
-    _PREFIX: 0,
+_RECORD_DEFAULTS: dict[str, Any] = {
     "granularity": "neuron",
     "value": None,
     "share": False,
@@ -48,6 +49,7 @@ _BIRTH_DEFAULTS: dict[str, Any] = {
     "sparsity_by": "exact",
     "version": 1,
 }
+_BIRTH_DEFAULTS = _NAME_DEFAULTS | _RECORD_DEFAULTS
 _LAYOUT_FIELDS = ("output_axis", "num_kernel_axes", "groups")
 _FAN_FIELDS = ("fan_in", "fan_out")
 _FIELD = f"dtype=[a-z0-9]+|({'|'.join((*_LAYOUT_FIELDS, *_FAN_FIELDS))})=[0-9]+"
@@ -146,20 +148,32 @@ def _expected_rows(shape: tuple[int, ...], granularity: str, layout: Mapping[str
 
 
 def _birth_of(name: str, record: TensorRecord) -> _Birth:
-    found = vars(record) | {_PREFIX: len(name) - len(record.name)}
+    found = vars(record) | _other_beginning(name, record.name)
     changed = {
         field: found[field] for field, default in _BIRTH_DEFAULTS.items() if found[field] != default
     }
     return tuple(({"rule": record.rule, "seed": record.seed} | changed).items())
 
 
+def _other_beginning(name: str, drawn_as: str) -> dict[str, Any]:
+    """What two names that end alike begin with: the length of the one, and the other."""
+    pairs = zip(reversed(name), reversed(drawn_as), strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return {
+        "prefix_length": len(name) - common,
+        "prefix": drawn_as[: len(drawn_as) - common],
+    }
+
+
 def _birth_line(birth: _Birth) -> str:
     (_, rule), (_, seed), *others = birth
-    words = [f"{field}={_value_to_text(value)}" for field, value in others]
+    words = [f"{field}={_value_to_text(field, value)}" for field, value in others]
     return " ".join([BIRTH_MARK, rule, str(seed), *words])
 
 
-def _value_to_text(value: object) -> str:
+def _value_to_text(field: str, value: object) -> str:
+    if field == "prefix":  # which may have characters that part words and lines
+        return json.dumps(value).replace(" ", "\\u0020")
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -178,12 +192,16 @@ def _birth_from(line: str, what: str) -> dict[str, Any]:
 
 
 def _value_from_text(field: str, text: str, what: str) -> object:
-    if isinstance(_BIRTH_DEFAULTS[field], str):
+    if field != "prefix" and isinstance(_BIRTH_DEFAULTS[field], str):
         return text
     try:
         value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         value = None
+    if field == "prefix":
+        if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise PackedFileError(f"{what}: {field} is {text!r:.80}; allowed: a string in JSON")
+        return value
     if not isinstance(value, bool | int | float):
         raise PackedFileError(f"{what}: {field} is {text!r:.80}; allowed: a number, true or false")
     return value
@@ -285,13 +303,15 @@ def _rows(word: str, shape: tuple[int, ...], layout: Mapping[str, int], what: st
 def _record(
     birth: Mapping[str, Any], name: str, entry: TensorEntry, layout: Mapping[str, int]
 ) -> TensorRecord:
-    prefix_length = birth[_PREFIX]
-    if type(prefix_length) is not int or not 0 <= prefix_length < len(name):
-        raise PackedFileError(
-            f"{name}: {_PREFIX} is {prefix_length}; allowed: 0 to {len(name) - 1}"
-        )
-    own = {"name": name[prefix_length:], "shape": entry.shape, "dtype": entry.dtype}
-    drawn = {field: value for field, value in birth.items() if field != _PREFIX}
+    length = birth["prefix_length"]
+    if type(length) is not int or not 0 <= length <= len(name):
+        raise PackedFileError(f"{name}: prefix_length is {length}; allowed: 0 to {len(name)}")
+    own = {
+        "name": birth["prefix"] + name[length:],
+        "shape": entry.shape,
+        "dtype": entry.dtype,
+    }
+    drawn = {field: birth[field] for field in ("rule", "seed", *_RECORD_DEFAULTS)}
     if not entry.shape:
         raise PackedFileError(f"{name}: shape is []; allowed for initial values: one size or more")
     try:
