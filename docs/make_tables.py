@@ -1,4 +1,4 @@
-"""Writes the pages in docs/ that are made from results/, and README.md's table.
+"""Writes the pages in docs/ that are made from results/, a picture, and README.md's table.
 
 Run as: python docs/make_tables.py
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pages.across import across_page
 from pages.inputs import inputs_page
-from pages.regression import regression_page
+from pages.regression import draw_regression, regression_page
 from pages.reproduction import reproduction_page, summary_table
 from pages.sgperm import sgperm_page
 from pages.speed import speed_page
@@ -45,6 +45,7 @@ def main() -> int:
     for path, text in made.items():
         with written_whole(path) as file:
             file.write(text.encode())
+    draw_regression(DOCS / "regression.png")
     return 0
 
 

@@ -6,7 +6,9 @@ from typing import Any
 from pages.reproduction import RESULTS, markdown_table
 from pages.shown import Shown, not_run, shown_of
 
-from permtrain.pictures.error_width import power_law
+from permtrain.pictures.error_width import draw_error_width, power_law
+from permtrain.pictures.records import errors_by_width
+from permtrain.pictures.style import save_figure
 from permtrain.recipes.experiments.regression.arms import PUBLISHED
 from permtrain.recipes.registry import RECIPES
 
@@ -82,6 +84,25 @@ def regression_page(results: Path = RESULTS) -> str:
             parts.append("![error against width](regression.png)\n\n")
             parts.append(f"{PUBLISHED_HEAD}{_published_table(shown)}\n")
     return "".join([*parts, READ if has_quick else ""]).rstrip("\n") + "\n"
+
+
+DRAWN = (
+    "sine, LaPerm, equidistant",
+    "sine, LaPerm, pairwise",
+    "sine, LaPerm, uniform",
+    "sine, LaPerm, he",
+    "sine, LaPerm, glorot",
+    "sine, LaPerm, he, biases too",
+    "sine, index optimizer, pairwise",
+    "sine, Adam, pairwise",
+)
+"""The page's picture shows these; `permtrain plot error-width` all."""
+
+
+def draw_regression(path: Path, results: Path = RESULTS) -> None:
+    """Draws error against width in one variable, of the quick budget."""
+    groups = errors_by_width([results / "regression-1d-quick.csv"])
+    save_figure(draw_error_width({label: groups[label] for label in DRAWN}), path)
 
 
 def _label(arm: str) -> str:
