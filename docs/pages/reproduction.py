@@ -116,9 +116,10 @@ were ahead of Adam everywhere.
     "open-agnostic": """\
 Both nets go beyond what was published, with two seeds. `f1` by kept latent weights on z-scored
 images: 86 to 89, per neuron and per layer, whatever part remains; on images less their mean image
-they end at 81 to 83, below LaPerm. `f2` by LaPerm with whole layers as vectors: 79.8 (published
-78.14), where per neuron it ends at 72.7; kept latents fail there, at 41 per neuron and at chance
-per layer. Other parts than the published ones were not run on `f2` but in the quick budget.
+they end at 81 to 83, below LaPerm. `f2` by LaPerm with whole layers as vectors and the published
+parts left: 79.8 (published 78.14), where per neuron it ends at 72.7. Neither other parts nor
+z-scored images come near, at 69.1 at most. Kept latents fail on `f2`, at 53.2 at most, and per
+layer on images less their mean image at chance.
 """,
     "open-schedules": """\
 Quick, one seed, four epochs: profiles that get their zeros or lose their levels step by step end
