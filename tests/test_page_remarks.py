@@ -1,4 +1,4 @@
-"""What docs/regression.md and docs/across.md say of their tables holds for the rows of results/."""
+"""What docs/regression.md, across.md and inputs.md say of their tables holds for the rows."""
 
 from pathlib import Path
 
@@ -137,3 +137,20 @@ def test_layers_keep_their_scale() -> None:
         by_chance, sizes = DEALT_OUT[row["arm"].partition(":")[0]]
         assert 1 - sum((n / sum(sizes)) ** 2 for n in sizes) == pytest.approx(by_chance, abs=0.005)
         assert by_chance - 0.06 < row["changed_layer_fraction"] < by_chance + 0.01
+
+
+def test_unshuffling() -> None:
+    rows = {row["arm"]: row for row in read_csv(RESULTS / "unshuffle-mnist.csv")}
+    psnr = {arm: row["psnr"] for arm, row in rows.items()}
+    assert psnr["published"] == pytest.approx(7.8, abs=0.05)
+    assert rows["published"]["shuffled_psnr"] == pytest.approx(7.6, abs=0.05)
+    assert psnr["published, lr 0.05"] == pytest.approx(8.8, abs=0.05)
+    assert rows["published, lr 0.05"]["classified_percent"] == pytest.approx(69, abs=0.5)
+    class_mean = rows["published"]["class_mean_psnr"]
+    assert class_mean == pytest.approx(11.6, abs=0.05)
+    normal, nearest = "normal distribution", "normal distribution around the nearest"
+    assert {arm for arm, value in psnr.items() if value > class_mean} == {normal, nearest}
+    assert psnr[normal] == pytest.approx(11.7, abs=0.05)
+    assert psnr[nearest] == pytest.approx(11.8, abs=0.05)
+    taken_away = psnr[normal] - psnr["normal distribution and published"]
+    assert taken_away == pytest.approx(0.2, abs=0.05)
