@@ -12,10 +12,10 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 
 def means(recipe: str, budget: Budget = "paper", column: str = "test_percent") -> dict[str, float]:
-    """Of each arm, over its seeds."""
+    """Of each arm that has this column, over its seeds."""
     found: dict[str, list[float]] = {}
     for row in read_csv(results_file(RESULTS, recipe, budget)):
-        if is_complete(row):
+        if is_complete(row) and row[column] is not None:
             found.setdefault(row["arm"], []).append(row[column])
     return {arm: statistics.mean(values) for arm, values in found.items()}
 
@@ -56,6 +56,28 @@ def test_index_optimizer(
         assert whole - published_k1 == pytest.approx(2.4, abs=0.1)
     else:
         assert 0.85 < published_k1 - whole < 1.15
+
+
+@pytest.mark.parametrize(
+    ("granularity", "published", "published_k1"),
+    [("layer", 99.18, 96.56), ("neuron", 99.41, 92.91), ("kernel", 99.36, 69.65)],
+)
+def test_index_optimizer_from_sparse_weights(
+    granularity: str, published: float, published_k1: float
+) -> None:
+    found = means(f"index-{granularity}")
+    moved = means(f"index-{granularity}", column="moved_fraction")
+    adam = found["sparse, Adam"]
+    for suffix in ("",) if granularity == "layer" else ("", ", linear layers whole"):
+        index = f"sparse, index per {granularity}{suffix}"
+        ahead = (0.2, 0.5) if granularity == "kernel" else (0.7, 0.81)
+        assert ahead[0] < found[index] - adam < ahead[1]
+        assert 0.95 < published - found[index] < 1.75
+        assert 0.155 < moved[index] < 0.185
+        k1 = f"sparse, LaPerm k=1 per {granularity}{suffix} (without STE)"
+        low, high = (62.5, 64.5) if suffix or granularity == "layer" else (40.5, 41.5)
+        assert low < found[k1] < high < published_k1
+        assert moved[k1] < 0.1
 
 
 def test_whole_linear_layers_and_the_index_optimizer() -> None:
