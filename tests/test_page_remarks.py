@@ -154,3 +154,25 @@ def test_unshuffling() -> None:
     assert psnr[nearest] == pytest.approx(11.8, abs=0.05)
     taken_away = psnr[normal] - psnr["normal distribution and published"]
     assert taken_away == pytest.approx(0.2, abs=0.05)
+
+
+def test_sortgan() -> None:
+    rows = {row["arm"]: row for row in read_csv(RESULTS / "sortgan-mnist-short.csv")}
+    assert len(rows) == 9
+    assert {row["epochs"] for arm, row in rows.items() if arm != "nearest 100"} == {10}
+    published = [row for arm, row in rows.items() if arm.startswith("published")]
+    assert len(published) == 4
+    for row in published:
+        assert 8.35 < row["psnr"] < 9.05
+        assert row["shuffled_psnr"] == pytest.approx(7.2, abs=0.1)
+        assert 8 < row["classified_percent"] < 11
+    squared_error = [row for arm, row in rows.items() if arm.startswith("regression")]
+    (with_gan,) = (row for row in squared_error if "GAN" in row["arm"])
+    for row in squared_error:
+        assert row["class_mean_psnr"] == pytest.approx(11.6, abs=0.05)
+        if row is not with_gan:
+            assert row["psnr"] == pytest.approx(11.9, abs=0.05)
+            assert row["ssim"] > row["class_mean_ssim"]
+            assert row["classified_percent"] == pytest.approx(99.9, abs=0.05)
+    taken_away = rows["regression, conv"]["psnr"] - with_gan["psnr"]
+    assert taken_away == pytest.approx(2.2, abs=0.05)
