@@ -24,7 +24,7 @@ Shape suffixes: V vectors, L weights in a vector, C chunks of a long vector, P p
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -227,7 +227,7 @@ def _cut(
 
 
 def _compiled(function: F) -> F:
-    return cast(F, njit()(function))
+    return njit()(function)
 
 
 class _Grid(NamedTuple):

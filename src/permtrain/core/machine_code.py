@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numba
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def njit(**options: Any) -> Callable[[Any], Any]:
+
+def njit(**options: Any) -> Callable[[F], F]:
     """`numba.njit`, whose machine code is kept beside the source, or in `NUMBA_CACHE_DIR`.
 
     Where neither can be written, nor the user's own cache folder, as in a container for a user
@@ -16,14 +18,18 @@ def njit(**options: Any) -> Callable[[Any], Any]:
 
     Floating point is exact: fastmath stays off. The numpy error model only drops the test for
     division by zero.
+
+    Args:
+        options: more of numba's.
     """
 
-    def compiled(function: Any) -> Any:
+    def compiled(function: F) -> F:
+        kinds: dict[str, Any] = {"nogil": True, "error_model": "numpy"} | options
         try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+            return cast(F, numba.njit(cache=True, **kinds)(function))
         except RuntimeError:  # numba found no place
             _tell_once()
-            return numba.njit(nogil=True, error_model="numpy", **options)(function)
+            return cast(F, numba.njit(**kinds)(function))
 
     return compiled
 

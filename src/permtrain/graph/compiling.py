@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """A loop over the entries of arrays that are given, compiled."""
-    return njit(_nrt=False)(function)  # type: ignore[no-any-return]
+    return njit(_nrt=False)(function)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
@@ -34,12 +34,12 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
     That costs more than most pieces; but each place is compiled anew.
     """
-    return njit(_nrt=False, inline="always")(function)  # type: ignore[no-any-return]
+    return njit(_nrt=False, inline="always")(function)
 
 
 def compiled_rows(function: Callable[P, R]) -> Callable[P, R]:
     """A loop over a range of rows, for `core.threads.in_threads`; it may allocate."""
-    return njit()(function)  # type: ignore[no-any-return]
+    return njit()(function)
 
 
 def _trailing_zeros(typing_context: Any, word: Any) -> Any:

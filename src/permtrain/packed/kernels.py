@@ -29,12 +29,12 @@ _SMALLEST_RANGE = np.uint64(1 << 32)
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """A loop over arrays; no fastmath, no threads of its own, without the GIL."""
-    return njit()(function)  # type: ignore[no-any-return]
+    return njit()(function)
 
 
 def inlined(function: Callable[P, T]) -> Callable[P, T]:
     """A piece of such a loop."""
-    return njit(inline="always")(function)  # type: ignore[no-any-return]
+    return njit(inline="always")(function)
 
 
 @inlined
