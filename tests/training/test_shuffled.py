@@ -1,10 +1,12 @@
 """Runs that begin with the shuffled weights of a trained network."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
@@ -80,6 +82,29 @@ def test_a_first_run_that_is_there_is_taken(tmp_path: Path) -> None:
     start_run(SHUFFLED, place)
     assert (folder_of(FIRST, tmp_path).path / "metrics.jsonl").stat().st_mtime_ns == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_first_run_in_training_is_waited_for(tmp_path: Path, monkeypatch) -> None:
+    whole = start_run(SHUFFLED, place_in(tmp_path / "whole")).folder
+    place = place_in(tmp_path / "shared")
+    first = interrupted_run(FIRST, place, 3)
+    held, warned, said = threading.Event(), threading.Event(), []
+
+    def other_process() -> None:  # is killed while we wait
+        with FileLock(first / ".lock"):
+            held.set()
+            warned.wait()
+
+    def warn(text: str, stacklevel: int) -> None:
+        said.append(text)
+        warned.set()
+
+    monkeypatch.setattr("warnings.warn", warn)
+    threading.Thread(target=other_process, daemon=True).start()
+    held.wait()
+    start_run(SHUFFLED, place)
+    assert said == [f"{first} is being trained by another process; its end is waited for"]
+    assert outcome(folder_of(SHUFFLED, place.runs_folder).path) == outcome(whole)
 
 
 def test_interrupted_in_either_run_it_ends_the_same(tmp_path: Path) -> None:

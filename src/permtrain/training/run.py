@@ -23,6 +23,7 @@ from permtrain.training.record import (
     Checkpointer,
     Recorder,
     RunFolder,
+    RunIsBegun,
     forget_after,
     load_into,
     new_run_folder,
@@ -122,7 +123,8 @@ def start_run(
     """Trains a new run in a folder of its own under `place.runs_folder`.
 
     With rule shuffle a run comes first that trains what is shuffled, in a folder of its own beside
-    it; if that is there already, it is taken, or gone on with.
+    it; if that is there already, it is taken, or gone on with, or, where another process trains it,
+    waited for.
 
     Args:
         only_once: as in `new_run_folder`.
@@ -155,10 +157,16 @@ def _trained_weights(
     if first is None:
         return None
     folder = RunFolder(folder_of(place.runs_folder, run_name(first), first))
-    if not folder.path.exists():
-        start_run(first, place, callbacks)
-    elif not folder.is_complete:
-        resume_run(folder.path, place, callbacks)
+    while not folder.is_complete:
+        try:
+            if folder.path.exists():
+                resume_run(folder.path, place, callbacks)
+            else:
+                start_run(first, place, callbacks, only_once=True)
+        except (RunIsBusy, RunIsBegun) as busy:
+            warnings.warn(f"{busy}; its end is waited for", stacklevel=2)
+            with FileLock(folder.path / ".lock", poll_interval=1):
+                pass  # complete, or to be gone on with
     return read_weights(folder.weights_file)
 
 
