@@ -83,8 +83,9 @@ def test_index_optimizer_from_sparse_weights(
 def test_whole_linear_layers_and_the_index_optimizer() -> None:
     for granularity in ("neuron", "kernel"):
         found = means(f"index-{granularity}")
-        index = f"kaiming_normal, index per {granularity}"
-        assert found[f"{index}, linear layers whole"] < found[index]
+        for rule in ("normal", "uniform"):
+            index = f"kaiming_{rule}, index per {granularity}"
+            assert found[f"{index}, linear layers whole"] < found[index]
 
 
 def test_one_shared_value() -> None:

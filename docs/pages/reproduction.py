@@ -65,10 +65,10 @@ test accuracy after a number of epochs that is not told. LaPerm with k = 1 comes
 per layer, .7 and .9 below. Per neuron and per kernel it is far below what was published, at 81 to
 82, where linear layers are permuted per neuron; with linear layers whole it comes to 97.6 to 97.9,
 .9 to 1.1 points below the published figures, and 2.4 above that per kernel from uniform weights, so
-that this seems to be what was done. To the index optimizer whole linear layers are no help, from
-normal weights. We think it is the gaps: in vectors of 84 to 400 weights one step of Adam is smaller
-than the distance to the next value, and k = 1 forgets it. `open-k1` below asks what else helps: per
-neuron a rate of .01 to .03 does, in quick runs of one seed; per kernel it was not tried.
+that this seems to be what was done. To the index optimizer whole linear layers are no help from
+normal or uniform weights. We think it is the gaps: in vectors of 84 to 400 weights one step of Adam
+is smaller than the distance to the next value, and k = 1 forgets it. `open-k1` below asks what else
+helps: per neuron a rate of .01 to .03 does, in quick runs of one seed; per kernel it was not tried.
 
 From sparse weights the index optimizer is .2 to .8 points ahead of Adam from the same weights, most
 per layer and per neuron, and 1 to 1.7 below the published figures. LaPerm with k = 1 comes to 63 or
