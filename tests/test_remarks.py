@@ -109,6 +109,16 @@ def test_one_shared_value() -> None:
         assert 4 < published - statistics.mean(z_scored) < 25.5
 
 
+def test_resnet20_on_the_copies() -> None:
+    found, best = (
+        means("laperm-resnet20-cifar10-jpeg", "short", column)
+        for column in ("test_percent", "best_test_percent")
+    )
+    assert found["LaPerm k=10"] - found["Adam"] == pytest.approx(1.8, abs=0.05)
+    assert best["LaPerm k=10"] == found["LaPerm k=10"]
+    assert best["Adam"] > found["Adam"]
+
+
 def test_rewiring() -> None:
     rewired, alone = "LaPerm k=30 for 1,500 batches, then Adam", "Adam, zeros fixed"
     rows = read_csv(RESULTS / "laperm-rewire-mnist.csv")
