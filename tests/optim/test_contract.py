@@ -421,6 +421,41 @@ def test_a_parameter_replaced_in_the_optimizer_is_an_error(permuter_of):
         train(model, optimizer, range(1))
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda permuter: permuter.synchronize(),
+        lambda permuter: permuter.arranged().__enter__(),
+        lambda permuter: permuter.state_dict(),
+        lambda permuter: permuter.load_state_dict({}),
+    ],
+    ids=["synchronize", "arranged", "state_dict", "load_state_dict"],
+)
+@pytest.mark.parametrize("num_steps", [0, 2])
+def test_a_parameter_replaced_in_the_model_is_an_error(permuter_of, num_steps, look):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(num_steps))
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    with pytest.raises(ChangedWeightsError, match=r"0\.weight: .* was replaced in the model"):
+        look(permuter)
+
+
+def test_a_parameter_replaced_in_the_model_is_an_error_at_the_first_step(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    with pytest.raises(ChangedWeightsError, match="was replaced in the model"):
+        train(model, optimizer, range(1))
+
+
+def test_a_parameter_that_left_the_model_is_trained_on(permuter_of):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(1))
+    head = model[6]
+    del model[6]
+    permuter.synchronize()
+    assert permuter.tensors[-1].parameter is head.weight
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_weight_that_is_not_finite_is_refused_by_name(permuter_of, bad):
     model, optimizer, permuter = started(permuter_of)
@@ -783,6 +818,52 @@ def test_weights_that_torch_cannot_sort_are_refused_by_name(permuter_of, dtype):
     model.weight = nn.Parameter(model.weight.detach().to(dtype), requires_grad=False)
     with pytest.raises(GranularityError, match=rf"weight: dtype is {dtype}; allowed: floating po"):
         permuter_of(torch.optim.SGD(model.parameters(), lr=0.1), model=model)
+
+
+def test_two_parameters_of_one_name_are_refused(permuter_of):
+    layers = [nn.Linear(6, 4), nn.Linear(6, 4)]
+    optimizer = torch.optim.SGD([{"params": list(each.named_parameters())} for each in layers])
+    with pytest.raises(SettingError, match="two parameters of the optimizer are called weight;"):
+        permuter_of(optimizer)
+
+
+def test_a_layer_replaced_and_added_as_a_group_is_refused(permuter_of):
+    model, optimizer, _ = started(permuter_of)
+    train(model, optimizer, range(1))
+    model[4] = nn.Linear(64, 10)
+    optimizer.add_param_group({"params": model[4].parameters()})
+    for _ in range(2):
+        with pytest.raises(SettingError, match=r"two parameters .* are called 4\.weight;"):
+            train(model, optimizer, range(1, 2))
+
+
+def test_a_layer_without_a_shape_is_refused_by_name(permuter_of):
+    model = nn.Sequential(nn.Linear(3, 4), nn.LazyLinear(2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(SettingError, match=r"1\.weight has no shape yet"):
+        permuter_of(optimizer, model=model)
+    with pytest.raises(SettingError, match="group 0, parameter 2 has no shape yet"):
+        permuter_of(optimizer, granularity="layer")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_equal_weights_that_cannot_learn_are_warned_of_by_name(permuter_of, value):
+    model, optimizer, permuter = started(permuter_of)
+    nn.init.constant_(model[4].weight, value)
+    if permuter.granularity == "across":  # they may get other values from other layers
+        train(model, optimizer, range(1))
+        return
+    with pytest.warns(UserWarning, match=r"^4\.weight: the weights of each vector are all equal"):
+        train(model, optimizer, range(1))
+    train(model, optimizer, range(1, 2))  # once
+
+
+def test_equal_weights_that_are_frozen_are_not_warned_of(permuter_of):
+    if permuter_of in (PERMUTERS["laperm-across"], PERMUTERS["index-across"]):
+        pytest.skip("what goes across is not frozen")
+    model, optimizer, _ = started(permuter_of)
+    nn.init.zeros_(model[4].weight).requires_grad_(False)
+    train(model, optimizer, range(1))
 
 
 def test_nothing_to_permute_is_refused(permuter_of):

@@ -154,6 +154,18 @@ def test_saved_and_loaded_into_new_objects_goes_on_identically(settings, tmp_pat
         assert_same(weights_of(model), weights_of(other))
 
 
+def test_a_loaded_state_can_be_saved_before_the_next_step(settings):
+    model, optimizer = started(settings)
+    train(model, optimizer, range(4))
+    other, other_optimizer = started(settings, seed=7)
+    other.load_state_dict(model.state_dict())
+    other_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other_optimizer.state_dict()
+    train(model, optimizer, range(4, 6))
+    train(other, other_optimizer, range(4, 6))
+    assert_same(weights_of(model), weights_of(other))
+
+
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_a_copy_goes_on_by_itself(settings, how):
     model, optimizer = started(settings)
@@ -313,6 +325,12 @@ def test_a_layer_made_after_the_optimizer_has_its_name_and_its_layout():
 def test_a_model_of_other_parameters_is_refused():
     with pytest.raises(SettingError, match="group 0, parameter 0 of the optimizer is no parameter"):
         SGPerm(nn.Linear(4, 3).parameters(), model=nn.Linear(4, 3))
+
+
+def test_two_parameters_of_one_name_are_refused():
+    layers = [nn.Linear(6, 4), nn.Linear(6, 4)]
+    with pytest.raises(SettingError, match="two parameters of the optimizer are called weight;"):
+        SGPerm([{"params": list(each.named_parameters())} for each in layers])
 
 
 def test_a_refused_group_leaves_the_optimizer_as_it_was():

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from permtrain.core.vectors import (
@@ -98,7 +99,11 @@ def first_names(model: nn.Module) -> dict[str, str]:
 
 
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
-    """All parameters of a model, once each (tied ones under their first name), in its own order."""
+    """All parameters of a model, once each (tied ones under their first name), in its own order.
+
+    Raises:
+        SettingError: a lazy layer's parameter, which has no shape before the first call.
+    """
     found = []
     seen: set[int] = set()
     # What a parametrization computes a layer's weight from is held by a module of its own, which
@@ -118,10 +123,12 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
         for name, parameter in own.items():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
+                full_name = f"{module_name}.{name}" if module_name else name
+                _refuse_lazy(full_name, parameter)
                 owner, own_name = owners.get(id(parameter), (module, name))
                 found.append(
                     NamedTensor(
-                        f"{module_name}.{name}" if module_name else name,
+                        full_name,
                         parameter,
                         layout_of(owner, own_name, parameter),
                         is_norm=isinstance(owner, _NORMS),
@@ -145,8 +152,18 @@ def _originals(module: nn.Module) -> dict[str, Tensor]:
     return {name: max(each, key=Tensor.numel) for name, each in held.items() if each}
 
 
+def _refuse_lazy(name: str, parameter: Tensor) -> None:
+    if is_lazy(parameter):
+        raise SettingError(f"{name} has no shape yet; allowed: run the model once before")
+
+
 def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
-    """A parameter of which no module is known."""
+    """A parameter of which no module is known.
+
+    Raises:
+        SettingError: it has no shape yet.
+    """
+    _refuse_lazy(name, parameter)
     return NamedTensor(name, parameter, plain_layout(parameter))
 
 

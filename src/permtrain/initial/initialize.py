@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from permtrain.core.plan import NamedTensor, first_names, named_tensors, uncompiled
@@ -274,8 +273,6 @@ def _refuse_undrawable(model: nn.Module) -> None:
                     f"(initialize before normalizing)"
                 )
     for name, parameter in model.named_parameters():
-        if is_lazy(parameter):
-            raise SettingError(f"{name} has no shape yet; allowed: run the model once before")
         if parameter.is_meta:
             raise SettingError(
                 f"{name} is on the meta device; allowed: a device with memory "

@@ -107,6 +107,14 @@ def only_creates_state(optimizer: Optimizer) -> bool:
     return not any(bool(gradient.any()) for gradient in gradients)
 
 
+def namesakes(name: str) -> str:
+    """What to say of two parameters of one name: saved states go by names."""
+    return (
+        f"two parameters of the optimizer are called {name}; allowed: a name of its own for each, "
+        "as with model=...; once a layer was replaced, an optimizer made anew"
+    )
+
+
 def _refuse_without_hooks(optimizer: Optimizer) -> None:
     """Refuses a wrapper that looks like an optimizer but never calls what is attached to it.
 

@@ -37,7 +37,9 @@ class LaPerm(Permuter):
     Param groups: `granularity` and `sync_period` in a group override the constructor's.
 
     The initial values are those found at the first step (weights loaded after attaching and before
-    it count). Later writes to the weights by anyone else are an error at the next step.
+    it count). Later writes to the weights by anyone else are an error at the next step; those
+    through `.data`, which torch does not count, go unnoticed. Weights that are all equal, as of a
+    layer or token that begins at zero, cannot learn by permutation, and are warned of.
 
     State: `profile` (V, L) of the weights' dtype, or (1, L) if all vectors share it.
     Randomness: none.

@@ -1,5 +1,6 @@
 """A parameter under permutation: its profile, its scores, and whether somebody else wrote it."""
 
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,21 @@ class PermutedTensor:
         self.expected_checksum = None
         self.forget_not_finite()
         self.note_seen()
+        if self._cannot_learn():
+            warnings.warn(
+                f"{self.name}: the weights of each vector are all equal, so that no permutation "
+                "changes them and it will not learn; granularity None, as in a parameter group of "
+                "its own, leaves it to the optimizer",
+                stacklevel=2,
+            )
+
+    def _cannot_learn(self) -> bool:
+        """Whether a weight that is to be trained has nothing to permute, as one made of zeros."""
+        assert self.profile is not None
+        is_weight = self.parameter.requires_grad and self.parameter.dim() >= 2
+        if not is_weight or self.pool is not None or self.parameter.numel() < 2:
+            return False
+        return bool((self.profile[:, 0] == self.profile[:, -1]).all())
 
     def arranged_like(self, scores: Tensor) -> Tensor:
         """The profile laid out in the order of `scores`, in the parameter's shape."""

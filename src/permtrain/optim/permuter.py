@@ -29,7 +29,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
-from permtrain.optim.attached import Attached, only_creates_state
+from permtrain.optim.attached import Attached, namesakes, only_creates_state
 from permtrain.optim.permuted_tensor import (
     PermutedTensor,
     arrange_moved,
@@ -233,6 +233,7 @@ class Permuter(Attached):
             CheckpointError: the state is of another method, model or granularity.
         """
         self._refuse_inside_arranged()
+        self._refuse_replaced_in_model()
         self._adopt_new_parameters()
         self._check_state(state_dict)
         for tensor in self.tensors:
@@ -274,6 +275,8 @@ class Permuter(Attached):
             self._refuse_what_was_not_finite()
         self._pool.refuse_frozen()
         is_new = [tensor.profile is None for tensor in self.tensors]
+        if any(is_new):
+            self._refuse_replaced_in_model()
         for tensor, new in zip(self.tensors, is_new, strict=True):
             if new:
                 tensor.take_profile(self.keep_latent)
@@ -361,6 +364,7 @@ class Permuter(Attached):
     def _settle(self) -> None:
         """Leaves no half-done step, and no weights that somebody else wrote."""
         self._refuse_inside_arranged()
+        self._refuse_replaced_in_model()
         if self._inside_step:
             self._recover()
         for tensor in self.tensors:
@@ -438,6 +442,7 @@ class Permuter(Attached):
             if theirs and "granularity" in group:
                 check_rule(group["granularity"], theirs)
         taken = self._permuted_by_others()
+        names = {tensor.name for tensor in self.tensors}
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
             rule = group.get("granularity", self.granularity)
             view = view_by_rule(
@@ -456,11 +461,28 @@ class Permuter(Attached):
                     f"{tensor.name} is already permuted by a {taken[id(parameter)]} on the same "
                     "optimizer; call its detach() first"
                 )
+            if tensor.name in names:
+                raise SettingError(namesakes(tensor.name))
+            names.add(tensor.name)
             permuted = PermutedTensor(tensor.name, parameter, view)
             if view.is_across:
                 self._pool.add(permuted)
                 permuted.pool = self._pool
             self._tensors[id(parameter)] = permuted
+
+    def _refuse_replaced_in_model(self) -> None:
+        """The model would go on with other parameters than those that the optimizer moves."""
+        if self._model is None:
+            return
+        present = dict(self._model.named_parameters(remove_duplicate=False))
+        present_ids = {id(parameter) for parameter in present.values()}
+        for tensor in self.tensors:
+            if tensor.name in present and id(tensor.parameter) not in present_ids:
+                raise ChangedWeightsError(
+                    f"{tensor.name}: the parameter was replaced in the model after attaching, and "
+                    "the optimizer still has the old one; attach when the model has its final "
+                    "parameters (load_state_dict(assign=True) replaces them too)"
+                )
 
     def _refuse_periods_in_pool(self) -> None:
         """A pool is arranged as a whole: its members have no sync period of their own."""

@@ -28,7 +28,7 @@ from permtrain.errors import (
     SettingError,
 )
 from permtrain.graph.search import permute_ranks_
-from permtrain.optim.attached import only_creates_state
+from permtrain.optim.attached import namesakes, only_creates_state
 from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
 from permtrain.optim.sorted_rows import SortedRows
 
@@ -381,6 +381,8 @@ class SGPerm(Optimizer):
                 raise GranularityError(
                     f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: float32, float64"
                 )
+            if tensor.name in self.views:
+                raise SettingError(namesakes(tensor.name))
             bias = self._bias_in_row(tensor, view, named) if self.biases == "row" else None
             last = self._rows[-1] if self._rows else None
             first_row = last.first_row + last.view.num_vectors if last else 0

@@ -91,8 +91,9 @@ class SortedRows:
                     "the model's weights from the same checkpoint too"
                 )
             self.expected_checksums = None
+            self.note_seen()
         elif self._follow_to_another_device():
-            pass
+            self.note_seen()
         elif self.seen != [(each._version, each.data_ptr()) for each in self.parameters]:
             raise ChangedWeightsError(
                 f"{self.weight.name}: weights were changed since the last step; if that was meant, "
