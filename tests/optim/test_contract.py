@@ -541,6 +541,18 @@ def test_steps_skipped_by_the_grad_scaler_do_not_count(permuter_of, fused):
     assert permuter.num_steps == 7
 
 
+def test_a_step_captured_in_a_cuda_graph_is_refused(permuter_of, monkeypatch):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_initialized", lambda: True)
+        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        with pytest.raises(SettingError, match="captured in a CUDA graph"):
+            permuter._before_step(optimizer, (optimizer,), {})
+    train(model, optimizer, range(1, 2))
+    assert permuter.num_steps == 2
+
+
 def test_frozen_parameters_and_missing_gradients_are_kept(permuter_of):
     model, optimizer, permuter = started(permuter_of)
     model[4].weight.requires_grad_(False)

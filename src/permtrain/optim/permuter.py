@@ -265,6 +265,7 @@ class Permuter(Attached):
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         self._refuse_inside_arranged()
+        _refuse_capture()
         if self._inside_step:
             self._recover()
         self._inert_step = only_creates_state(optimizer)
@@ -575,3 +576,16 @@ class Permuter(Attached):
             if tensor.seen is not None:
                 tensor.note_seen()
         self._adopt_new_parameters()
+
+
+def _refuse_capture() -> None:
+    """A CUDA graph replays what the device did, and neither counts steps nor tells which are due.
+
+    Raises:
+        SettingError: the step is being captured.
+    """
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise SettingError(
+            "optimizer.step() is being captured in a CUDA graph, whose replays would not count its "
+            "steps; allowed: the forward and backward pass captured, step() called outside"
+        )
