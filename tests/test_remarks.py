@@ -4,9 +4,12 @@ import statistics
 from pathlib import Path
 
 import pytest
+import torch
 
 from permtrain.recipes.recipe import Budget
 from permtrain.recipes.rows import is_complete, read_csv, results_file
+from permtrain.training.birth import newborn_network
+from permtrain.training.settings import InitialSettings, Settings
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -78,6 +81,18 @@ def test_index_optimizer_from_sparse_weights(
         low, high = (62.5, 64.5) if suffix or granularity == "layer" else (40.5, 41.5)
         assert low < found[k1] < high < published_k1
         assert moved[k1] < 0.1
+
+
+def test_one_threshold_for_all_layers() -> None:
+    settings = Settings(model="lenet5", initial=InitialSettings(rule="kaiming_normal"))
+    model = newborn_network(settings, (1, 28, 28), 10)
+    sizes = {name: w.detach().abs() for name, w in model.named_parameters() if w.dim() > 1}
+    every = torch.cat([size.flatten() for size in sizes.values()])
+    threshold = every.kthvalue(round(0.9 * len(every))).values
+    zeros = {name: float((size <= threshold).float().mean()) for name, size in sizes.items()}
+    assert zeros.pop("fc1.weight") == pytest.approx(0.95, abs=0.005)
+    assert min(zeros.values()) == pytest.approx(0.40, abs=0.005)
+    assert max(zeros.values()) == pytest.approx(0.76, abs=0.005)
 
 
 def test_whole_linear_layers_and_the_index_optimizer() -> None:

@@ -4,7 +4,8 @@
 and does not tell after how many that was. Fixed here, where it is silent: 20 epochs for LeNet-5,
 200 for VGG-16; ReLU and max pooling; batch norm in VGG-16; the learning rate is divided by 1.01 an
 epoch; biases drawn by the rule and left to the inner optimizer; no augmentation on MNIST, on
-CIFAR-10 the usual one, shifts by up to 4 of 32 pixels and flips.
+CIFAR-10 the usual one, shifts by up to 4 of 32 pixels and flips; the 90% smallest magnitudes of
+each tensor are zero (section 5.1.1 can be read as one threshold for the whole net, too).
 
 Output channels and kernels are defined for convolutions only. What linear layers do in tables 5.2
 and 5.3 is not told, and decides the accuracy without STE, so that `lenet5` has both readings as
