@@ -109,8 +109,11 @@ def test_index_in_every_step_and_laperm_in_mid_period() -> None:
         model = small_net()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         permuter = attach(optimizer, model)
-        assert verify(model, permuter)  # before the first step
+        before = verify(model, permuter)
+        assert before
+        assert str(before).endswith("which any do as long as the permuter has made no step")
         train(model, optimizer, range(3))
+        assert "no step" not in str(verify(model, permuter))
         if isinstance(permuter, IndexOptimizer):
             assert verify(model, permuter).num_vectors == 3
         else:

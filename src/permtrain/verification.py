@@ -30,9 +30,12 @@ class Verification:
     Attributes:
         intact: per tensor, (V,) bool, whether each weight vector still holds its initial values.
             Tensors that weights cross stand together, under their names.
+        is_before_first_step: whether a permuter was asked that has made no step, to which any
+            weights are the initial ones; as of an optimizer that never was stepped.
     """
 
     intact: Mapping[str, Tensor]
+    is_before_first_step: bool = False
 
     def __bool__(self) -> bool:
         return all(bool(vectors.all()) for vectors in self.intact.values())
@@ -53,7 +56,10 @@ class Verification:
     def __str__(self) -> str:
         num_changed = sum(len(vectors) for vectors in self.changed.values())
         if not num_changed:
-            return f"all {self.num_vectors} weight vectors hold exactly their initial values"
+            text = f"all {self.num_vectors} weight vectors hold exactly their initial values"
+            if self.is_before_first_step:
+                text += ", which any do as long as the permuter has made no step"
+            return text
         where = ", ".join(
             f"{name} ({len(vectors)} of {len(self.intact[name])}, first {vectors[0]})"
             for name, vectors in self.changed.items()
@@ -182,7 +188,8 @@ def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) 
         {
             name: holds_profile(view.to_vectors(weights[name].detach()), profiles[name])
             for name, view in views.items()
-        }
+        },
+        is_before_first_step=all(tensor.profile is None for tensor in permuter.tensors),
     )
 
 
