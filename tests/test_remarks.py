@@ -150,6 +150,7 @@ def test_rewiring() -> None:
         for row in mine:
             at = dict(each.split("=") for each in row["test_percent_at"].split())
             assert after_laperm[0] < float(at["1500"]) < after_laperm[1]
+            assert suffix or 0.55 < float(at["1500"]) - float(at["1200"]) < 2.4
 
 
 def test_ranking_distance() -> None:
