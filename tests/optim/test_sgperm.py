@@ -177,6 +177,27 @@ def test_a_copy_goes_on_by_itself(settings, how):
     assert_same(weights_of(model), weights_of(other))
 
 
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_does_not_hide_weights_written_by_others(how):
+    model, optimizer = started({})
+    train(model, optimizer, range(2))
+    optimizer._make_inner = None  # a local function does not pickle
+    with torch.no_grad():
+        model[4].weight[0, 0] += 1
+    with pytest.raises(ChangedWeightsError, match=r"4\.weight: weights were changed"):
+        how((model, optimizer))
+
+
+def test_a_copy_of_what_waits_for_its_weights_waits_too():
+    model, optimizer = started({})
+    train(model, optimizer, range(2))
+    _, other = started({}, seed=7)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    waiting = copy.deepcopy(other)
+    with pytest.raises(CheckpointError, match="load the model's weights"):
+        waiting.step()
+
+
 def test_the_same_however_rows_are_shared_out(settings, monkeypatch):
     results = []
     for num_pieces in (1, 5):  # torch's own sums depend on the number of threads

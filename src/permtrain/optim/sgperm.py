@@ -343,6 +343,9 @@ class SGPerm(Optimizer):
         return saved
 
     def __getstate__(self) -> dict[str, Any]:
+        for rows in self._rows:
+            if rows.expected_checksums is None:  # others may still be loaded
+                rows.check_unchanged()
         own = ("biases", "recommendation", "seed", "num_steps", "inner")
         private = ("_model", "_known", "_rows", "_inner_parameters", "_make_inner")
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
