@@ -348,6 +348,18 @@ def test_a_model_of_other_parameters_is_refused():
         SGPerm(nn.Linear(4, 3).parameters(), model=nn.Linear(4, 3))
 
 
+@pytest.mark.parametrize(
+    ("num_steps", "look"),
+    [(0, "step"), (0, "state_dict"), (2, "state_dict"), (2, "load_state_dict")],
+)
+def test_a_parameter_replaced_in_the_model_is_an_error(num_steps, look):
+    model, optimizer = started({})
+    train(model, optimizer, range(num_steps))
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    with pytest.raises(ChangedWeightsError, match=r"0\.weight: .* was replaced in the model"):
+        getattr(optimizer, look)(*[{}] * (look == "load_state_dict"))
+
+
 def test_two_parameters_of_one_name_are_refused():
     layers = [nn.Linear(6, 4), nn.Linear(6, 4)]
     with pytest.raises(SettingError, match="two parameters of the optimizer are called weight;"):

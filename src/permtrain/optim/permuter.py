@@ -29,7 +29,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
-from permtrain.optim.attached import Attached, namesakes, only_creates_state
+from permtrain.optim.attached import Attached, namesakes, only_creates_state, refuse_replaced
 from permtrain.optim.permuted_tensor import (
     PermutedTensor,
     arrange_moved,
@@ -472,18 +472,7 @@ class Permuter(Attached):
             self._tensors[id(parameter)] = permuted
 
     def _refuse_replaced_in_model(self) -> None:
-        """The model would go on with other parameters than those that the optimizer moves."""
-        if self._model is None:
-            return
-        present = dict(self._model.named_parameters(remove_duplicate=False))
-        present_ids = {id(parameter) for parameter in present.values()}
-        for tensor in self.tensors:
-            if tensor.name in present and id(tensor.parameter) not in present_ids:
-                raise ChangedWeightsError(
-                    f"{tensor.name}: the parameter was replaced in the model after attaching, and "
-                    "the optimizer still has the old one; attach when the model has its final "
-                    "parameters (load_state_dict(assign=True) replaces them too)"
-                )
+        refuse_replaced(self._model, {tensor.name: tensor.parameter for tensor in self.tensors})
 
     def _refuse_periods_in_pool(self) -> None:
         """A pool is arranged as a whole: its members have no sync period of their own."""

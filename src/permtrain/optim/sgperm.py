@@ -28,7 +28,7 @@ from permtrain.errors import (
     SettingError,
 )
 from permtrain.graph.search import permute_ranks_
-from permtrain.optim.attached import namesakes, only_creates_state
+from permtrain.optim.attached import namesakes, only_creates_state, refuse_replaced
 from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
 from permtrain.optim.sorted_rows import SortedRows
 
@@ -254,6 +254,8 @@ class SGPerm(Optimizer):
         self._check_gradients()  # before anything moves
         for rows in self._rows:
             rows.check_unchanged()
+        if any(rows.values is None for rows in self._rows):
+            self._refuse_replaced_in_model()
         _begin(moving)
         self.num_steps += 1
         for group in self.param_groups:
@@ -282,8 +284,9 @@ class SGPerm(Optimizer):
         Granularities are the constructor's and are not saved: they may be functions.
 
         Raises:
-            ChangedWeightsError: weights were changed since the last step.
+            ChangedWeightsError: weights were changed since the last step, or replaced in the model.
         """
+        self._refuse_replaced_in_model()
         for rows in self._rows:
             rows.check_unchanged()
         state = super().state_dict()
@@ -308,6 +311,7 @@ class SGPerm(Optimizer):
             CheckpointError: it is not of an SGPerm over the same tensors, with the same inner
                 optimizer or none.
         """
+        self._refuse_replaced_in_model()
         saved = self._checked_state(state_dict)
         granularities = [group["granularity"] for group in self.param_groups]
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
@@ -319,6 +323,9 @@ class SGPerm(Optimizer):
         self.seed = saved["seed"]
         if self.inner is not None:
             self.inner.load_state_dict(saved["inner"])
+
+    def _refuse_replaced_in_model(self) -> None:
+        refuse_replaced(self._model, {r.weight.name: r.weight.parameter for r in self._rows})
 
     def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         """What a saved state holds beside torch's part, if all of it fits."""
