@@ -1,5 +1,6 @@
 """Recipes: what each arm is, and that it trains."""
 
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from cifar_arms import ON_CIFAR10
 from permtrain.data.images import ImageData, Split
 from permtrain.data.registry import DATASETS
 from permtrain.errors import SettingError
+from permtrain.initial.initialize import initialize_
+from permtrain.models.lenet import lenet5
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES, find_recipe
 from permtrain.recipes.results import summarize
@@ -19,9 +22,9 @@ from permtrain.training.trainer import Trainer
 from run_problem import place_in
 
 NUM_ARMS = {
-    "index-layer": 9,
-    "index-neuron": 15,
-    "index-kernel": 15,
+    "index-layer": 12,
+    "index-neuron": 18,
+    "index-kernel": 18,
     "laperm-fc-mnist": 2,
     "across-layers": 14,
     "sgperm-logistic-mnist": 12,
@@ -131,6 +134,7 @@ PUBLISHED = {
 @pytest.mark.parametrize(("granularity", "method"), PUBLISHED)
 def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: str) -> None:
     found: dict[bool, dict[object, object]] = {False: {}, True: {}}
+    under_one_threshold = set()
     for arm in arms_of(f"index-{granularity}", "paper"):
         settings = arm.settings
         permutation = settings.permutation
@@ -142,11 +146,16 @@ def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: st
             assert permutation.fallback == ("neuron" if by_neuron else None)
             initial = settings.initial
             key = initial.rule, initial.sparsity, initial.sparsity_by
-            found[is_whole][key] = arm.published
+            if initial.layer_sparsity:
+                assert arm.group.startswith("sparse, one threshold, ")
+                assert key == ("kaiming_normal", 0.0, "magnitude")
+                under_one_threshold.add((is_whole, arm.published))
+            else:
+                found[is_whole][key] = arm.published
         elif not permutation.permutes:
             assert arm.published is None
             frozen_zeros = permutation.method == "plain-frozen-zeros"
-            assert frozen_zeros == (settings.initial.sparsity == 0.9)
+            assert frozen_zeros == settings.initial.is_sparse
         assert (settings.model, settings.batch_size, settings.epochs) == ("lenet5", 128, 20)
         assert (settings.data.data, settings.data.train_images) == ("mnist", None)
         assert (settings.optimizer.inner, settings.optimizer.lr) == ("Adam", 1e-3)
@@ -162,7 +171,27 @@ def test_the_numbers_of_the_index_optimizers_tables(granularity: str, method: st
             strict=True,
         )
     )
-    assert found == {False: published, True: published if granularity != "layer" else {}}
+    is_finer = granularity != "layer"
+    assert found == {False: published, True: published if is_finer else {}}
+    assert under_one_threshold == {(is_finer, PUBLISHED[granularity, method][2])}
+
+
+def test_zeros_under_one_threshold_are_those_of_the_whole_net() -> None:
+    """Against draws: the smallest 90% of all weights, wherever they are."""
+    below = {}
+    for seed in range(5):
+        model = lenet5()
+        initialize_(model, "kaiming_normal", seed=seed)
+        drawn = {n: p.detach().abs() for n, p in model.named_parameters() if p.dim() > 1}
+        threshold = torch.cat([sizes.flatten() for sizes in drawn.values()]).quantile(0.9)
+        for name, sizes in drawn.items():
+            below.setdefault(name, []).append((sizes < threshold).double().mean().item())
+    (arm, *_) = (a for a in arms_of("index-layer", "paper") if "one threshold" in a.group)
+    parts = arm.settings.initial.layer_sparsity
+    assert parts == pytest.approx({n: statistics.mean(each) for n, each in below.items()}, abs=0.03)
+    numbers = {name: sizes.numel() for name, sizes in drawn.items()}
+    zeros = sum(parts[name] * numbers[name] for name in numbers)
+    assert zeros / sum(numbers.values()) == pytest.approx(0.9, abs=5e-5)
 
 
 def test_laperm_on_the_fully_connected_net() -> None:
