@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from permtrain.errors import SettingError
+from permtrain.errors import GranularityError, SettingError
 from permtrain.models.registry import build_network
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
@@ -284,6 +284,17 @@ def test_the_sync_period_changes_where_the_settings_say(
 def test_the_rule_of_the_settings() -> None:
     assert granularity_rule(PermutationSettings(fallback="layer")) == ("neuron", "layer")
     assert granularity_rule(PermutationSettings(method="index", granularity="kernel")) == "kernel"
+
+
+def test_a_granularity_that_does_not_fit_says_which_setting_helps() -> None:
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(GranularityError, match=r"; as a setting: --fallback layer$"):
+        attach(PermutationSettings(granularity="kernel"), optimizer, model)
+    settings = PermutationSettings(granularity="kernel", fallback="kernel")
+    with pytest.raises(GranularityError) as refused:
+        attach(settings, optimizer, model)
+    assert "--fallback" not in str(refused.value)
 
 
 def test_linear_layers_of_another_granularity() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from permtrain.core.plan import Answer, GranularityRule, named_tensors
 from permtrain.core.vectors import VectorView
-from permtrain.errors import SettingError
+from permtrain.errors import GranularityError, SettingError
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
@@ -157,7 +157,11 @@ def attach(
     seed: int = 0,
     batches_per_epoch: int = 1,
 ) -> Attached | None:
-    """Attaches the method that the settings name; None for the plain inner optimizer."""
+    """Attaches the method that the settings name; None for the plain inner optimizer.
+
+    Raises:
+        GranularityError: a tensor has no vectors at the granularity.
+    """
     if settings.method in ("plain", "sgperm"):
         return None
     if settings.method == "plain-frozen-zeros":
@@ -165,13 +169,18 @@ def attach(
     if settings.method == "supermask":
         return Supermask(optimizer, model, settings.keep, seed=seed)
     method = LaPerm if settings.method == "laperm" else IndexOptimizer
-    permuter = method(
-        optimizer,
-        granularity=granularity_rule(settings),
-        model=model,
-        sync_period=sync_period(settings, batches_per_epoch),
-        permute_biases=settings.permute_biases,
-    )
+    try:
+        permuter = method(
+            optimizer,
+            granularity=granularity_rule(settings),
+            model=model,
+            sync_period=sync_period(settings, batches_per_epoch),
+            permute_biases=settings.permute_biases,
+        )
+    except GranularityError as error:
+        if settings.linear_granularity or "fallback" not in str(error):
+            raise
+        raise GranularityError(f"{error}; as a setting: --fallback layer") from None
     steps = settings.permuted_steps
     return permuter if steps is None else Rewiring(permuter, steps)
 
