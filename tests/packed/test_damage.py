@@ -290,6 +290,10 @@ def test_a_claim_too_large_can_be_allowed(tmp_path: Path) -> None:
         (b"\2\0\0\0\0\0\0\0{}", "metadata holds no digest"),
         (b"\2\0\0\0\0\0\0\0[]", "header: holds a list; allowed: an object"),
         (b"\4\0\0\0\0\0\0\0\xff\xff{}", "header: damaged, not readable as JSON"),
+        (
+            b"\x26\0\0\0\0\0\0\0" + rb'{"__metadata__":{"digest":"\ud800  "}}',
+            "header: damaged, not readable as JSON .*surrogates not allowed",
+        ),
         (built([], {"format": "x"}), "metadata is not that of format permtrain-packed"),
         (built([], {"permtrain-packed": "2", "plan": ""}), "version is '2'; allowed: 1"),
         (
@@ -309,6 +313,14 @@ def test_a_claim_too_large_can_be_allowed(tmp_path: Path) -> None:
 def test_what_is_no_packed_file(data: bytes, message: str) -> None:
     with pytest.raises(PackedFileError, match=message):
         PackedFile(data)
+
+
+def test_half_a_character_in_a_name_is_refused() -> None:
+    """JSON can escape it; no bytes of it could be hashed to draw the initial values."""
+    plan = "* kaiming_uniform 0\ni0 2x3 AAAAAAAA a\ud800"
+    data = built([("packed", "U8", (0,), b"")], {"permtrain-packed": "1", "plan": plan})
+    with pytest.raises(PackedFileError, match="header: damaged, not readable as JSON"):
+        read_all(data)
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:

@@ -272,6 +272,10 @@ def test_refused_models(tmp_path: Path) -> None:
     with pytest.raises(PackedFileError, match=r"'two\\nlines': the name holds a line break"):
         pack(model, tmp_path / "m")
     model = nn.Linear(3, 2)
+    model.register_buffer("half\ud800", torch.zeros(1))
+    with pytest.raises(PackedFileError, match=r"'half\\ud800': the name holds a line break or hal"):
+        pack(model, tmp_path / "m")
+    model = nn.Linear(3, 2)
     model.register_buffer("complex", torch.zeros(1, dtype=torch.complex64))
     with pytest.raises(PackedFileError, match="complex is complex64; allowed: float64"):
         pack(model, tmp_path / "m")

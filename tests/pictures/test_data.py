@@ -71,6 +71,8 @@ def test_similarity_of_many_rows_is_that_of_one_sum() -> None:
 
 def test_one_shared_value_is_alike_and_one_vector_is_refused() -> None:
     assert profile_similarity(np.full((3, 4), 0.08)) == 1.0
+    assert profile_similarity(np.full((3, 6), 0.1)) == 1.0  # whose mean is not 0.1
+    assert profile_similarity([[1e-200, 2e-200], [1e-200, 3e-200]]) == 1.0  # squares are 0
     with pytest.raises(PictureError, match="one weight vector has nothing to be like"):
         profile_similarity([[1.0, 2.0]])
 

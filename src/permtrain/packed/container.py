@@ -154,7 +154,7 @@ def parsed(head: bytes, file_size: int) -> Header:
 
 
 def strict_json(text: bytes, what: str) -> dict[str, Any]:
-    """A JSON object without repeated keys and without numbers that JSON does not have.
+    """A JSON object without repeated keys, numbers that JSON does not have, or half characters.
 
     Raises:
         PackedFileError: it is none.
@@ -171,6 +171,8 @@ def strict_json(text: bytes, what: str) -> dict[str, Any]:
 
     try:
         plain = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refused)
+        # An escape can stand for half a character, which has no bytes and could not be hashed.
+        json.dumps(plain, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise PackedFileError(f"{what}: damaged, not readable as JSON ({error})") from None
     if not isinstance(plain, dict):

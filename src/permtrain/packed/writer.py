@@ -102,9 +102,10 @@ def write_packed(
 
 def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, list[bytes]]:
     """How one tensor is stored, and its bytes."""
-    if "\n" in tensor.name:
+    if "\n" in tensor.name or any("\ud800" <= letter <= "\udfff" for letter in tensor.name):
         raise PackedFileError(
-            f"{tensor.name!r}: the name holds a line break; allowed: any other character"
+            f"{tensor.name!r}: the name holds a line break or half a character; allowed: any other "
+            "text"
         )
     if not tensor.cuts or not tensor.bits.size:
         return _stored(tensor)

@@ -79,6 +79,8 @@ def profile_similarity(w_VL: ArrayLike) -> float:
 def _similarity(sorted_VL: Floats) -> float:
     if len(sorted_VL) < 2:
         raise PictureError("one weight vector has nothing to be like; allowed: two or more")
+    if sorted_VL[:, 0].min() == sorted_VL[:, -1].max():
+        return 1.0  # equal weights' mean may be rounded, and then both sums are nothing but that
     mean_L = sorted_VL.mean(axis=0, dtype=np.float64)
     grand_mean = float(mean_L.mean())
     within = total = 0.0
@@ -86,7 +88,7 @@ def _similarity(sorted_VL: Floats) -> float:
         rows = sorted_VL[first : first + _ROWS_AT_ONCE].astype(np.float64)
         within += float(np.square(rows - mean_L).sum())
         total += float(np.square(rows - grand_mean).sum())
-    return 1.0 if total == 0 else max(0.0, 1 - within / total)
+    return 1.0 if total == 0 else max(0.0, 1 - within / total)  # 0: squares too small
 
 
 def draw_profiles(layers: Mapping[str, ArrayLike]) -> Figure:
