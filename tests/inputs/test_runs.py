@@ -383,6 +383,19 @@ def test_settings_out_of_range_are_refused(make, said: str) -> None:
     assert str(refused.value).startswith(said)
 
 
+def test_colours_are_not_unshuffled(colour_folder: Path, tmp_path: Path) -> None:
+    """Each image is one weight vector, whose values would change places between the colours."""
+    with pytest.raises(SettingError, match="images have 3 channels; allowed in an un-shuffling: 1"):
+        Unshuffle(unshuffle(colour_folder), place_in(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_guide_does_not_judge(image_folder: Path) -> None:
+    with pytest.raises(SettingError, match="judge.model is 'lenet5'; allowed in an un-shuffling"):
+        unshuffle(image_folder, judge=JudgeSettings("lenet5"))
+    assert sortgan(image_folder, judge=JudgeSettings("lenet5")).judge.model == "lenet5"
+
+
 @pytest.mark.parametrize(("make", "work"), [(sortgan, SortGAN), (unshuffle, Unshuffle)])
 @pytest.mark.parametrize(("model", "said"), [("conv3-61", "conv3-61"), ("resnet34", "at least 32")])
 def test_a_judge_that_does_not_fit_is_refused_before_anything_is_trained(

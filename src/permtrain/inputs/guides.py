@@ -15,12 +15,11 @@ from permtrain.data.images import ImageData, Split
 from permtrain.files import written_whole
 from permtrain.inputs.judge import judge_settings, trained
 from permtrain.inputs.pixels import shuffle_generator, shuffled
+from permtrain.inputs.settings import GUIDE_MODEL
 from permtrain.inputs.splits import Splits
 from permtrain.training.evaluation import Scale
 from permtrain.training.settings import Place, settings_hash
 from permtrain.training.trainer import Trainer
-
-_MODEL = "lenet5"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +47,7 @@ def trained_guides(
     their own, and train that alone. The discriminator is trained on the same images, each once as
     it is and once shuffled.
     """
-    plain = judge_settings(splits.settings.data, _MODEL, epochs, None)
+    plain = judge_settings(splits.settings.data, GUIDE_MODEL, epochs, None)
     training = replace(plain, data=splits.settings, seed=seed)
     first = trained(training, place)
     data = replace(splits.data, train=splits.train)

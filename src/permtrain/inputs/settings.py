@@ -9,6 +9,8 @@ from permtrain.training.settings import DataSettings, hash_of
 VALIDATION_FRACTION = 1 / 12
 """5,000 of the 60,000 training images of MNIST."""
 
+GUIDE_MODEL = "lenet5"
+"""The network that guides an un-shuffling, by name."""
 
 _MNIST = DataSettings(data="mnist", validation_fraction=VALIDATION_FRACTION)
 
@@ -18,7 +20,7 @@ class JudgeSettings:
     """The classifier trained on real images that recovered ones are shown to."""
 
     model: str = "conv3-16"
-    """A network by name; none of those that guide an un-shuffling."""
+    """A network by name; in an un-shuffling another than guides it."""
     epochs: int = 4
     train_images: int | None = None
     """The first so many training images only."""
@@ -134,6 +136,11 @@ class UnshuffleSettings:
         _check("lr", self.lr, self.lr > 0)
         _check("seed", self.seed, 0 <= self.seed < 2**63)
         _check_judge(self.judge, None)
+        if self.judge.model == GUIDE_MODEL:  # its networks would judge what pleased them
+            raise SettingError(
+                f"judge.model is {self.judge.model!r}; allowed in an un-shuffling, which this "
+                "network guides: another one"
+            )
 
 
 InputSettings = SortGANSettings | UnshuffleSettings

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from permtrain.data.images import ImageData
-from permtrain.errors import CheckpointError
+from permtrain.errors import CheckpointError, SettingError
 from permtrain.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
 from permtrain.inputs.losses import border_penalty, roughness
 from permtrain.inputs.nearest import NearestImages
@@ -39,7 +39,8 @@ class Unshuffle:
         data: images already in memory; None loads them.
 
     Raises:
-        DataError, SettingError: before anything is trained.
+        DataError, SettingError: before anything is trained; colours too, whose values would be moved
+            apart.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Unshuffle:
         self.device = device_at(place)
         self.splits = begun_splits(settings, settings.images, self.device, place, data)
         num_classes = self.splits.data.num_classes
+        _refuse_colours(self.splits.data)
         self.guides: Guides | None = None
         if settings.classifier_weight or settings.discriminator_weight:
             self.guides = trained_guides(
@@ -270,6 +272,15 @@ class _Group:
             self.parameter.copy_(state["parameter"])
         self.adam.load_state_dict(state["adam"])
         self.index.load_state_dict(state["index"])
+
+
+def _refuse_colours(data: ImageData) -> None:
+    num_channels = data.image_shape[0]
+    if num_channels != 1:
+        raise SettingError(
+            f"images have {num_channels} channels; allowed in an un-shuffling: 1, for a weight "
+            "vector's values change places one by one, and a colour's belong together"
+        )
 
 
 def _normalised(images: Tensor, scale: Any) -> Tensor:
