@@ -100,13 +100,39 @@ def test_how_far_above_the_limit(num_weights: int, excess: float, kind: str) -> 
     assert len(uniform_code(levels, multisets)) * 8 <= multisets.limit_bits() * (1 + excess)
 
 
-def test_a_vector_of_many_weights_and_carries() -> None:
-    """Descending order keeps the interval's upper end, so that carries run through many words."""
+def test_a_vector_of_many_weights() -> None:
+    """Descending order keeps the interval's upper end."""
     keys = np.arange(70_000, dtype=np.uint32)[None, ::-1].copy()
     levels, multisets = coded(keys)
     code = uniform_code(levels, multisets)
     found = uniform_levels(code, multisets, use_plain=False)
     assert np.array_equal(multisets.keys_of(found), keys)
+
+
+@pytest.mark.parametrize("num_levels", [3, 300])
+@pytest.mark.parametrize("num_words", [2, 3, 4])
+def test_carries_run_through_words(num_words: int, num_levels: int) -> None:
+    """Just above a half, the interval's lower end stays below it while whole words are written.
+
+    These are 7FFFFFFF FFFFFFFF ...; the symbol that passes the half turns all of them over.
+    """
+    code = b"\x80" + bytes(4 * num_words - 1) + b"\x12\x34\x56\x78\x9a"
+    profile = (np.arange(300, dtype=np.uint32) * num_levels // 300)[None]
+    multisets = multisets_of(profile, 1)
+    rows = Rows((1, 300), "neuron")
+    initial = np.random.default_rng(0).permutation(profile[0]).astype(np.int32)[None]
+
+    levels = uniform_levels(code, multisets, use_plain=True)
+    again = uniform_code(levels, multisets)
+    assert again[: 4 * num_words] == code[: 4 * num_words]
+    assert np.array_equal(uniform_levels(again, multisets, use_plain=True), levels)
+
+    levels = conditional_levels(code, initial, multisets, rows, use_plain=True)
+    again = conditional_code(levels, initial, multisets, rows)
+    assert again[: 4 * num_words] == code[: 4 * num_words]
+    assert np.array_equal(
+        conditional_levels(again, initial, multisets, rows, use_plain=True), levels
+    )
 
 
 @given(keys_of_vectors())
