@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from permtrain.initial.rows import Rows
@@ -135,7 +135,13 @@ def test_carries_run_through_words(num_words: int, num_levels: int) -> None:
     )
 
 
+ZEROS = np.array([[0, 1 << 31, 1, (1 << 31) + 1, (1 << 32) - 1]], dtype=np.uint32)
+"""0.0, -0.0, the numbers next to them, and all bits set."""
+
+
 @given(keys_of_vectors())
+@example(ZEROS)
+@example(np.array([[0, 1 << 15]], dtype=np.uint16))
 def test_sort_keys_are_one_to_one(bits: np.ndarray) -> None:
     assert np.array_equal(bits_of_keys(sort_keys(bits)), bits)
     if bits.itemsize > 2:

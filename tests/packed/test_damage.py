@@ -1,5 +1,6 @@
 """Damaged and dishonest files are refused, in one line that says where."""
 
+import json
 import re
 import tracemalloc
 from pathlib import Path
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 from torch import nn
 
-from packed.mutants import mutants, repaired, resealed
+from packed.mutants import mutants, repaired, resealed, sealed_anew
 from packed.nets import NETS
 from permtrain import PackedFile
 from permtrain.errors import PackedFileError
+from permtrain.initial.rows import Rows
+from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import built
 from permtrain.packed.model import tensors_of
+from permtrain.packed.multiset import multisets_of
 from permtrain.packed.writer import packed_bytes
 
 NAMES = [
@@ -315,6 +319,49 @@ def test_what_is_no_packed_file(data: bytes, message: str) -> None:
         PackedFile(data)
 
 
+SECTIONS: dict[str, tuple[dict[str, tuple[str, list[int], list[int]]], str]] = {
+    "later": ({"packed": ("U8", [4], [1, 5])}, "section 'packed' begins at 1; allowed: 0"),
+    "earlier": (
+        {"packed": ("U8", [4], [0, 4]), "more": ("U8", [2], [3, 5])},
+        "section 'more' begins at 3; allowed: 4",
+    ),
+    "gap": (
+        {"packed": ("U8", [3], [0, 3]), "more": ("U8", [1], [4, 5])},
+        "section 'more' begins at 4; allowed: 3",
+    ),
+    "beyond": ({"packed": ("U8", [6], [0, 6])}, "allowed by its header"),
+    "backwards": (
+        {"packed": ("U8", [0], [5, 4])},
+        r"data_offsets are \[5, 4\]; allowed: two, 0 ap",
+    ),
+    "three ends": (
+        {"packed": ("U8", [5], [0, 5, 5])},
+        "data_offsets are .*; allowed: two, 5 apart",
+    ),
+    "width": ({"packed": ("U16", [5], [0, 5])}, "data_offsets are .*; allowed: two, 10 apart"),
+    "dtype": ({"packed": ("U7", [5], [0, 5])}, "dtype is 'U7'; allowed: F64, "),
+    "size": ({"packed": ("U8", [-5], [0, 5])}, r"shape is \[-5\]; allowed: at most 32 sizes"),
+}
+
+
+@pytest.mark.parametrize("what", SECTIONS)
+def test_sections_lie_one_after_the_other(what: str) -> None:
+    sections, message = SECTIONS[what]
+    plain: dict[str, object] = {
+        name: {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+        for name, (dtype, shape, offsets) in sections.items()
+    }
+    plain["__metadata__"] = {
+        "digest": "0" * 8,
+        "permtrain-packed": "1",
+        "plan": "r 5 dtype=int8 A a",
+    }
+    text = json.dumps(plain, separators=(",", ":")).encode()
+    data = len(text).to_bytes(8, "little") + text + bytes(5)
+    with pytest.raises(PackedFileError, match=message):
+        PackedFile(sealed_anew(data, 8 + len(text)))
+
+
 def test_half_a_character_in_a_name_is_refused() -> None:
     """JSON can escape it; no bytes of it could be hashed to draw the initial values."""
     plan = "* kaiming_uniform 0\ni0 2x3 AAAAAAAA a\ud800"
@@ -332,6 +379,47 @@ def test_a_profile_out_of_order_is_refused() -> None:
     """Even under fitting checksums."""
     data = file_of("few levels, unborn")
     begin, end = PackedFile(data).places_of("weight")["levels"]
-    turned = np.frombuffer(data[begin:end], "<u4")[::-1].tobytes()
-    with pytest.raises(PackedFileError, match="weight: allowed are ascending levels"):
-        read_all(repaired(data[:begin] + turned + data[end:]))
+    levels = np.frombuffer(data[begin:end], "<u4")
+    for changed in (levels[::-1], levels[[0, 1, 1]]):
+        with pytest.raises(PackedFileError, match="weight: allowed are ascending levels"):
+            read_all(repaired(data[:begin] + changed.tobytes() + data[end:]))
+
+
+def file_of_stored_values() -> bytes:
+    """A weight that nothing is known of, cut by the user: its sorted values stand in the file."""
+    return packed_bytes(tensors_of(nn.Linear(5, 4, bias=False), "neuron", None))
+
+
+def test_stored_values_out_of_order_are_refused() -> None:
+    data = file_of_stored_values()
+    begin, end = PackedFile(data).places_of("weight")["profile"]
+    values = np.frombuffer(data[begin:end], "<u4").reshape(4, 5)
+    assert (end - begin, PackedFile(data).entry("weight").profile) == (80, "values")
+    for turned in (values[:, ::-1], values[:, [0, 1, 2, 4, 3]]):
+        with pytest.raises(PackedFileError, match="weight: the profile is not in ascending order"):
+            read_all(repaired(data[:begin] + turned.tobytes() + data[end:]))
+
+
+def test_stored_values_are_one_row_or_one_for_each_vector() -> None:
+    data = file_of_stored_values()
+    plan = PackedFile(data).header.metadata["plan"]
+    assert " 80 " in plan
+    for size in (0, 20, 40, 79, 100):
+        message = "weight: profile take .* bytes; allowed: 20 or 80" if size != 20 else "allowed by"
+        with pytest.raises(PackedFileError, match=message):
+            read_all(with_plan(data, plan.replace(" 80 ", f" {size} ")))
+
+
+def test_a_code_may_be_as_long_as_its_symbols_ask_for() -> None:
+    """Two words before the first symbol; zeros at the end are left out, other bytes are not."""
+    multisets = multisets_of(np.arange(4, dtype=np.uint32)[None], 1)
+    initial = np.array([[0, 1, 2, 3]], dtype=np.int32)
+    for use_plain in (False, True):
+        found = uniform_levels(b"\x60" + bytes(7), multisets, use_plain=use_plain)
+        assert found.tolist() == [[1, 2, 3, 0]]
+        with pytest.raises(PackedFileError, match="the code has 9 bytes; allowed: at most 8"):
+            uniform_levels(b"\x60" + bytes(8), multisets, use_plain=use_plain)
+        with pytest.raises(PackedFileError, match="the code has 9 bytes; allowed: at most 8"):
+            conditional_levels(
+                bytes(9), initial, multisets, Rows((1, 4), "neuron"), use_plain=use_plain
+            )

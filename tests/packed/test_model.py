@@ -88,6 +88,28 @@ def test_how_tensors_are_stored(tmp_path: Path) -> None:
     assert stored["constant"]["weight"] == "uniform record"
 
 
+def test_one_changed_vector_of_many_is_enough(tmp_path: Path) -> None:
+    """A few vectors are looked at first; this one is not among them."""
+    model = nn.Linear(9, 20)
+    initialize_(model)
+    shuffled_(model, "neuron")
+    with torch.no_grad():
+        model.weight[13, 2] += 1
+    pack(model, tmp_path / "m")
+    assert coders_in(tmp_path / "m") == {"weight": "raw None", "bias": "initial None"}
+    assert same_bits(unpack(tmp_path / "m")["weight"], model.weight)
+
+
+def test_sorted_values_win_where_levels_take_as_many_bytes(tmp_path: Path) -> None:
+    """Two levels of 2 bytes with a count of 1 byte each, or three values of 2 bytes."""
+    model = nn.Linear(3, 1, bias=False).half()
+    for values, stored in (([1, 2, 1], "uniform values"), ([1, 1, 1], "uniform levels")):
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([values]))
+        pack(model, tmp_path / "m", granularity="neuron")
+        assert coders_in(tmp_path / "m") == {"weight": stored}
+
+
 def test_the_finest_granularity_that_fits_is_taken(tmp_path: Path) -> None:
     pack(NETS["mixed"](), tmp_path / "m")
     file = PackedFile(tmp_path / "m")

@@ -39,8 +39,8 @@ class Unshuffle:
         data: images already in memory; None loads them.
 
     Raises:
-        DataError, SettingError: before anything is trained; colours too, whose values would be moved
-            apart.
+        DataError, SettingError: before anything is trained; as for colours, whose values would be
+            moved apart.
     """
 
     def __init__(
