@@ -134,7 +134,7 @@ def unit_rows(entry: TensorEntry) -> Rows:
 
 
 def probe(num_inputs: int) -> NDArray[np.float64]:
-    """An input for a layer: odd integers of 25 bits, so that products with its weights are exact.
+    """An input for a layer: odd integers of 25 bits; products with 32-bit weights are exact.
 
     They are drawn at random, the same for all layers, so that hardly any wrong routing gives the
     right sums: none that exchanges two different values, for two equal integers are unlikely.
