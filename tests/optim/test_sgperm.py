@@ -279,6 +279,23 @@ def test_frozen_parameters_missing_gradients_and_accumulation():
     assert not torch.equal(model[0].weight, before["0.weight"])
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_a_layer_without_weights_does_no_harm(settings, shape):
+    """As a pruned one: others move as they would without it, and it is saved and loaded."""
+    parameters = [nn.Parameter(torch.randn(4, 6)), nn.Parameter(torch.empty(shape))]
+    how = {"search": "bracket"} | {k: v for k, v in settings.items() if k != "biases"}
+    optimizer = SGPerm(parameters, inner=adam, **how)
+    before = parameters[0].detach().clone()
+    for _ in range(5):
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert parameters[0].sort(1).values.equal(before.sort(1).values) or "granularity" in how
+    assert not parameters[0].equal(before)
+    assert parameters[1].shape == shape
+
+
 def test_a_closure_is_evaluated_once_before_the_step():
     model, optimizer = started({"search": "bracket"})
     other, plain = started({"search": "bracket"})

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from permtrain.errors import PackedFileError
 from permtrain.initial.rows import Rows
 from permtrain.packed.coders import (
     conditional_code,
     conditional_levels,
+    finished,
     uniform_code,
     uniform_levels,
 )
@@ -61,6 +63,46 @@ def test_any_bytes_decode_alike_or_are_refused_by_both(keys: np.ndarray, code: b
         except ValueError as error:
             outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("length", [2, 4, 5, 40])
+def test_the_largest_code_points_outside_all_symbols(length: int) -> None:
+    """The interval is 2^64 - 1 wide, and the code is just that: a share too far."""
+    code = b"\xff" * 8
+    profile = np.arange(length, dtype=np.uint32)[None]
+    multisets = multisets_of(profile, 1)
+    for use_plain in (False, True):
+        with pytest.raises(PackedFileError, match="the code points outside all symbols"):
+            uniform_levels(code, multisets, use_plain=use_plain)
+
+
+@pytest.mark.parametrize("length", [40, 100])
+def test_so_it_does_below_the_last_decision(length: int) -> None:
+    profile = np.arange(length, dtype=np.int32)[None]
+    multisets = multisets_of(profile.astype(np.uint32), 1)
+    rows = Rows((1, length), "neuron")
+    for use_plain in (False, True):
+        with pytest.raises(PackedFileError, match="the code points outside all symbols"):
+            conditional_levels(b"\xff" * 40, profile, multisets, rows, use_plain=use_plain)
+
+
+@pytest.mark.parametrize(
+    ("words", "low", "width", "code"),
+    [
+        ([0x7FFFFFFF, 0xFFFFFFFF], 2**64 - 5, 10, b"\x80"),
+        ([0x7FFFFFFF, 0xFFFFFFFF], 2**64 - 5, 5, b"\x7f" + b"\xff" * 14 + b"\xfb"),
+        ([0x12345678], 0, 2**32, b"\x12\x34\x56\x78"),
+        ([0x12345678], 1, 2**33, b"\x12\x34\x56\x78\0\0\0\1"),
+        ([0x12345678], 2**63 + 1, 2**62, b"\x12\x34\x56\x78\x81"),
+        ([], 0, 2**64 - 1, b""),
+        ([], 2**64 - 1, 1, b"\xff" * 8),
+    ],
+)
+def test_the_fewest_bytes_in_the_interval(
+    words: list[int], low: int, width: int, code: bytes
+) -> None:
+    """The last word written, 99, is beyond those that count."""
+    assert finished(np.array([*words, 99], dtype=np.uint32), len(words), low, width) == code
 
 
 @given(keys_of_vectors())

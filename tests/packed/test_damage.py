@@ -362,6 +362,19 @@ def test_sections_lie_one_after_the_other(what: str) -> None:
         PackedFile(sealed_anew(data, 8 + len(text)))
 
 
+@pytest.mark.parametrize("shape", [".", "0x3", "3x0"])
+@pytest.mark.parametrize("how", ["u0", "uv", "ul"])
+def test_what_has_no_weights_is_no_arrangement(how: str, shape: str) -> None:
+    pieces = {"u0": "0 AAAAAA", "uv": "0 AAAAAA 0 AAAAAA", "ul": "0 AAAAAA 4 AAAAAA 1 AAAAAA"}[how]
+    birth = "* kaiming_uniform 0\n" if how == "u0" else ""
+    plan = f"{birth}{how} {shape} l {pieces} AAAAAAAA a"
+    data = built([("packed", "U8", (0,), b"")], {"permtrain-packed": "1", "plan": plan})
+    with pytest.raises(
+        PackedFileError, match=r"a: shape is \[.*\]; allowed.*: one (weight|size) or"
+    ):
+        read_all(data)
+
+
 def test_half_a_character_in_a_name_is_refused() -> None:
     """JSON can escape it; no bytes of it could be hashed to draw the initial values."""
     plan = "* kaiming_uniform 0\ni0 2x3 AAAAAAAA a\ud800"

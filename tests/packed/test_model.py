@@ -242,6 +242,14 @@ def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None
     assert file.places_of("decode.weight") == file.places_of("encode.weight")
 
 
+def test_tied_tensors_that_differ_in_the_weights_given_are_refused(tmp_path: Path) -> None:
+    model = NETS["tied"]()
+    weights = model.state_dict() | {"decode.weight": model.get_parameter("decode.weight") + 1}
+    with pytest.raises(PackedFileError, match=r"decode.weight is tied to encode.weight in the mod"):
+        pack(model, tmp_path / "m", weights=weights)
+    assert not (tmp_path / "m").exists()
+
+
 class Scaled(nn.Linear):
     """A parameter without axes, as a learnt temperature is one."""
 

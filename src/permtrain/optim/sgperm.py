@@ -241,7 +241,7 @@ class SGPerm(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Finds a permutation and carries it out.
 
-        Parameters without a gradient stay as they are.
+        Parameters without a gradient, or without weights, stay as they are.
         """
         loss = None
         if closure is not None:
@@ -250,7 +250,11 @@ class SGPerm(Optimizer):
         if only_creates_state(self):
             self._create_momenta()
             return loss
-        moving = [rows for rows in self._rows if rows.weight.parameter.grad is not None]
+        moving = [
+            rows
+            for rows in self._rows
+            if rows.weight.parameter.grad is not None and rows.weight.parameter.numel()
+        ]
         self._check_gradients()  # before anything moves
         for rows in self._rows:
             rows.check_unchanged()
