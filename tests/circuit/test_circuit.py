@@ -328,6 +328,29 @@ def with_array(folder: Path, key: str, change: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ([0.0, 0.0], "as trained"),
+        ([-0.0, 0.0], "WRONG, 1 outputs are not those of the trained weights"),
+        ([np.nan, 1.0], "WRONG, 2 outputs are not those of the trained weights"),
+        ([0.0], "WRONG, the trained weights gave 1 outputs"),
+        ([[0.0, 0.0]], "WRONG, the trained weights gave 2 outputs"),
+    ],
+)
+def test_outputs_are_compared_bit_for_bit(output: object, said: str, tmp_path: Path) -> None:
+    """Weights that add up to 0, whatever the probe."""
+    arrays = {
+        "w:fixed": np.zeros((2, 3), dtype=np.float32),
+        "w:routing": np.arange(6).reshape(2, 3),
+        "w:probe": np.array([3.0, -5.0, 7.0]),
+        "w:output": np.array(output),
+    }
+    np.savez(tmp_path / "circuit.npz", **arrays)  # type: ignore[arg-type]
+    line = f"w: 2 units of 3 inputs: {said}"
+    assert check(tmp_path / "circuit.npz") == ([line], int(said != "as trained"))
+
+
+@pytest.mark.parametrize(
     ("routing", "said"),
     [
         ([[2, 1, 0], [3, 4, 5]], "WRONG, 1 outputs are not those of the trained weights"),
