@@ -95,6 +95,16 @@ def test_bits_are_pinned():
     assert [value.hex() for value in truncated_normal_quantile(q).tolist()] == GOLDEN_TRUNCATED
 
 
+def test_bits_of_the_far_tail_are_pinned():
+    """Beyond r = 5, where one word in 10^11 lies: another branch would hardly be noticed."""
+    q = 0.5 - 2.0 ** -np.array([37.0, 40.0, 43.0])
+    assert [value.hex() for value in normal_quantile(q).tolist()] == [
+        "0x1.b025b0b56a3a8p+2",
+        "0x1.c30d8560989abp+2",
+        "0x1.d539643d1479bp+2",
+    ]
+
+
 GOLDEN_NORMAL = [
     "0x1.488c93793e58ap-9",
     "0x1.036d6c4a04b5cp-2",

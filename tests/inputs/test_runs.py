@@ -391,7 +391,7 @@ def test_colours_are_not_unshuffled(colour_folder: Path, tmp_path: Path) -> None
 
 
 def test_a_guide_does_not_judge(image_folder: Path) -> None:
-    with pytest.raises(SettingError, match="judge.model is 'lenet5'; allowed in an un-shuffling"):
+    with pytest.raises(SettingError, match=r"judge.model is 'lenet5'; allowed in an un-"):
         unshuffle(image_folder, judge=JudgeSettings("lenet5"))
     assert sortgan(image_folder, judge=JudgeSettings("lenet5")).judge.model == "lenet5"
 

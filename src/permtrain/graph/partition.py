@@ -41,20 +41,20 @@ def equal_subsets(length: int, partition_ratio: float) -> Sizes:
     return np.array([smaller + 1] * rest + [smaller] * (count - rest), dtype=np.int32)
 
 
-def authors_subsets(length: int, partition_ratio: float, smallest: int = 10) -> Sizes:
+def authors_subsets(length: int, partition_ratio: float) -> Sizes:
     """The authors' partition: subsets of max(10, floor(lambda n)) weights, the rest one more.
 
     Source: the authors' code, as our notes on it state it; n is `length`, lambda
     `partition_ratio`.
 
-    Args, raises: as in `equal_subsets`; `smallest` is the 10.
+    Args, raises: as in `equal_subsets`.
 
     Example:
         >>> authors_subsets(784, 0.05).tolist()[-2:], authors_subsets(7, 0.3).tolist()
         ([39, 4], [7])
     """
     _check(length, partition_ratio)
-    size = min(max(smallest, int(partition_ratio * length + 1e-9)), length)
+    size = min(max(10, int(partition_ratio * length + 1e-9)), length)
     count, rest = divmod(length, size)
     return np.array([size] * count + [rest] * (rest > 0), dtype=np.int32)
 

@@ -22,7 +22,6 @@ Words = NDArray[np.uint32]
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _HALF = np.uint64(32)
-_LOW_HALF = np.uint64(0xFFFFFFFF)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SMALLEST_RANGE = np.uint64(1 << 32)
 

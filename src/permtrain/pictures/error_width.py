@@ -71,9 +71,7 @@ def power_law(errors: ErrorsByWidth) -> PowerLaw:
     return PowerLaw(slope, math.exp(y.mean() - slope * x.mean()), spread)
 
 
-def draw_error_width(
-    groups: Mapping[str, ErrorsByWidth], *, ylabel: str = "L-infinity error"
-) -> Figure:
+def draw_error_width(groups: Mapping[str, ErrorsByWidth]) -> Figure:
     """Geometric means of each group, bars from the best to the worst network, and the slopes.
 
     Raises:
@@ -114,7 +112,7 @@ def draw_error_width(
     ends = np.array([widths[0], widths[-1]], dtype=np.float64)
     guide = highest * np.sqrt(ends[0] / ends)
     axes.plot(ends, guide, color=FAINT, linewidth=2, zorder=0, label="slope -1/2")
-    axes.set(xscale="log", yscale="log", xlabel="width n", ylabel=ylabel)
+    axes.set(xscale="log", yscale="log", xlabel="width n", ylabel="L-infinity error")
     axes.set_xticks(widths)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch
 from numpy.typing import ArrayLike, NDArray
 
 from permtrain.core.permutation import Permutation
-from permtrain.errors import PictureError, SettingError
+from permtrain.errors import PictureError
 from permtrain.graph.partition import equal_subsets, random_subset_ids
 from permtrain.graph.search import permute_ranks_
 from permtrain.pictures.arrays import Floats, as_grid, drawable
@@ -115,16 +115,14 @@ def subset_graph(
     aggressiveness: float = 0.1,
     partition_ratio: float = 0.05,
     seed: int = 0,
-    subset: int = 0,
-    search: str = "start",
 ) -> SubsetGraph:
-    """The graph of one subset of a random partition, and what SGPerm's search finds in it.
+    """The graph of the first subset of a random partition, and what SGPerm's search finds in it.
 
     Args:
         vector_L: a weight vector.
         recommendations_L: of the same positions.
-        aggressiveness, partition_ratio, search: as in `SGPerm`.
-        seed, subset: which subset, as in `subset_of`.
+        aggressiveness, partition_ratio: as in `SGPerm`, whose search is `start`.
+        seed: of the partition.
 
     Raises:
         PictureError: lengths differ, nothing to draw, or NaN.
@@ -136,15 +134,13 @@ def subset_graph(
         >>> made.moves.tolist(), made.cycles
         ([[2, 3], [3, 2]], [(2, 3)])
     """
-    if search not in ("start", "any", "bracket"):  # others permit other moves
-        raise SettingError(f"search is {search!r}; allowed: start, any, bracket")
     vector = drawable(vector_L, "vector", ndim=1).astype(np.float64)
     wishes = drawable(recommendations_L, "recommendations", ndim=1).astype(np.float64)
     if vector.shape != wishes.shape:
         raise PictureError(
             f"{len(wishes)} recommendations for {len(vector)} weights; allowed: as many"
         )
-    ranks = subset_of(len(vector), partition_ratio, seed=seed, subset=subset)
+    ranks = subset_of(len(vector), partition_ratio, seed=seed)
     order = np.argsort(vector, kind="stable")
     values_L, wishes_L = vector[order], wishes[order]
     # Slots are numbered by the rank of what they hold, so that the search moves ranks.
@@ -154,7 +150,7 @@ def subset_graph(
         holds,
         torch.from_numpy(wishes_L)[None].contiguous(),
         aggressiveness=aggressiveness,
-        search=search,
+        search="start",
         sizes=equal_subsets(len(vector), partition_ratio),
         seed=seed,
         step=_STEP,

@@ -108,14 +108,14 @@ def draw_connections(
     after_VL: ArrayLike,
     name: str,
     before_VL: ArrayLike | None = None,
-    corner: tuple[int, int] | None = None,
 ) -> Figure:
-    """A layer's connection pattern, before and after, each with a zoom: dark where a weight is.
+    """A layer's connection pattern, before and after: dark where a weight is.
+
+    Beside each the 100 x 100 in its middle.
 
     Args:
         after_VL: weights as they stand.
         before_VL: the same at first; None draws one pattern.
-        corner: row and column where the zoom of 100 x 100 begins; None takes the middle.
 
     Raises:
         PictureError: nothing to draw, NaN, or other shapes.
@@ -127,7 +127,7 @@ def draw_connections(
         parts = {f"{name}: before": before, "after": after}
     shape = next(iter(parts.values())).shape
     height, width = (min(side, _ZOOM) for side in shape)
-    top, left = corner or ((shape[0] - height) // 2, (shape[1] - width) // 2)
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     figure = new_figure(7.6, 0.3 + 3.1 * len(parts))
     grid = figure.subplots(len(parts), 2, squeeze=False, width_ratios=[1.6, 1])
     for (whole, zoom), (title, w_VL) in zip(grid, parts.items(), strict=True):

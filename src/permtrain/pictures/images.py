@@ -83,9 +83,9 @@ def rows_of_images(rows: Mapping[str, ArrayLike], num_columns: int = 10) -> NDAr
     return np.concatenate(blocks)
 
 
-def draw_image_rows(rows: Mapping[str, ArrayLike], num_columns: int = 10) -> Figure:
+def draw_image_rows(rows: Mapping[str, ArrayLike]) -> Figure:
     """The same with the names of the rows in the title, top to bottom."""
-    grid = rows_of_images(rows, num_columns)
+    grid = rows_of_images(rows)
     figure = new_figure(7.0, 7.0 * grid.shape[0] / grid.shape[1] + 0.4)
     axes = figure.add_subplot()
     axes.imshow(grid, interpolation="nearest")
@@ -94,14 +94,13 @@ def draw_image_rows(rows: Mapping[str, ArrayLike], num_columns: int = 10) -> Fig
     return figure
 
 
-def draw_images(images: ArrayLike, title: str = "", num_columns: int | None = None) -> Figure:
-    """A grid of images; arguments and errors as in `image_grid`."""
-    grid = image_grid(images, num_columns)
+def draw_images(images: ArrayLike, title: str) -> Figure:
+    """A grid of images, about square; images and errors as in `image_grid`."""
+    grid = image_grid(images)
     width = 6.0
-    figure = new_figure(width, width * grid.shape[0] / grid.shape[1] + (0.4 if title else 0))
+    figure = new_figure(width, width * grid.shape[0] / grid.shape[1] + 0.4)
     axes = figure.add_subplot()
     axes.imshow(grid, interpolation="nearest")
     axes.set_axis_off()
-    if title:
-        literal(axes.set_title(title, fontsize=9, loc="left"))
+    literal(axes.set_title(title, fontsize=9, loc="left"))
     return figure

@@ -52,7 +52,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=110)
 
 
-def sheet(count: int, *, panel: tuple[float, float] = (2.4, 1.9)) -> tuple[Figure, list[Axes]]:
+def sheet(count: int) -> tuple[Figure, list[Axes]]:
     """A figure with a grid of `count` panels, wider than high where that is possible.
 
     Example:
@@ -62,7 +62,7 @@ def sheet(count: int, *, panel: tuple[float, float] = (2.4, 1.9)) -> tuple[Figur
     """
     num_columns = min(count, max(3, math.ceil(math.sqrt(count))))
     num_rows = math.ceil(count / num_columns)
-    figure = new_figure(panel[0] * num_columns, panel[1] * num_rows + 0.4)
+    figure = new_figure(2.4 * num_columns, 1.9 * num_rows + 0.4)
     grid = figure.add_gridspec(num_rows, num_columns)
     return figure, [
         tidy(figure.add_subplot(grid[i // num_columns, i % num_columns])) for i in range(count)
