@@ -19,7 +19,6 @@ from permtrain.pictures.histograms import histogram_of
 from permtrain.pictures.images import image_grid, rows_of_images
 from permtrain.pictures.permutations import on_circle, rank_cycles
 from permtrain.pictures.profiles import profile_similarity, sorted_vectors
-from permtrain.pictures.ranking_distance import ranking_distances, value_percentiles
 
 FINITE = st.floats(-100, 100, width=32).map(lambda x: x + 0.0)  # -0.0 is another value than 0.0
 MATRICES = st.tuples(st.integers(2, 5), st.integers(1, 6)).flatmap(
@@ -251,19 +250,3 @@ def test_images_of_floats_are_cut_off() -> None:
     assert image_grid(np.array([[[-1.0, 0.5, 2.0]]]))[0, :, 0].tolist() == [0.0, 0.5, 1.0]
     with pytest.raises(PictureError, match=r"images have shape \(2, 5, 3, 3\); allowed: "):
         image_grid(np.zeros((2, 5, 3, 3)))
-
-
-@given(MATRICES, st.data())
-def test_ranking_distances_are_the_references(before, data) -> None:
-    after = data.draw(arrays(np.float64, before.shape, elements=FINITE))
-    rows = [
-        reference.ranking_distance(a, b)
-        for a, b in zip(before.tolist(), after.tolist(), strict=True)
-    ]
-    places = np.array(rows, dtype=np.float64) / before.shape[1]
-    assert ranking_distances(before, after) == pytest.approx((places.mean(), places.std()))
-
-
-def test_percentiles_of_each_vector() -> None:
-    w_VL = np.stack([np.arange(101.0), 10 + np.arange(101.0)])
-    np.testing.assert_allclose(value_percentiles(w_VL), [[15, 25], [50, 60], [85, 95]])

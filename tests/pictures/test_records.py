@@ -16,7 +16,6 @@ from permtrain.core.plan import named_tensors
 from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, PictureError
 from permtrain.pictures.curves import SizedScore
-from permtrain.pictures.ranking_distance import ranking_distances, value_percentiles
 from permtrain.pictures.records import (
     curves_of,
     errors_by_width,
@@ -133,6 +132,21 @@ def test_tables_without_scores(text: str, message: str, tmp_path: Path) -> None:
         sized_scores([table(tmp_path, text)])
 
 
+Weights = NDArray[np.float32]
+
+
+def value_percentiles(w_VL: Weights) -> NDArray[np.float64]:
+    """Of the values of every weight vector, (3, V); interpolated linearly."""
+    return np.percentile(w_VL.astype(np.float64), (15, 50, 85), axis=1)
+
+
+def ranking_distances(before_VL: Weights, after_VL: Weights) -> tuple[float, float]:
+    """Mean and standard deviation of |R_after - R_before| over all weights, divided by L."""
+    before, after = (np.argsort(np.argsort(w_VL, kind="stable")) for w_VL in (before_VL, after_VL))
+    distance_VL = np.abs(after - before) / before_VL.shape[1]
+    return float(distance_VL.mean()), float(distance_VL.std())
+
+
 def test_history_of_a_watched_run(tmp_path: Path) -> None:
     folder = start_run(plain(watch_ranking_distance=True), place_in(tmp_path)).folder
     history = ranking_history(folder)
@@ -244,7 +258,7 @@ class FollowingWatch:
         self.values = values
         self.seen = [self._now(trainer)]
 
-    def _now(self, trainer: Trainer) -> NDArray[np.float32]:
+    def _now(self, trainer: Trainer) -> Weights:
         return self.values(trainer).detach().flatten(1).numpy().copy()
 
     @property

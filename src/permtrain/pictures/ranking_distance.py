@@ -8,48 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from permtrain.errors import PictureError
 from permtrain.pictures.arrays import drawable
 from permtrain.pictures.style import AFTER, BEFORE, PALETTE, entitle, new_figure, tidy
-
-PERCENTILES = (15, 50, 85)
-
-
-def value_percentiles(w_VL: ArrayLike) -> NDArray[np.float64]:
-    """The 15th, 50th and 85th percentile of the values of every weight vector, (3, V).
-
-    Between two values it is interpolated linearly.
-
-    Example:
-        >>> value_percentiles([[0.0, 1.0, 2.0, 3.0, 4.0]])[:, 0].round(3).tolist()
-        [0.6, 2.0, 3.4]
-    """
-    return np.percentile(drawable(w_VL, "weights").astype(np.float64), PERCENTILES, axis=1)
-
-
-def ranking_distances(before_VL: ArrayLike, after_VL: ArrayLike) -> tuple[float, float]:
-    """Mean and standard deviation of the ranking distance over all weights, divided by L.
-
-    Source: Train by Reconnect, section 3: D = |R_after - R_before|, mean and SD over all entries of
-    the matrix, over the vector's size. Ties are ranked by position.
-
-    Example:
-        >>> mean, deviation = ranking_distances([[0.1, 0.2, 0.3, 0.4]], [[0.4, 0.2, 0.3, 0.1]])
-        >>> mean, deviation
-        (0.375, 0.375)
-    """
-    before, after = drawable(before_VL, "before"), drawable(after_VL, "after")
-    distance_VL = np.abs(_ranks(after) - _ranks(before)) / before.shape[1]
-    return float(distance_VL.mean()), float(distance_VL.std())
-
-
-def _ranks(w_VL: NDArray[np.floating]) -> NDArray[np.int64]:
-    order_VL = np.argsort(w_VL, axis=1, kind="stable")
-    ranks_VL = np.empty_like(order_VL)
-    np.put_along_axis(ranks_VL, order_VL, np.arange(w_VL.shape[1])[None], axis=1)
-    return ranks_VL
 
 
 @dataclass(frozen=True, eq=False)
