@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from permtrain.errors import GranularityError
 
 Granularity: TypeAlias = Literal["kernel", "neuron", "layer"]
-GRANULARITIES: tuple[str, ...] = get_args(Granularity)
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 """What cuts a tensor by itself, the finest first."""
 
 ACROSS = "across"

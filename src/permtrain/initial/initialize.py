@@ -378,10 +378,10 @@ def _granularity_that_fits(weight: NamedTensor, granularity: Granularity) -> Gra
     coarser = GRANULARITIES[GRANULARITIES.index(granularity) :]
     for each in coarser[:-1]:
         try:
-            VectorView(tuple(weight.parameter.shape), each, weight.layout)  # type: ignore[arg-type]
+            VectorView(tuple(weight.parameter.shape), each, weight.layout)
         except GranularityError:
             continue
-        return each  # type: ignore[return-value]
+        return each
     return "layer"
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from permtrain.errors import SettingError
 from permtrain.initial.philox import MAX_SEED, centred, random_order, word_source
-from permtrain.initial.rows import Rows
+from permtrain.initial.rows import GRANULARITIES, Rows
 from permtrain.initial.rules import (
     DTYPES,
     check_rule,
@@ -31,7 +31,6 @@ from permtrain.initial.rules import (
 
 RECORD_VERSION = 1
 SPARSITY_BY: tuple[str, ...] = ("exact", "bernoulli", "magnitude")
-_GRANULARITIES = ("kernel", "neuron", "layer")
 
 _CHUNK = 1 << 16
 _MAX_SIZE = 2**63 - 1
@@ -178,7 +177,7 @@ class TensorRecord:
                 "1 or larger, an integer",
             )
         self._check(
-            "granularity", _is_one_of(self.granularity, _GRANULARITIES), ", ".join(_GRANULARITIES)
+            "granularity", _is_one_of(self.granularity, GRANULARITIES), ", ".join(GRANULARITIES)
         )
         for name in ("share", "quantiles", "pairwise"):
             self._check(name, isinstance(getattr(self, name), bool), "True, False")
@@ -431,8 +430,9 @@ def _zeros_by_magnitude(record: TensorRecord, flat: Array) -> Array:
 
 
 def _is_int(value: object, low: int, high: int | None = None) -> bool:
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    return is_int and low <= value and (high is None or value <= high)  # type: ignore[operator]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return low <= value and (high is None or value <= high)
 
 
 def _is_one_of(value: object, names: tuple[str, ...]) -> bool:

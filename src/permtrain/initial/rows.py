@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+GRANULARITIES = ("kernel", "neuron", "layer")
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -19,7 +21,7 @@ class Rows:
 
     Args:
         shape: the tensor's shape.
-        granularity: `"kernel"`, `"neuron"` or `"layer"`.
+        granularity: one of `GRANULARITIES`.
         output_axis, num_kernel_axes, groups: as in `core.vectors.Layout`.
 
     Example:

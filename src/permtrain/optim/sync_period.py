@@ -53,8 +53,7 @@ def check_sync_period(sync_period: object) -> None:
     """
     if sync_period is None or callable(sync_period):
         return
-    is_whole = isinstance(sync_period, Integral) and not isinstance(sync_period, bool)
-    if not is_whole or sync_period < 1:  # type: ignore[operator]
+    if not isinstance(sync_period, Integral) or isinstance(sync_period, bool) or sync_period < 1:
         raise SettingError(
             f"sync_period is {sync_period!r}; allowed: a whole number of steps from 1, a function "
             "from the step to one, or None for 'not now'"

@@ -21,7 +21,6 @@ PROFILES: dict[str, str] = {
     "values": "sorted values stored",
     "levels": "distinct values and their counts stored",
 }
-GRANULARITIES = ("kernel", "neuron", "layer")
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 MAX_VECTOR_LENGTH = 2**31 - 1
 

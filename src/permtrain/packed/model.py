@@ -192,7 +192,7 @@ def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) ->
     cuts = []
     for granularity in GRANULARITIES:
         try:
-            view = VectorView(shape, granularity, tensor.layout)  # type: ignore[arg-type]
+            view = VectorView(shape, granularity, tensor.layout)
         except GranularityError:  # vectors of a single weight
             continue
         cuts.append(_rows_of(view))

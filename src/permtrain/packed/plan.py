@@ -14,16 +14,10 @@ from typing import Any
 
 from permtrain.errors import PackedFileError, SettingError
 from permtrain.initial.record import TensorRecord
-from permtrain.initial.rows import Rows
+from permtrain.initial.rows import GRANULARITIES, Rows
 from permtrain.initial.rules import fans
 from permtrain.packed.container import MAX_DIMS
-from permtrain.packed.entries import (
-    GRANULARITIES,
-    Alias,
-    Piece,
-    TensorEntry,
-    check_entry,
-)
+from permtrain.packed.entries import Alias, Piece, TensorEntry, check_entry
 from permtrain.packed.keys import SAFETENSORS_DTYPES
 
 BIRTH_MARK, ALIAS_MARK = "*", "="

@@ -253,7 +253,7 @@ def draw_partition(vector_L: ArrayLike, ranks: Places, name: str) -> Figure:
     left, right = figure.subplots(1, 2)
     grid = as_grid(vector)
     image = show_matrix(left, grid, (float(vector.min()), float(vector.max())))
-    bar = figure.colorbar(image, ax=left, shrink=0.8, label="weight")  # type: ignore[arg-type]
+    bar = figure.colorbar(image, ax=left, shrink=0.8, label="weight")
     tidy(bar.ax)
     rows, columns = np.divmod(order[ranks], grid.shape[1])
     pitch = 190 / max(grid.shape)  # points a cell has, about

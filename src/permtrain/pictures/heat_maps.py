@@ -61,7 +61,7 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
         axes_row[0].set_ylabel(label, fontsize=8)
     for axes, neuron in zip(grid[0], neurons, strict=True):
         axes.set_title(str(neuron), fontsize=7)
-    bar = figure.colorbar(image, ax=grid, shrink=0.9)  # type: ignore[arg-type]
+    bar = figure.colorbar(image, ax=grid, shrink=0.9)
     tidy(bar.ax)
     literal(figure.suptitle(f"{name}: the weights into each neuron, by its number", fontsize=9))
     return figure
@@ -84,7 +84,7 @@ def draw_matrix(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = No
         image = show_matrix(axes, picture, limits, extent=_extent(parts[title].shape))
         _number(axes)
         entitle(axes, title + _note(block))
-    bar = figure.colorbar(image, ax=all_axes, shrink=0.8, label="weight")  # type: ignore[arg-type]
+    bar = figure.colorbar(image, ax=all_axes, shrink=0.8, label="weight")
     tidy(bar.ax)
     return figure
 

@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
@@ -90,8 +91,11 @@ def literal(text: Text) -> Text:
 
 
 def show_matrix(
-    axes: Axes, values_HW: NDArray[np.floating], limits: tuple[float, float], **more: object
-) -> object:
+    axes: Axes,
+    values_HW: NDArray[np.floating],
+    limits: tuple[float, float],
+    extent: tuple[float, float, float, float] | None = None,
+) -> AxesImage:
     """A matrix as a raster of sharp pixels, lightness growing with the values."""
     axes.set(xticks=[], yticks=[])
     return axes.imshow(
@@ -100,7 +104,7 @@ def show_matrix(
         vmin=limits[0],
         vmax=limits[1],
         interpolation="nearest",
-        **more,  # type: ignore[arg-type]
+        extent=extent,
     )
 
 
