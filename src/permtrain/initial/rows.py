@@ -55,6 +55,8 @@ class Rows:
     @property
     def num_vectors(self) -> int:
         """Number of vectors, V."""
+        if self.granularity == "layer":
+            return 1
         return self.num_weights // max(self.vector_length, 1)
 
     def to_vectors(self, tensor: Array) -> Array:
