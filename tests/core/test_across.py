@@ -82,6 +82,12 @@ def test_origins_by_hand() -> None:
     assert origins(torch.tensor([3, 4, 0, 1, 2]), views) == [[1, 2], [2, 0]]
 
 
+def test_origins_tell_where_to_from_where_from() -> None:
+    """Three tensors of one weight each, around: of two the table would be the same both ways."""
+    views = [VectorView((1, 1), "across")] * 3
+    assert origins(torch.tensor([1, 2, 0]), views) == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
 def test_callers_that_know_of_no_joint_vectors_are_refused() -> None:
     [weight, _] = named_tensors(nn.Linear(3, 2))
     with pytest.raises(GranularityError, match=r"^weight: granularity is 'across'; allowed h"):
