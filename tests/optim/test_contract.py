@@ -243,6 +243,10 @@ def test_loading_the_permuter_without_the_model_is_refused(permuter_of):
             lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, 10)),
             r"4.weight: permuter state has a profile of shape \(1, 10\); allowed: \(",
         ),
+        (
+            lambda s: s["tensors"]["4.weight"].update(latent=torch.zeros(1)),
+            r"4.weight: permuter state has latent weights \(torch.float32, \(1,\)\); allowed: ",
+        ),
     ],
 )
 def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, change, message):
@@ -254,6 +258,16 @@ def test_a_state_of_something_else_is_refused_and_nothing_changes(permuter_of, c
         permuter.load_state_dict(state)
     assert permuter.num_steps == 3
     train(model, optimizer, range(3, 6))
+
+
+@pytest.mark.parametrize("latent", [None, torch.zeros(10, 12, dtype=torch.float64)])
+def test_latent_weights_that_do_not_fit_are_refused(latent):
+    model, optimizer, permuter = started(PERMUTERS["index"])
+    train(model, optimizer, range(3))
+    state = copy.deepcopy(permuter.state_dict())
+    state["tensors"]["4.weight"]["latent"] = latent
+    with pytest.raises(CheckpointError, match=r"4.weight: permuter state has latent weights"):
+        permuter.load_state_dict(state)
 
 
 def test_what_is_called_in_inference_mode_leaves_training_as_it_is(permuter_of):

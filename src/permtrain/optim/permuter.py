@@ -539,6 +539,14 @@ class Permuter(Attached):
                     f"{tensor.name}: permuter state has a profile of shape {tuple(profile.shape)}; "
                     f"allowed: {(V, L)}, {(1, L)}"
                 )
+            latent = saved["latent"]
+            found = None if latent is None else (latent.dtype, tuple(latent.shape))
+            is_kept = self.keep_latent and profile is not None
+            allowed = (tensor.parameter.dtype, tensor.view.shape) if is_kept else None
+            if found != allowed:
+                raise CheckpointError(
+                    f"{tensor.name}: permuter state has latent weights {found}; allowed: {allowed}"
+                )
 
     def _check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote since the last step; loaded ones may come."""
