@@ -166,6 +166,22 @@ def test_a_loaded_state_can_be_saved_before_the_next_step(settings):
     assert_same(weights_of(model), weights_of(other))
 
 
+def test_a_loaded_state_is_not_trained_on_and_can_be_loaded_again(settings):
+    model, optimizer = started(settings)
+    train(model, optimizer, range(3))
+    weights, saved = copy.deepcopy([model.state_dict(), optimizer.state_dict()])
+    ends = []
+    for _ in range(2):
+        model.load_state_dict(weights)
+        rows = saved["permutation"]["rows"]
+        fresh = copy.deepcopy(saved)  # torch itself keeps what it is given
+        fresh["permutation"]["rows"] = rows
+        optimizer.load_state_dict(fresh)
+        train(model, optimizer, range(3, 6))
+        ends.append(weights_of(model))
+    assert_same(*ends)
+
+
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_a_copy_goes_on_by_itself(settings, how):
     model, optimizer = started(settings)
