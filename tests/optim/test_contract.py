@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import zlib
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from permtrain.errors import (
     NonFiniteError,
     SettingError,
 )
+from permtrain.optim.permuted_tensor import checksum
 from training_problem import assert_same, batch, loss_of, small_net, train, weights_of
 
 PERMUTERS = {
@@ -212,6 +214,21 @@ def test_rolling_back_to_an_earlier_state_replays_it(permuter_of):
         permuter.load_state_dict(states[2])
         train(model, optimizer, range(6, 12))
         assert_same(weights_of(model), first)
+
+
+@pytest.mark.parametrize(
+    ("weights", "its_bytes"),
+    [
+        (torch.tensor([[1.0, 0.0], [-0.0, -2.0]]), "0000803f 00000000 00000080 000000c0"),
+        (torch.tensor([[1.0, 0.0], [-0.0, -2.0]]).t(), "0000803f 00000080 00000000 000000c0"),
+        (torch.tensor([1.0, -0.0]).bfloat16(), "803f 0080"),
+        (torch.tensor(-1.0).half(), "00bc"),
+        (torch.empty(0, 3), ""),
+    ],
+)
+def test_the_checksum_of_weights_is_that_of_their_bytes(weights, its_bytes):
+    """In C order; saved states hold it."""
+    assert checksum(weights) == zlib.crc32(bytes.fromhex(its_bytes))
 
 
 def test_loading_the_permuter_without_the_model_is_refused(permuter_of):
