@@ -216,6 +216,18 @@ def test_rolling_back_to_an_earlier_state_replays_it(permuter_of):
         assert_same(weights_of(model), first)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weights_that_only_add_up_to_infinity_are_finite(permuter_of, sign):
+    weight = nn.Parameter(sign * torch.tensor([[3e4, 6e4, 5e4, 4e4]]).half())
+    assert not torch.isfinite(weight.sum())
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    permuter_of(optimizer)
+    for _ in range(4):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+    assert (sign * weight).tolist() == [[30000, 60000, 49984, 40000]]
+
+
 @pytest.mark.parametrize(
     ("weights", "its_bytes"),
     [
