@@ -8,7 +8,7 @@ from torch import nn
 
 from permtrain import IndexOptimizer, LaPerm, Rewiring, SGPerm, initialize_, verify
 from permtrain.core.vectors import VectorView
-from permtrain.errors import ProfileError, SettingError
+from permtrain.errors import NonFiniteError, ProfileError, SettingError
 from permtrain.verification import Verification, verify_weights
 from training_problem import small_net, train, weights_of
 
@@ -120,6 +120,27 @@ def test_index_in_every_step_and_laperm_in_mid_period() -> None:
             assert len(verify(model, permuter).changed) == 3
         with permuter.arranged():
             assert verify(model, permuter)
+
+
+def test_not_a_number_is_compared_as_any_other_bits() -> None:
+    model = nn.Linear(3, 2, bias=False)
+    before = {"weight": model.weight.detach().clone()}
+    before["weight"][0, 1] = torch.nan
+    assert verify(model, before).changed == {"weight": [0]}
+    with torch.no_grad():
+        model.weight.copy_(before["weight"].flip(1))
+    assert verify(model, before)
+
+
+@pytest.mark.parametrize("granularity", ["neuron", "across"])
+def test_not_a_number_before_the_first_step_is_named(granularity: str) -> None:
+    model = nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        model.weight[1, 1] = torch.nan
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    permuter = LaPerm(optimizer, 2, model=model, granularity=granularity)
+    with pytest.raises(NonFiniteError, match=r"^weight: weights hold NaN or infinity; allowed:"):
+        verify(model, permuter)
 
 
 def test_a_copy_of_the_permuters_model_is_found_by_name() -> None:

@@ -15,7 +15,7 @@ from permtrain.core.plan import (
     uncompiled,
     view_by_rule,
 )
-from permtrain.core.profile import holds_profile, profile_of
+from permtrain.core.profile import holds_profile
 from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
@@ -89,6 +89,8 @@ def verify(
         ProfileError: the initial values are not known, belong to another model, or are the model's
             own weights, which would always agree.
         SettingError: an unknown granularity, or one that leaves every parameter alone.
+        GranularityError: a tensor has no vectors at the granularity asked for.
+        NonFiniteError: NaN or infinity, where a permuter that made no step yet is given.
 
     Example:
         >>> import torch
@@ -160,8 +162,8 @@ def verify_weights(
     weights, views = joined(weights, views)
     for name, view in views.items():
         now = weights[name].detach()
-        profile = profile_of(initial[name].detach().to(now.device), view)
-        intact[name] = holds_profile(view.to_vectors(now), profile)
+        then = initial[name].detach().to(now.device)
+        intact[name] = holds_profile(view.to_vectors(now), view.to_vectors(then))
     return Verification(intact)
 
 
@@ -176,7 +178,8 @@ def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) 
     for permuted in permuter.tensors:
         profile = permuted.profile
         if profile is None:  # before the first step the weights are the initial ones
-            profile = initial_profile(permuted.parameter, permuted.view)
+            with permuted.named_errors():
+                profile = initial_profile(permuted.parameter, permuted.view)
         now = _weights_of(permuted, parameters)
         weights[permuted.name] = now
         profiles[permuted.name] = profile.to(now.device)

@@ -228,8 +228,8 @@ def view_by_rule(
 
     Raises:
         GranularityError: naming the tensor, if it has no vectors at any granularity of the answer;
-            if each process holds a part of it; or if they go across tensors, which the caller does
-            not know of.
+            if each process holds a part of it; if one of its rows must stay zero; or if they go
+            across tensors, which the caller does not know of.
     """
     if callable(rule):
         answer = rule(tensor.name, tensor.parameter)

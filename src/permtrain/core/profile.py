@@ -44,6 +44,8 @@ def profile_of(w: Tensor, granularity: Granularity | VectorView = "neuron") -> T
 def holds_profile(w_VL: Tensor, profile_VL: Tensor) -> Tensor:
     """Whether each vector holds exactly its profile's values, bit for bit, in any order.
 
+    The profile need not ascend here: any vectors that hold its values will do, NaN too.
+
     Shapes: `w_VL` (V, L), `profile_VL` (V, L) or (1, L) of the same dtype; out (V,) bool.
 
     Example:

@@ -60,7 +60,7 @@ class PermutedTensor:
 
     def take_profile(self, keep_latent: bool) -> None:
         """Makes the weights as they are the initial weights."""
-        with self._named_errors():
+        with self.named_errors():
             self.profile = initial_profile(self.parameter, self.view)
         self.latent = self.parameter.detach().clone() if keep_latent else None
         self.is_arranged = True
@@ -87,7 +87,7 @@ class PermutedTensor:
     def arranged_like(self, scores: Tensor) -> Tensor:
         """The profile laid out in the order of `scores`, in the parameter's shape."""
         assert self.profile is not None
-        with self._named_errors():
+        with self.named_errors():
             return self.view.to_tensor(
                 arrange_vectors(self.profile, self.view.to_vectors(scores.detach()))
             )
@@ -103,7 +103,7 @@ class PermutedTensor:
         if self.latent is None or not self._may_be_written_by_rows(weights_VL):
             self.parameter.copy_(self.arranged_like(self.scores))
             return
-        with self._named_errors():
+        with self.named_errors():
             arrange_vectors(self.profile, self.view.to_vectors(self.latent), out_VL=weights_VL)
         torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
 
@@ -232,7 +232,8 @@ class PermutedTensor:
         return True
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+    def named_errors(self) -> Iterator[None]:
+        """Errors that arise inside the block say whose weights they are about."""
         try:
             yield
         except (NonFiniteError, ProfileError) as error:
