@@ -216,6 +216,30 @@ def test_rolling_back_to_an_earlier_state_replays_it(permuter_of):
         assert_same(weights_of(model), first)
 
 
+LAYOUTS = {
+    "contiguous": lambda w: w,
+    "channels last": lambda w: w.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda w: w.transpose(0, 1).contiguous().transpose(0, 1),
+    "every second": lambda w: torch.stack([w, w], dim=-1)[..., 0],
+}
+
+
+def test_strides_make_no_difference(permuter_of):
+    first = torch.randn(4, 3, 2, 2)
+    gradients = torch.randn(9, *first.shape)
+    ends = []
+    for laid_out in LAYOUTS.values():
+        weight = nn.Parameter(laid_out(first.clone()))
+        optimizer = torch.optim.SGD([weight], lr=0.3)
+        permuter = permuter_of(optimizer)
+        for gradient in gradients:
+            weight.grad = torch.empty_like(weight).copy_(gradient)
+            optimizer.step()
+        permuter.synchronize()
+        ends.append(weight.detach().contiguous())
+    assert all(torch.equal(ends[0], end) for end in ends)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_weights_that_only_add_up_to_infinity_are_finite(permuter_of, sign):
     weight = nn.Parameter(sign * torch.tensor([[3e4, 6e4, 5e4, 4e4]]).half())
