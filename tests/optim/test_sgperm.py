@@ -295,6 +295,30 @@ def test_frozen_parameters_missing_gradients_and_accumulation():
     assert not torch.equal(model[0].weight, before["0.weight"])
 
 
+LAYOUTS = {
+    "contiguous": lambda w: w,
+    "channels last": lambda w: w.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda w: w.transpose(0, 1).contiguous().transpose(0, 1),
+    "every second": lambda w: torch.stack([w, w], dim=-1)[..., 0],
+}
+
+
+def test_strides_make_no_difference(settings):
+    how = {"search": "bracket"} | {k: v for k, v in settings.items() if k != "biases"}
+    first = torch.randn(4, 3, 3, 2)
+    gradients = torch.randn(9, *first.shape)
+    ends = []
+    for laid_out in LAYOUTS.values():
+        weight = nn.Parameter(laid_out(first.clone()))
+        optimizer = SGPerm([weight], inner=adam, **how)
+        for gradient in gradients:
+            weight.grad = torch.empty_like(weight).copy_(gradient)
+            optimizer.step()
+        ends.append(weight.detach().contiguous())
+    assert all(torch.equal(ends[0], end) for end in ends)
+    assert not torch.equal(ends[0], first)
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_a_layer_without_weights_does_no_harm(settings, shape):
     """As a pruned one: others move as they would without it, and it is saved and loaded."""
