@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,30 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert raised.value.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == ["a"]
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere folders cannot be opened")
+def test_the_file_is_on_the_disk_before_its_name_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a failure of power could leave the new name to an empty file, or lose it."""
+    done = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(old: str, new: str) -> None:
+        done.append("name")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    with written_whole(tmp_path / "a") as file:
+        file.write(b"new")
+        assert done == []
+    assert done == ["file", "name", "folder"]
 
 
 def test_any_other_failure_leaves_the_old_file_too(tmp_path: Path) -> None:

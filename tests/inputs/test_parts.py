@@ -156,6 +156,14 @@ def test_nearest_images_are_those_of_a_search_by_hand() -> None:
         assert torch.allclose(found[i, 0].double(), images[nearest].mean(dim=0), atol=1e-6)
 
 
+def test_the_nearest_are_all_there_are_where_a_label_has_no_more() -> None:
+    images = torch.tensor([[10, 20], [30, 0], [200, 250]], dtype=torch.uint8).view(3, 1, 1, 2)
+    nearest = NearestImages(Split(images, torch.tensor([0, 0, 1])), 10)
+    means = nearest.mean_of(torch.rand(3, 1, 2).sort(dim=2).values, torch.tensor([1, 0, 2]))
+    expected = torch.tensor([[200.0, 250.0], [20.0, 10.0], [0.0, 0.0]])  # of label 2 there are none
+    assert torch.allclose(255 * means[:, 0], expected)
+
+
 def test_the_prior_is_a_normal_distribution() -> None:
     split = split_of(50, (1, 3, 3), 2)
     prior = normal_prior(split, 2, variance=0.05)
