@@ -289,6 +289,13 @@ def test_a_ratio_of_one_nth_makes_n_subsets() -> None:
     assert [len(equal_subsets(1_000, 1 / n)) for n in range(1, 400)] == list(range(1, 400))
 
 
+def test_a_ratio_of_whole_weights_makes_subsets_of_as_many() -> None:
+    """Also where lambda n comes out just below a whole number, as .29 times 100."""
+    assert authors_subsets(100, 0.29).tolist() == [29, 29, 29, 13]
+    sizes = [int(authors_subsets(1_000, n / 1_000)[0]) for n in range(10, 1_000)]
+    assert sizes == list(range(10, 1_000))
+
+
 # --- edges and errors ---------------------------------------------------------------------------
 
 
