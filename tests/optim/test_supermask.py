@@ -275,3 +275,17 @@ def test_refuses_a_state_of_other_weights() -> None:
     for broken in (state | {"version": 2}, state | {"scores": [torch.zeros(2)]}, {"version": 1}):
         with pytest.raises(CheckpointError, match=r"allowed: \[\(1, 4\)\]"):
             supermask.load_state_dict(broken)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_a_layer_without_weights_does_no_harm(shape):
+    """As a pruned one."""
+    model = nn.ModuleDict({"full": nn.Linear(4, 2, bias=False), "empty": nn.Linear(1, 1, False)})
+    model["empty"].weight = nn.Parameter(torch.empty(shape))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    supermask = Supermask(optimizer, model)
+    assert supermask.names == ["full.weight"]
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    assert int((model["full"].weight != 0).sum()) == 4

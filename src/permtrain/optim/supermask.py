@@ -92,7 +92,11 @@ class Supermask(Attached):
         if not 0 < keep <= 1:
             raise SettingError(f"keep is {keep}; allowed: above 0, at most 1")
         mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        masked = [t for t in named_tensors(model) if t.is_weight and id(t.parameter) in mine]
+        masked = [
+            tensor
+            for tensor in named_tensors(model)
+            if tensor.is_weight and tensor.parameter.numel() and id(tensor.parameter) in mine
+        ]
         if not masked:
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
         for tensor in masked:
