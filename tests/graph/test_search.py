@@ -255,6 +255,30 @@ def test_pairs_are_the_same_by_tensor_operations(dtype: torch.dtype, is_shared: 
         assert length < 9 or moved.sum() > 0
 
 
+@pytest.mark.parametrize(("alpha", "slots"), [(2 / 3, [2, 0, 1]), (0.66, [0, 2, 1])])
+def test_the_authors_bound_is_reached_downwards_and_not_upwards(alpha, slots) -> None:
+    """A (alpha + 1/m) is 3 (2/3 + 1/3): the third shrinks to the first, but not the other way."""
+    rank_to_slot = torch.tensor([[0, 1, 2]], dtype=torch.int32)
+    permute_ranks_(
+        torch.tensor([[0.0, 1.5, 3.0]], dtype=torch.float64),
+        rank_to_slot,
+        torch.tensor([[-3.0, -2.0, 1.0]], dtype=torch.float64),
+        aggressiveness=alpha,
+        search="authors",
+    )
+    assert rank_to_slot.tolist() == [slots]
+    rank_to_slot = torch.tensor([[0, 1, 2]], dtype=torch.int32)
+    permute_ranks_(
+        torch.tensor([[0.0, 1.5, 3.0]], dtype=torch.float64),
+        rank_to_slot,
+        torch.tensor([[-3.0, 2.0, 1.0]], dtype=torch.float64),
+        aggressiveness=alpha,
+        search="authors",
+        order="farthest",
+    )
+    assert rank_to_slot.tolist() == [[1, 0, 2]]  # the second, for the third is too far away
+
+
 # --- partitions ---------------------------------------------------------------------------------
 
 
