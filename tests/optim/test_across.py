@@ -144,6 +144,25 @@ def test_not_a_number_is_told_by_the_layer() -> None:
     assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
 
 
+@pytest.mark.parametrize("method", PERMUTERS)
+def test_a_weight_that_is_infinite_in_units_is_told_by_the_layer(method: str) -> None:
+    """Float16 ends at 65504: 40000 is 80000 units of 1/2."""
+    net = two_layers().half()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    permuter = PERMUTERS[method](optimizer, model=net)
+    before = copy.deepcopy(net.state_dict())
+    for layer in net:
+        layer.weight.grad = torch.zeros_like(layer.weight)
+    net[1].weight.grad[0, 0] = -40000.0
+    with pytest.raises(NonFiniteError, match=r"^1\.weight: "):
+        optimizer.step()
+    if method == "index":
+        assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
+        net[1].weight.grad[0, 0] = -30000.0
+        optimizer.step()  # what was refused is forgotten
+        assert verify(net, permuter)
+
+
 def test_what_is_refused() -> None:
     net = two_layers()
     groups = [{"params": [net[0].weight], "sync_period": 3}, {"params": [net[1].weight]}]

@@ -200,9 +200,11 @@ class PermutedTensor:
         """
         if self.not_finite is not None:
             return
+        weights = self.parameter.detach()
+        if self.pool is not None:  # where a large one may become infinite
+            weights = to_units(weights, self.view)
         # A sum is finite unless an addend is not, or it overflows: a look at all decides then.
-        total = self.parameter.detach().sum()
-        if not torch.isfinite(total) and not torch.isfinite(self.parameter).all():
+        if not torch.isfinite(weights.sum()) and not torch.isfinite(weights).all():
             raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
 
     def found_not_finite(self) -> bool:
@@ -271,7 +273,7 @@ def arranged_like(tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -
     for tensor, score in zip(tensors, scores, strict=True):
         if tensor.pool is None:
             arranged[id(tensor)] = tensor.arranged_like(score)
-        elif torch.isfinite(score).all():
+        elif torch.isfinite(to_units(score.detach(), tensor.view)).all():
             members.append(tensor)
         else:
             raise NonFiniteError(f"{tensor.name}: {NOT_FINITE}")
