@@ -48,6 +48,14 @@ def net_with_dropout(image_shape: tuple[int, int, int], num_classes: int) -> nn.
     )
 
 
+def net_of_single_inputs(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """Likewise: neurons with one input, and a layer of a single weight."""
+    height, width = image_shape[1:]
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(height * width, 1), nn.Linear(1, 1), nn.Linear(1, num_classes)
+    )
+
+
 class InterruptAt:
     """Ctrl-C after some steps, or another signal."""
 

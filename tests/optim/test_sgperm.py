@@ -611,6 +611,15 @@ def test_rows_of_one_weight_and_half_precision_are_refused_by_name():
         SGPerm(model.parameters(), model=model)
 
 
+def test_biases_that_are_not_one_for_each_row_are_refused_by_name():
+    model = nn.Sequential(nn.Linear(2, 3))
+    model[0].bias = nn.Parameter(torch.zeros(4))
+    with pytest.raises(
+        GranularityError, match=r"0\.bias has 4 values; allowed with biases 'row': 3"
+    ):
+        SGPerm(model.parameters(), model=model, biases="row")
+
+
 def test_a_state_of_another_optimizer_or_model_is_refused():
     model, optimizer = started({"search": "bracket"})
     with pytest.raises(CheckpointError, match="holds no permutation, version 1"):

@@ -409,10 +409,15 @@ class SGPerm(Optimizer):
     ) -> Tensor | None:
         for tensor in named:
             if tensor.bias_of is weight.parameter:
-                if view.granularity != "neuron" or tensor.parameter.numel() != view.num_vectors:
+                if view.granularity != "neuron":
                     raise GranularityError(
                         f"{weight.name}: biases is 'row', and its granularity is "
                         f"{view.granularity!r}; allowed: 'neuron', one bias for each"
+                    )
+                if tensor.parameter.numel() != view.num_vectors:
+                    raise GranularityError(
+                        f"{tensor.name} has {tensor.parameter.numel()} values; allowed with biases "
+                        f"'row': {view.num_vectors}, one for each vector of {weight.name}"
                     )
                 if tensor.parameter.dtype != weight.parameter.dtype:
                     raise GranularityError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from permtrain.core.plan import named_tensors
+from permtrain.core.plan import named_tensors, view_by_rule
 from permtrain.core.vectors import VectorView
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.pictures.arrays import evenly
@@ -113,9 +113,10 @@ class Inspector:
 
 
 def _weight_views(trainer: Trainer) -> dict[str, VectorView]:
-    """The weights of a method that permutes nothing, cut as the papers do."""
-    return {
-        tensor.name: VectorView(tuple(tensor.parameter.shape), "neuron", tensor.layout)
-        for tensor in named_tensors(trainer.model)
-        if tensor.is_weight
-    }
+    """The weights of a method that permutes nothing, cut as the papers do.
+
+    Neurons with a single input have no vectors: of them the layer is one.
+    """
+    tensors = named_tensors(trainer.model)
+    views = {tensor.name: view_by_rule(tensor, ("neuron", "layer", None)) for tensor in tensors}
+    return {name: view for name, view in views.items() if view is not None}
