@@ -510,7 +510,7 @@ def test_quick_says_what_it_leaves_out(tmp_path: Path, capsys) -> None:
     assert "train images 10000 in place of all" in sortgan
     lines = left_out(RECIPES["index-layer"], "quick")
     assert lines == [
-        "9 of 27 runs (1 of 3 seeds)",
+        "12 of 36 runs (1 of 3 seeds)",
         "train images 10000 in place of all",
         "epochs 2 in place of 20",
     ]

@@ -100,7 +100,7 @@ def test_the_baseline_has_the_same_net_and_most_in_common() -> None:
 def test_every_permuted_arm_of_the_papers_has_its_baseline() -> None:
     for recipe_id, expected in (
         ("sgperm-fc-mnist", "Adam, z-scored"),
-        ("index-layer", "sparse, Adam"),
+        ("index-layer", "sparse, one threshold, Adam"),
         ("laperm-fc-mnist", "Adam"),
     ):
         arms = RECIPES[recipe_id].arms("paper")
