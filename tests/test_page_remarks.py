@@ -156,6 +156,27 @@ def test_unshuffling() -> None:
     assert taken_away == pytest.approx(0.2, abs=0.05)
 
 
+def test_sortgan_on_fashion() -> None:
+    rows = {row["arm"]: row for row in read_csv(RESULTS / "sortgan-fashion-short.csv")}
+    assert len(rows) == 9
+    nearest, with_gan = rows["nearest 100"], rows["regression and GAN, conv"]
+    assert {row["epochs"] for row in rows.values() if row is not nearest} == {10}
+    for row in rows.values():
+        assert row["class_mean_psnr"] == pytest.approx(13.4, abs=0.05)
+        assert 96 < row["class_mean_classified_percent"] < 97
+        assert row["judge_percent"] == pytest.approx(87.6)
+        if row["arm"].startswith("published"):
+            assert 8.4 < row["psnr"] < 9.05
+            assert 11 < row["classified_percent"] < 26.5
+        elif row not in (nearest, with_gan):
+            assert row["psnr"] == pytest.approx(14.1, abs=0.05)
+            assert row["ssim"] > row["class_mean_ssim"]
+            assert 96 < row["classified_percent"] < 97
+            assert 0 < row["psnr"] - nearest["psnr"] < 0.2
+    assert rows["regression, conv"]["psnr"] - with_gan["psnr"] == pytest.approx(3.6, abs=0.05)
+    assert nearest["classified_percent"] == pytest.approx(98.2, abs=0.05)
+
+
 def test_sortgan() -> None:
     rows = {row["arm"]: row for row in read_csv(RESULTS / "sortgan-mnist-short.csv")}
     assert len(rows) == 9
