@@ -74,3 +74,12 @@ def step_with_gradient(
     layer.weight.grad = torch.tensor([gradient], dtype=torch.float32)
     optimizer.step()
     return layer.weight[0].tolist()
+
+
+# The same weights in memory of other strides.
+LAYOUTS = {
+    "contiguous": lambda w: w,
+    "channels last": lambda w: w.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda w: w.transpose(0, 1).contiguous().transpose(0, 1),
+    "every second": lambda w: torch.stack([w, w], dim=-1)[..., 0],
+}

@@ -345,7 +345,7 @@ def test_outputs_are_compared_bit_for_bit(output: object, said: str, tmp_path: P
         "w:probe": np.array([3.0, -5.0, 7.0]),
         "w:output": np.array(output),
     }
-    np.savez(tmp_path / "circuit.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(tmp_path / "circuit.npz", **arrays)
     line = f"w: 2 units of 3 inputs: {said}"
     assert check(tmp_path / "circuit.npz") == ([line], int(said != "as trained"))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from permtrain.core.vectors import GRANULARITIES, Layout, VectorView
+from permtrain.core.vectors import GRANULARITIES, Granularity, Layout, VectorView
 from permtrain.errors import GranularityError
 from permtrain.initial import rows as plain
 from permtrain.initial.rows import Rows
@@ -29,13 +29,13 @@ def layouts(shape: tuple[int, ...]) -> list[Layout]:
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_rows_are_those_of_the_view(shape: tuple[int, ...], granularity: str) -> None:
+def test_rows_are_those_of_the_view(shape: tuple[int, ...], granularity: Granularity) -> None:
     numbers = np.arange(np.prod(shape)).reshape(shape)
     num_compared = 0
     for layout in layouts(shape):
         rows = Rows(shape, granularity, *vars(layout).values())
         try:
-            view = VectorView(shape, granularity, layout)  # type: ignore[arg-type]
+            view = VectorView(shape, granularity, layout)
         except GranularityError:
             assert rows.vector_length == 1  # single weights are no vectors
             continue

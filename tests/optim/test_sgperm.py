@@ -21,7 +21,7 @@ from permtrain.graph import search as graph_search
 from permtrain.graph.partition import equal_subsets
 from permtrain.graph.search import lay_out_, permute_ranks_
 from permtrain.optim.sgperm import AUTHORS_CODE, PUBLISHED
-from training_problem import assert_same, loss_of, small_net, train, weights_of
+from training_problem import LAYOUTS, assert_same, loss_of, small_net, train, weights_of
 
 SETTINGS = {
     "start": {"search": "start"},
@@ -293,14 +293,6 @@ def test_frozen_parameters_missing_gradients_and_accumulation():
     assert optimizer.num_steps == 2
     assert torch.equal(model[4].weight, before["4.weight"])
     assert not torch.equal(model[0].weight, before["0.weight"])
-
-
-LAYOUTS = {
-    "contiguous": lambda w: w,
-    "channels last": lambda w: w.contiguous(memory_format=torch.channels_last),
-    "transposed": lambda w: w.transpose(0, 1).contiguous().transpose(0, 1),
-    "every second": lambda w: torch.stack([w, w], dim=-1)[..., 0],
-}
 
 
 def test_strides_make_no_difference(settings):
