@@ -150,3 +150,21 @@ def test_resnet20_sees_images_as_published() -> None:
         ("layer", None), ("layer", 4), ("layer", 2),
         ("neuron", None), ("neuron", 4), ("neuron", 2),
     ]  # fmt: skip
+
+
+def test_short_is_one_seed_of_five_epochs_along_half_a_cosine_wave() -> None:
+    short = [(arm.group, arm.settings) for arm in open_resnet20("short")]
+    assert short == [
+        (
+            arm.group,
+            replace(
+                arm.settings,
+                epochs=5,
+                optimizer=replace(
+                    arm.settings.optimizer, lr_milestones=(), lr_factors=(), lr_cosine=True
+                ),
+            ),
+        )
+        for arm in open_resnet20("paper")
+        if arm.settings.seed == 0
+    ]
