@@ -101,10 +101,10 @@ def test_sparse_nets_have_the_zeros_they_are_named_by() -> None:
             initial.sparsity or max(initial.layer_sparsity.values(), default=0.0)
             for initial in arms
         )
-        assert zeros == {0.0: 3, 0.9: 9, 0.95: 9}
+        assert zeros == {0.0: 3, 0.9: 12, 0.95: 12}
         dense_output = [set(initial.layer_sparsity) for initial in arms if initial.layer_sparsity]
         hidden = {"fc*.weight"} if net == "fc500-300" else {"conv*.weight", "fc*.weight"}
-        assert dense_output == [hidden] * 2
+        assert dense_output == [hidden] * 4
 
 
 def test_larger_weights_and_smallest_zeros_are_in_the_arms_that_say_so() -> None:
@@ -114,6 +114,14 @@ def test_larger_weights_and_smallest_zeros_are_in_the_arms_that_say_so() -> None
         smallest = "magnitude" if "smallest are zero" in arm.group else "exact"
         assert initial.sparsity_by == smallest, arm.group
         assert initial.rule == "kaiming_normal"
+
+
+def test_adam_holds_the_zeros_of_the_same_weights_as_the_index_optimizer() -> None:
+    start = {arm.name: arm.settings.initial for arm in open_sparse("paper")}
+    held = {name: initial for name, initial in start.items() if "Adam, zeros frozen" in name}
+    assert len(held) == 2 * 2 * 4 * 2  # nets, parts of zeros, kinds of weights, seeds
+    for name, initial in held.items():
+        assert initial == start[name.replace("Adam, zeros frozen", "index per layer")]
 
 
 def test_the_agnostic_nets_begin_as_published() -> None:

@@ -38,7 +38,7 @@ NUM_ARMS = {
     "laperm-rewire-mnist": 4,
     "open-resnet20": 8,
     "open-k1": 38,
-    "open-sparse": 42,
+    "open-sparse": 54,
     "open-agnostic": 48,
     "ranking-distance": 4,
     "laperm-init-mnist": 7,
