@@ -31,7 +31,11 @@ class SettingError(PermtrainError, ValueError):
 
 
 class GranularityError(PermtrainError, ValueError):
-    """A tensor has no weight vectors at the granularity asked for."""
+    """A tensor cannot be permuted at the granularity asked for."""
+
+
+class NoVectorsError(GranularityError):
+    """No granularity that was named cuts a tensor into vectors; another one may."""
 
 
 class NonFiniteError(PermtrainError, ValueError):

@@ -23,7 +23,7 @@ from permtrain.core.vectors import (
     layout_of,
     plain_layout,
 )
-from permtrain.errors import GranularityError, SettingError
+from permtrain.errors import GranularityError, NoVectorsError, SettingError
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def _first_that_fits(tensor: NamedTensor, answer: Answer) -> VectorView | None:
         except GranularityError as error:
             refusals.append(str(error))
     fallback = "" if len(choices) > 1 else f"; a fallback can be named: ({choices[0]!r}, 'layer')"
-    raise GranularityError(f"{tensor.name}: {'; '.join(refusals)}{fallback}")
+    raise NoVectorsError(f"{tensor.name}: {'; '.join(refusals)}{fallback}")
 
 
 def _view(tensor: NamedTensor, choice: str | Cut) -> VectorView:

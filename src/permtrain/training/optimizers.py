@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from permtrain.core.plan import Answer, GranularityRule, named_tensors
 from permtrain.core.vectors import VectorView
-from permtrain.errors import GranularityError, SettingError
+from permtrain.errors import NoVectorsError, SettingError
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
@@ -160,7 +160,7 @@ def attach(
     """Attaches the method that the settings name; None for the plain inner optimizer.
 
     Raises:
-        GranularityError: a tensor has no vectors at the granularity.
+        NoVectorsError: a tensor has none at the granularity; says which setting would help.
     """
     if settings.method in ("plain", "sgperm"):
         return None
@@ -177,10 +177,10 @@ def attach(
             sync_period=sync_period(settings, batches_per_epoch),
             permute_biases=settings.permute_biases,
         )
-    except GranularityError as error:
-        if settings.linear_granularity or "fallback" not in str(error):
+    except NoVectorsError as error:
+        if settings.linear_granularity or settings.fallback:
             raise
-        raise GranularityError(f"{error}; as a setting: --fallback layer") from None
+        raise NoVectorsError(f"{error}; as a setting: --fallback layer") from None
     steps = settings.permuted_steps
     return permuter if steps is None else Rewiring(permuter, steps)
 
