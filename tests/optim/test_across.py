@@ -1,6 +1,6 @@
 """Weights that move between layers: by hand, against a slow reference, and what is refused.
 
-The contract in test_contract.py holds for this granularity too.
+The contract in contract/ holds for this granularity too.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""LaPerm, worked by hand and its own features; what it shares is in test_contract.py."""
+"""LaPerm, worked by hand and its own features; what it shares is in contract/."""
 
 import pytest
 import torch
