@@ -12,7 +12,6 @@ from permtrain.initial import quantiles
 from permtrain.initial.philox import centred, random_words
 from permtrain.initial.quantiles import (
     TRUNCATED_STD,
-    TRUNCATION,
     normal_quantile,
     truncated_normal_quantile,
     uniform_quantile,
@@ -75,10 +74,10 @@ def test_log_of_powers_of_two():
 
 
 def test_truncated_constants():
-    mass = ndtr(TRUNCATION) - ndtr(-TRUNCATION)
-    density = math.exp(-(TRUNCATION**2) / 2) / math.sqrt(2 * math.pi)
+    mass = ndtr(2) - ndtr(-2)
+    density = math.exp(-(2**2) / 2) / math.sqrt(2 * math.pi)
     assert abs(quantiles._TRUNCATED_MASS - mass) < 1e-15
-    assert math.sqrt(1 - 2 * TRUNCATION * density / mass) == pytest.approx(TRUNCATED_STD, rel=1e-14)
+    assert math.sqrt(1 - 2 * 2 * density / mass) == pytest.approx(TRUNCATED_STD, rel=1e-14)
 
 
 def test_truncated_normal_has_variance_one_and_ends_at_two():
@@ -86,7 +85,7 @@ def test_truncated_normal_has_variance_one_and_ends_at_two():
     values = truncated_normal_quantile(q)
     assert np.mean(values**2) == pytest.approx(1, rel=1e-4)
     edge = truncated_normal_quantile(np.array([0.5 - TINIEST]))[0]
-    assert edge == pytest.approx(TRUNCATION / TRUNCATED_STD, rel=1e-14)
+    assert edge == pytest.approx(2 / TRUNCATED_STD, rel=1e-14)
 
 
 def test_bits_are_pinned():

@@ -14,11 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-TRUNCATION = 2.0
-"""Where Keras cuts the normal distribution, in standard deviations."""
-
 TRUNCATED_STD = 0.87962566103423978
-"""Standard deviation of the standard normal distribution cut at 2, as Keras writes it."""
+"""Standard deviation of the standard normal distribution cut at 2, where Keras cuts it."""
 
 _TRUNCATED_MASS = 0.9544997361036416
 """Probability of the standard normal distribution between -2 and 2."""
