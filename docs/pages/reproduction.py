@@ -227,13 +227,15 @@ def _overview() -> str:
 
 def _verdicts_in_words(recipe: Recipe) -> str:
     """`2 reproduced, 1 not run`, of groups of arms."""
-    if recipe.task is not None:
-        return _task_verdict(recipe)
-    counts = Counter(line.verdict for line in lines_of(recipe, RESULTS) if line.verdict)
+    counts = Counter[str]()
+    if recipe.task is None:
+        counts.update(line.verdict for line in lines_of(recipe, RESULTS) if line.verdict)
     words = ", ".join(f"{counts[each]} {each}" for each in get_args(Verdict) if counts[each])
     words = words or _task_verdict(recipe)
+    if "short" in recipe.budgets and own_rows(recipe, "short", RESULTS):
+        words += "; short alone"
     if (copy := _copy_of(recipe)) and own_rows(copy, "short", RESULTS):
-        words += "; on copies: other data"
+        words += "; on copies, short: other data"
     return words
 
 
