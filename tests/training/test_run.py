@@ -63,6 +63,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path: Path) -> None:
     assert environment["threads"] == 1
     assert environment["packages"]["torch"] == torch.__version__
     assert environment["device"].startswith("cpu, ")
+    assert environment["device"].endswith(f", {torch.backends.cpu.get_cpu_capability()}")
     assert set(environment) == {
         "packages", "python", "system", "device", "threads", "commit", "begun",
     }  # fmt: skip
