@@ -228,11 +228,21 @@ def test_many_zeros() -> None:
         held = found[f"{net}: {zeros}, Adam, zeros frozen"]
         larger = [found[f"{start}, {scale}"] for scale in ("sparse fans", "smallest are zero")]
         assert below_dense[0] < dense - max(larger) < dense - min(larger) < below_dense[1]
-        assert 1.95 < min(larger) - held < max(larger) - held < 9.3
+        from_the_same = [
+            found[f"{start}, {scale}"] - found[f"{net}: {zeros}, Adam, zeros frozen, {scale}"]
+            for scale in ("sparse fans", "smallest are zero")
+        ]
+        low, high = {"fc500-300": (1.35, 3.05), "lenet5": (2.85, 12.45)}[net]
+        assert low < min(from_the_same) < max(from_the_same) < high
+        assert min(larger) > best_of(found, f"{net}: {zeros}, Adam")
+        for scale in ("sparse fans", "smallest are zero"):
+            assert found[f"{net}: {zeros}, Adam, zeros frozen, {scale}"] - held < 1.15
         ahead[net, zeros] = found[start] > held
         assert quick[start] > quick[f"{net}: {zeros}, Adam, zeros frozen"]
         with_dense_output = found[f"{start}, dense output"]
         assert (with_dense_output > min(larger)) == (net == "fc500-300")
+        adam = found[f"{net}: {zeros}, Adam, zeros frozen, dense output"]
+        assert (with_dense_output > adam) == (net == "fc500-300")
         assert found[start] < with_dense_output
         laperm = [v for arm, v in found.items() if arm.startswith(f"{net}: {zeros}, LaPerm")]
         assert found[f"{net}: dense, LaPerm k=250"] - max(laperm) > 6.95
