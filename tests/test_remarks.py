@@ -8,6 +8,7 @@ import pytest
 from permtrain.recipes.recipe import Budget
 from permtrain.recipes.registry import find_recipe
 from permtrain.recipes.rows import is_complete, read_csv, results_file
+from permtrain.recipes.verdict import tolerance
 from permtrain.training.birth import newborn_network
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -168,6 +169,20 @@ def test_rewiring() -> None:
             at = dict(each.split("=") for each in row["test_percent_at"].split())
             assert after_laperm[0] < float(at["1500"]) < after_laperm[1]
             assert suffix or 0.55 < float(at["1500"]) - float(at["1200"]) < 2.4
+
+
+def test_initial_weights() -> None:
+    found = means("laperm-init-mnist", "short")
+    he = [found[f"He {kind}, LaPerm"] for kind in ("uniform", "normal")]
+    glorot = [found[f"Glorot {kind}, LaPerm"] for kind in ("uniform", "normal")]
+    assert he[0] == he[1]
+    for kind in (0, 1):
+        assert 0.15 < he[kind] - glorot[kind] < 0.35
+    assert abs(found["Adam's shuffled, LaPerm"] - glorot[1]) < 0.06
+    assert he[0] - found["Adam"] == pytest.approx(0.2, abs=0.05)
+    assert he[0] - found["Lookahead"] == pytest.approx(0.1, abs=0.05)
+    assert 99.76 - he[0] == pytest.approx(0.2, abs=0.05)
+    assert tolerance(99.5, None, 1) == pytest.approx(0.2, abs=0.01)
 
 
 def test_ranking_distance() -> None:
