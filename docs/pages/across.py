@@ -36,10 +36,16 @@ it is 1.
 Arms are to be compared on the images set aside, none of which was trained on.
 """
 
-READ_QUICK = """
-In the quick budget layers keep their scale to 2%: what is exchanged is of nearly the same size, and
-no layer gathers the large weights. Its one seed and two epochs decide nothing; they show that all
-arms train.
+READ_FULL = """
+**Does it help, and where?** Little, on these nets. On the images set aside, weights that cross
+layers end ahead of those that stay within their layer in all four pairs of means, but by less than
+.1 points, which three seeds do not tell from nothing; with LaPerm on `lenet5` by .2, in each seed.
+They end within .05 points of Adam. What helps are long vectors: on `lenet5` LaPerm gains 1.1 points
+from neurons to whole layers, the index optimizer .1. On `fc500-300` all arms are within .2 points.
+
+Layers nearly keep their scale. The second convolution of `lenet5` takes 3 to 4% larger weights, the
+first layer of `fc500-300` 2%; output layers get 1 to 3% smaller ones, the second layer of
+`fc500-300` 3%. No layer gathers the large weights.
 """
 
 
@@ -52,8 +58,8 @@ def across_page(results: Path = RESULTS) -> str:
     for each in shown:
         parts.append(f"`permtrain run across-layers --budget {each.budget}`, on MNIST.\n\n")
         parts.append(f"{_table(each.rows)}{each.missing}\n")
-    read_quick = READ_QUICK if any(each.budget == "quick" for each in shown) else ""
-    return "".join(parts).removesuffix("\n") + READ + read_quick
+    read_full = READ_FULL if any(each.budget == "paper" for each in shown) else ""
+    return "".join(parts).removesuffix("\n") + READ + read_full
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
