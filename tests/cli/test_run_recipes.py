@@ -86,11 +86,17 @@ def test_only_some_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert found == [("LaPerm", "0"), ("Adam", "0"), ("Adam", "1")]
 
 
+def test_a_pattern_without_a_seed_matches_all_of_them(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path, "--only", "Adam") == 0
+    found = [(row["arm"], row["seed"]) for row in rows_of(tmp_path / "out" / "tiny-quick.csv")]
+    assert found == [("Adam", "0"), ("Adam", "1")]
+
+
 def test_a_pattern_that_matches_nothing(tmp_path: Path, capsys) -> None:
     assert run(tmp_path, "--only", "SGD*") == 1
     assert capsys.readouterr().err == (
-        "error: only is 'SGD*', which matches no arm; there are: LaPerm, seed 0; "
-        "LaPerm, seed 1; Adam, seed 0; Adam, seed 1\n"
+        "error: only is 'SGD*', which matches no arm; there are, for example: LaPerm; Adam "
+        "(all: permtrain recipes ID)\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -141,9 +147,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
     )
     assert run(tmp_path) == 130
     (folder,) = (tmp_path / "runs").iterdir()
-    saved = folder / "checkpoints" / "step-000000007.pt"
+    assert (folder / "checkpoints" / "step-000000007.pt").exists()
     assert capsys.readouterr().err == (
-        f"stopped; saved {saved}; go on with: permtrain resume {folder}\n"
+        f"stopped; saved in {tmp_path / 'runs'}; the same command goes on\n"
     )
     assert not (tmp_path / "out").exists()
     assert run_name(arms("quick")[0].settings) == folder.name

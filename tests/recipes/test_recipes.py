@@ -14,7 +14,7 @@ from permtrain.initial.initialize import initialize_
 from permtrain.models.lenet import lenet5
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES, find_recipe
-from permtrain.recipes.results import summarize
+from permtrain.recipes.results import summarize, table_of
 from permtrain.recipes.sweep import data_of
 from permtrain.training import trainer as trainer_module
 from permtrain.training.settings import SGPermSettings, settings_hash
@@ -347,3 +347,20 @@ def test_across_layers_compares_granularities_in_equal_budgets(budget) -> None:
     }
     plain = {(model, "plain", None): None for model in ("fc500-300", "lenet5")}
     assert found == expected | plain
+
+
+def test_a_table_has_a_column_for_what_its_rows_have() -> None:
+    row = {"arm": "a", "status": "complete", "test_percent": 98.0, "best_test_percent": 99.0}
+    row |= {"wall_s": 2.0, "published_percent": None, "validation_percent": None}
+    recipe = RECIPES["open-k1"]
+    plain = ["arm", "seeds", "last epoch", "spread", "best epoch", "s a run"]
+    assert table_of(recipe, [row]) == (plain, [["a", "1", "98.00", "", "99.00", "2"]])
+    other = row | {"arm": "b", "published_percent": 97.5, "validation_percent": 96.0}
+    heads, cells = table_of(recipe, [row, other | {"file_bytes": 1234}])
+    assert heads == [*plain[:2], "published", "set aside", *plain[2:], "bytes"]
+    assert cells == [
+        ["a", "1", "", "", "98.00", "", "99.00", "2", ""],
+        ["b", "1", "97.50", "96.00", "98.00", "", "99.00", "2", "1,234"],
+    ]
+    failed = {"arm": "c", "status": "failed"}
+    assert table_of(recipe, [row, failed])[1][-1] == ["c", "1 failed", "", "", "", ""]

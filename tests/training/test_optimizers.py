@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -294,6 +295,16 @@ def test_a_granularity_that_does_not_fit_says_which_setting_helps() -> None:
     settings = PermutationSettings(granularity="kernel", fallback="kernel")
     with pytest.raises(GranularityError) as refused:
         attach(settings, optimizer, model)
+    assert "--fallback" not in str(refused.value)
+
+
+def test_no_setting_is_recommended_that_the_settings_would_refuse() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(2, 2))
+    settings = PermutationSettings(granularity="kernel", linear_granularity="layer")
+    with pytest.raises(SettingError, match="linear_granularity is 'layer'"):
+        replace(settings, fallback="layer")
+    with pytest.raises(GranularityError, match=r"^0\.weight: granularity is 'kernel'") as refused:
+        attach(settings, torch.optim.Adam(model.parameters()), model)
     assert "--fallback" not in str(refused.value)
 
 

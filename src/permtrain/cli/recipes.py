@@ -91,7 +91,8 @@ def run(
         recipe: Its id (permtrain recipes).
         budget: quick keeps every arm and trains less; paper is the full experiment; short, which
             some recipes have, is a few epochs of it.
-        only: Train only arms whose name matches this pattern; results hold all complete ones.
+        only: Train only arms whose name matches this pattern, with its seed or without, as in
+            'Adam*, seed 0'; results hold all complete ones.
         part: Train only the i-th of n parts, as 2/4: for array jobs. With n the number of arms
             (permtrain recipes ID) it is one arm.
         retry_failed: Go on with arms that failed, too.

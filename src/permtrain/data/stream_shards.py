@@ -132,8 +132,8 @@ def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
         raise
     except Exception as error:
         hint = (
-            "; log in and agree to its terms, or give the folder that holds imagenet/, by "
-            "--data-folder or PERMTRAIN_DATA"
+            "; log in (hf auth login) and agree to its terms, or give the folder that holds "
+            "imagenet/, by --data-folder or PERMTRAIN_DATA"
             if source.kind == "streamed hub"
             else ""
         )

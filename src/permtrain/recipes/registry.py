@@ -59,11 +59,14 @@ def find_recipe(recipe_id: str) -> Recipe:
 def near_ids(text: str) -> list[str]:
     """Up to five ids that a text may have meant, nearest first.
 
-    Those spelt nearly so, and those that hold all its words or begin with it.
+    Those spelt nearly so, and those that hold all its words or begin with it; where there are none,
+    those that begin nearly so.
 
     Example:
         >>> near_ids("index-layr")[0]
         'index-layer'
+        >>> near_ids("unshufle")
+        ['unshuffle-mnist']
         >>> near_ids("mnist sgperm")
         ['sgperm-logistic-mnist', 'sgperm-fc-mnist']
     """
@@ -72,4 +75,11 @@ def near_ids(text: str) -> list[str]:
     words = [word for word in said.split("-") if word]
     holding = [each for each in RECIPES if words and set(words) <= set(each.split("-"))]
     beginning = [each for each in RECIPES if said and each.startswith(said)]
-    return list(dict.fromkeys([*spelt, *holding, *beginning]))[:5]
+    near = [*spelt, *holding, *beginning] or [e for e in RECIPES if _begins_nearly_so(e, said)]
+    return list(dict.fromkeys(near))[:5]
+
+
+def _begins_nearly_so(recipe_id: str, said: str) -> bool:
+    letters = said.replace("-", "")
+    beginning = recipe_id.replace("-", "")[: len(letters)]
+    return bool(letters) and difflib.SequenceMatcher(None, letters, beginning).ratio() > 0.85

@@ -171,6 +171,7 @@ class GroupSummary:
     """Seeds of one group together; accuracies in percent.
 
     Attributes:
+        validation: on images set aside, by which arms are chosen; None where there are none.
         spread: standard deviation over the seeds, None for a single one.
         best_epoch: None where only the last epoch was looked at.
         file_bytes: None where the recipe does not ask for it.
@@ -179,6 +180,7 @@ class GroupSummary:
     group: str
     num_seeds: int
     published: float | None
+    validation: float | None
     last_epoch: float
     spread: float | None
     best_epoch: float | None
@@ -204,6 +206,7 @@ def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
                 group=group,
                 num_seeds=len(mine),
                 published=mine[0]["published_percent"],
+                validation=_mean_of_known(mine, "validation_percent"),
                 last_epoch=statistics.mean(last),
                 spread=statistics.stdev(last) if len(last) > 1 else None,
                 best_epoch=_mean_of_known(mine, "best_test_percent"),
@@ -286,19 +289,27 @@ def _means_table(
             for each in summarize_measures(rows, measures)
         ]
         return ["arm", "seeds", *(measure.title for measure in measures), "s a run"], lines
-    has_sizes = any(row.get("file_bytes") is not None for row in rows)
-    heads = ["arm", "seeds", "published", "last epoch", "spread", "best epoch", "s a run"]
+    groups = summarize(rows)
+    columns: dict[str, list[float | None]] = {
+        "published": [each.published for each in groups],
+        "set aside": [each.validation for each in groups],
+        "last epoch": [each.last_epoch for each in groups],
+        "spread": [each.spread for each in groups],
+        "best epoch": [each.best_epoch for each in groups],
+    }
+    for title in ("published", "set aside"):
+        if all(value is None for value in columns[title]):
+            del columns[title]
+    texts = {title: [_percent(value) for value in values] for title, values in columns.items()}
+    texts["s a run"] = [f"{each.wall_s:.0f}" for each in groups]
+    if any(each.file_bytes is not None for each in groups):
+        sizes = [each.file_bytes for each in groups]
+        texts["bytes"] = ["" if size is None else f"{size:,.0f}" for size in sizes]
     cells = [
-        [
-            each.group,
-            str(each.num_seeds),
-            *(_percent(p) for p in (each.published, each.last_epoch, each.spread, each.best_epoch)),
-            f"{each.wall_s:.0f}",
-            *([] if each.file_bytes is None else [f"{each.file_bytes:,.0f}"]),
-        ]
-        for each in summarize(rows)
+        [each.group, str(each.num_seeds), *line]
+        for each, line in zip(groups, zip(*texts.values(), strict=True), strict=True)
     ]
-    return heads + ["bytes"] * has_sizes, cells
+    return ["arm", "seeds", *texts], cells
 
 
 def _cell(value: tuple[float, float | None] | None, decimals: int) -> str:

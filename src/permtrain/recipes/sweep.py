@@ -4,6 +4,7 @@ Nobody hands arms out. Whoever comes first locks an arm's folder, others pass by
 give each of its processes a part.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from permtrain.training.optimizers import require_library
 from permtrain.training.record import RunFolder, new_run_folder, write_json
 from permtrain.training.run import resume_run, start_run
 from permtrain.training.settings import DataSettings, Place, Settings, run_name
+from permtrain.training.stopping import Interrupted
 from permtrain.training.trainer import Callback, Diverged
 
 
@@ -32,27 +34,32 @@ def matching_arms(arms: Sequence[Arm], only: str = "*", part: str = "1/1") -> li
 
     Args:
         arms: all of a recipe.
-        only: as in a shell, for the whole name.
+        only: as in a shell, for the whole name, with its seed or without.
         part: `i/n`; the n parts are disjoint and together all of them.
 
     Raises:
-        SettingError: the pattern matches no arm, or the part is none.
+        SettingError: the pattern matches no arm, and which are spelt nearly so; or the part is
+            none.
 
     Example:
         >>> from permtrain.training.settings import Settings
         >>> arms = [Arm(group, Settings()) for group in "abcde"]
         >>> [arm.group for arm in matching_arms(arms, part="2/3")]
         ['b', 'e']
+        >>> [arm.name for arm in matching_arms(arms, only="c")]
+        ['c, seed 0']
     """
     found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", part)
     number, of = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= number <= of:
         raise SettingError(f"part is {part!r}; allowed: i/n, i from 1 to n, as in 2/4")
-    matching = [arm for arm in arms if fnmatchcase(arm.name, only)]
+    matching = [arm for arm in arms if fnmatchcase(arm.name, only) or fnmatchcase(arm.group, only)]
     if not matching:
+        groups = list(dict.fromkeys(arm.group for arm in arms))
+        near = difflib.get_close_matches(only, groups, n=3) or groups[:3]
         raise SettingError(
-            f"only is {only!r}, which matches no arm; there are: "
-            f"{'; '.join(arm.name for arm in arms)}"
+            f"only is {only!r}, which matches no arm; there are, for example: {'; '.join(near)} "
+            "(all: permtrain recipes ID)"
         )
     return matching[number - 1 :: of]
 
@@ -110,6 +117,10 @@ def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
             resume_run(folder.path, place, [progress])
         else:
             start_run(arm.settings, place, [progress], only_once=True)
+    except Interrupted:
+        # What a run says of itself, `permtrain resume`, leaves the other arms and the results out.
+        saved = f"stopped; saved in {place.runs_folder}; the same command goes on"
+        raise Interrupted(saved) from None
     except (Diverged, NonFiniteError) as error:
         if not folder.path.exists():  # what failed is the training of the weights that it shuffles
             name, device = run_name(arm.settings), device_at(place)

@@ -161,6 +161,7 @@ def attach(
 
     Raises:
         NoVectorsError: a tensor has none at the granularity; says which setting would help.
+        GranularityError: a tensor cannot be permuted at all; SettingError: nothing is.
     """
     if settings.method in ("plain", "sgperm"):
         return None

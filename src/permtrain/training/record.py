@@ -318,10 +318,10 @@ def note_resumed(folder: RunFolder, device: torch.device) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """The accelerator's name, or what decides how a processor computes.
+    """The accelerator's name, or the processor's cores, kind and torch's choice of instructions.
 
-    Sums are split by the width of the instructions, and so rounded otherwise on a processor with
-    others: a training of a few epochs ends some tenths of a percent elsewhere.
+    These are part of what decides how sums are split, and so rounded: on another processor the
+    same run ends elsewhere, after a few epochs by some tenths of a percent.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

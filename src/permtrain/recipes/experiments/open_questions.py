@@ -1,9 +1,9 @@
 """Questions that the papers leave open, or that their numbers raise: a first look.
 
 What is published, and what we ask. All arms of a comparison train for the same number of epochs, on
-the same images, Adam's learning rate falls to 0 along half a cosine wave in all of them, and 10,000
-of MNIST's training images (a sixth of any data) are set aside. **What is called best is best on
-those**; its test accuracy is told, whatever it is.
+the same images, with learning rates that fall in the same way (along half a cosine wave to 0 in
+`open-k1` and `open-sparse`), and 10,000 of MNIST's training images (a sixth of any data) are set
+aside. **What is called best is best on those**; its test accuracy is told, whatever it is.
 
 `open-k1`: LaPerm with k = 1 is "clearly worse" (Train by Reconnect, 5.2, `conv4`); index optimizer
 tables 5.1 to 5.3 give it 98.77 per neuron and 98.63 per kernel on `lenet5`, 99.5 where latent
@@ -27,7 +27,7 @@ other parts that remain, on images less their mean image (as published, we think
 all values, four and two levels, beside LaPerm (k = 10) and Adam; augmentation and learning rate
 as published, L2 left to Adam. Not stated in the paper and chosen here: the shortcut (our
 `resnet20`), k = 10 per neuron. "short" is five epochs of all images, one seed, along half a cosine
-wave too, so that its arms have come to an end of their own and not to that of the full ones.
+wave, so that each is a whole training and not the beginning of a full one.
 
 Quick budgets use fewer images (12,000 of MNIST, 2,000 of `cifar10-jpeg`), epochs (2, 1) and seeds
 (one).
@@ -68,7 +68,7 @@ def open_k1(budget: Budget) -> list[Arm]:
             "index per neuron": replace(base, permutation=_INDEX_NEURON),
             "index per layer": replace(base, permutation=_INDEX_LAYER),
         }
-        for lr in (3e-3, 1e-2):  # nobody is held back by a rate
+        for lr in (3e-3, 1e-2):  # the others are not held back by a rate either
             variants[f"Adam, lr {lr:g}"] = _with_rate(base, _PLAIN, lr)
             variants[f"LaPerm k=20, lr {lr:g}"] = _with_rate(base, _laperm(20), lr)
             variants[f"index per layer, lr {lr:g}"] = _with_rate(base, _INDEX_LAYER, lr)

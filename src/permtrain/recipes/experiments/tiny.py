@@ -144,14 +144,14 @@ RECIPES = (
     Recipe(
         "tiny-mnist",
         "small exact files of nets on MNIST, beside quantised nets and a supermask (ours)",
-        "30 runs of 6 to 8 epochs",
+        "30 runs of 6 to 8 epochs, estimated 2.4 h",
         tiny_mnist,
         alternatives,
     ),
     Recipe(
         "tiny-fashion",
         "the same on Fashion-MNIST",
-        "30 runs of 6 to 8 epochs",
+        "30 runs of 6 to 8 epochs, estimated 2.4 h",
         tiny_fashion,
         alternatives,
     ),
