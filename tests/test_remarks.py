@@ -149,6 +149,23 @@ def test_resnet20_on_the_copies() -> None:
     assert best["Adam"] > found["Adam"]
 
 
+def test_resnet20_as_the_rate_falls() -> None:
+    found = means("open-resnet20", "short", "validation_percent")
+    for granularity, by_levels in (("layer", (4.4, 10.3)), ("neuron", (5.8, 14.0))):
+        whole = found[f"index per {granularity}"]
+        assert found["Adam"] - whole == pytest.approx(2, abs=0.05)
+        few = [whole - found[f"index per {granularity}, {n} levels"] for n in (4, 2)]
+        assert few == pytest.approx(by_levels, abs=0.05)
+    assert found["Adam"] - found["LaPerm k=10"] == pytest.approx(11, abs=0.05)
+    for recipe, at_the_end in (
+        ("laperm-resnet20-cifar10-jpeg", (64.9, 63.1)),
+        ("open-resnet20", (60.2, 70.8)),
+    ):
+        on_test = means(recipe, "short")
+        ours = [on_test["LaPerm k=10"], on_test["Adam"]]
+        assert ours == pytest.approx(at_the_end, abs=0.05)
+
+
 def test_rewiring() -> None:
     rewired, alone = "LaPerm k=30 for 1,500 batches, then Adam", "Adam, zeros fixed"
     rows = read_csv(RESULTS / "laperm-rewire-mnist.csv")
