@@ -159,7 +159,7 @@ def test_pages_leave_out_what_has_no_outcome(
     write_csv(tmp_path / "tiny.csv", [written[1], written[0], *written[2:]])
     assert "| `tiny` | LaPerm |  | 90.00 | 70.00 | 1 |" in reproduction.summary_table()
     table = reproduction._own_tables(RECIPE, "paper")
-    assert "| LaPerm | 1 |  | 90.00 |" in table
+    assert "| LaPerm | 1 | 90.00 |" in table
     assert "| LaPerm | 1 failed |" in table
     assert "| LaPerm | 0.00 |" in table  # after 5 updates, of the one that is complete
 
