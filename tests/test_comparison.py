@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from permtrain.recipes.recipe import Arm, Budget, Recipe
+from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
 from permtrain.recipes.registry import RECIPES
 from permtrain.recipes.rows import write_csv
 from permtrain.training.settings import DataSettings
@@ -181,3 +181,17 @@ def test_copies_show_differences_alone(tmp_path: Path) -> None:
     (tmp_path / "tiny-jpeg.csv").rename(tmp_path / "tiny-jpeg-quick.csv")
     write_csv(tmp_path / "tiny-jpeg-quick.csv", rows(copy, "quick", LaPerm=[89.0]))
     assert lines(tmp_path, copy, original=RECIPE)["LaPerm"].verdict == "not run"
+
+
+def test_a_short_budget_counts_only_where_no_full_row_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduction, "RESULTS", tmp_path)
+    recipe = replace(RECIPE, budgets=WITH_SHORT)
+    assert reproduction._verdicts_in_words(recipe) == "3 not run"
+    write_csv(tmp_path / "tiny-quick.csv", rows(recipe, "quick", LaPerm=[80.0]))
+    assert reproduction._verdicts_in_words(recipe) == "3 not run"
+    write_csv(tmp_path / "tiny-short.csv", rows(recipe, "short", LaPerm=[85.0]))
+    assert reproduction._verdicts_in_words(recipe) == "3 not run; short alone"
+    write_csv(tmp_path / "tiny.csv", rows(recipe, "paper", LaPerm=[90.0]))
+    assert reproduction._verdicts_in_words(recipe) == "1 reproduced, 2 not run"

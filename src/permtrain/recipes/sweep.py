@@ -38,8 +38,7 @@ def matching_arms(arms: Sequence[Arm], only: str = "*", part: str = "1/1") -> li
         part: `i/n`; the n parts are disjoint and together all of them.
 
     Raises:
-        SettingError: the pattern matches no arm, and which are spelt nearly so; or the part is
-            none.
+        SettingError: the pattern matches no arm (names some that are near), or the part is none.
 
     Example:
         >>> from permtrain.training.settings import Settings

@@ -86,21 +86,12 @@ def test_detached_it_is_the_inner_optimizer_bit_for_bit(permuter_of, inner):
     assert_same(weights_of(model), weights_of(plain))
 
 
+@pytest.mark.parametrize("permuter_class", [LaPerm, IndexOptimizer])
 @pytest.mark.parametrize("inner", INNER)
-def test_laperm_that_is_never_due_is_the_inner_optimizer_bit_for_bit(inner):
+def test_what_is_never_due_is_the_inner_optimizer_bit_for_bit(permuter_class, inner):
     model, plain = small_net(), small_net()
     optimizer = INNER[inner](model.parameters())
-    LaPerm(optimizer, None)
-    train(model, optimizer, range(8))
-    train(plain, INNER[inner](plain.parameters()), range(8))
-    assert_same(weights_of(model), weights_of(plain))
-
-
-@pytest.mark.parametrize("inner", INNER)
-def test_index_that_is_never_due_is_the_inner_optimizer_bit_for_bit(inner):
-    model, plain = small_net(), small_net()
-    optimizer = INNER[inner](model.parameters())
-    IndexOptimizer(optimizer, sync_period=None)
+    permuter_class(optimizer, sync_period=None)
     train(model, optimizer, range(8))
     train(plain, INNER[inner](plain.parameters()), range(8))
     assert_same(weights_of(model), weights_of(plain))
