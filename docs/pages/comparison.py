@@ -10,7 +10,7 @@ from permtrain.recipes.recipe import Arm, Budget, Recipe
 from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
 from permtrain.recipes.verdict import Verdict, baseline_of, num_test_images, verdict_on
 
-BUDGETS: tuple[Budget, ...] = ("paper", "short", "quick")
+BUDGETS: tuple[Budget, ...] = ("paper", "scaled", "short", "quick")
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def _verdict(
 ) -> Verdict | None:
     if published is None and not arm.settings.permutation.permutes:
         return None
-    # A few epochs of the copies may be held against each other, a quick run against nothing.
-    is_enough = {"paper": True, "short": is_copy, "quick": False}
+    # Short runs of the copies may be held against each other, a quick run against nothing.
+    is_enough = {"paper": True, "scaled": is_copy, "short": is_copy, "quick": False}
     if measured is None or not is_enough[measured.budget]:
         return "not run"
     m = measured

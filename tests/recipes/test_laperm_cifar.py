@@ -15,8 +15,9 @@ from permtrain.data.augment_settings import Augmentation
 from permtrain.errors import SettingError
 from permtrain.recipes.recipe import Arm
 from permtrain.recipes.registry import RECIPES
+from permtrain.recipes.scaled import scaled
 from permtrain.training.learning_rate import learning_rate
-from permtrain.training.settings import Settings
+from permtrain.training.settings import InitialSettings, PermutationSettings, Settings
 
 SWEPT = (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
@@ -276,6 +277,49 @@ def test_budgets_keep_every_arm_and_only_train_less(recipe_id: str) -> None:
                 ),
             ),
         )
+
+
+SCALED = {
+    "laperm-resnet20-cifar10": (40, (16, 24, 32, 36), 1.0, 1, 4),
+    "laperm-vgg7-cifar10": (200, (100, 140), 1.0, 1, 3),
+    "laperm-period-cifar10": (18, (), 0.6, 2, 5),
+    "laperm-conv-cifar10": (25, (), 0.6, 2, 4),
+    "laperm-sparse-conv4": (18, (), 0.6, 2, 5),
+    "laperm-sparse-resnet50": (40, (16, 24, 32, 36), 1.0, 1, 6),
+    "index-layer-cifar10": (40, (), (1 / 1.01) ** 5, 1, 6),
+    "index-neuron-cifar10": (40, (), (1 / 1.01) ** 5, 1, 6),
+}
+
+
+@pytest.mark.parametrize("recipe_id", SCALED)
+def test_the_scaled_budget_shrinks_every_schedule_alike(recipe_id: str) -> None:
+    epochs, milestones, decay, every, num_arms = SCALED[recipe_id]
+    arms = RECIPES[recipe_id].arms_within("scaled")
+    assert len(arms) == num_arms
+    full = {arm.group: arm for arm in arms_of(recipe_id)}
+    for arm in arms:
+        settings, optimizer = arm.settings, arm.settings.optimizer
+        assert (settings.epochs, optimizer.lr_milestones) == (epochs, milestones)
+        assert (optimizer.lr_decay, optimizer.lr_decay_epochs) == (decay, every)
+        assert (settings.autocast, settings.data.train_images) == ("bfloat16", None)
+        if arm.group.startswith("index per"):  # beside the published arms of resnet20
+            assert arm.settings.permutation.method == "index"
+            continue
+        original = full[arm.group]
+        assert arm.published == original.published
+        assert settings.permutation == original.settings.permutation
+        assert settings.initial == original.settings.initial
+
+
+def test_the_scaled_budget_shrinks_phases_of_permutation() -> None:
+    permutation = PermutationSettings(
+        sync_milestones=(10, 22), sync_periods=(50, 500), permuted_steps=1500
+    )
+    initial = InitialSettings(rule="shuffle", trained_epochs=3)
+    shrunk = scaled(Settings(permutation=permutation, initial=initial, epochs=45))
+    assert (shrunk.permutation.sync_milestones, shrunk.permutation.permuted_steps) == ((2, 4), 300)
+    assert shrunk.permutation.sync_periods == (50, 500)
+    assert (shrunk.epochs, shrunk.initial.trained_epochs) == (9, 1)
 
 
 @pytest.mark.parametrize("budget", ["quick", "short", "paper"])

@@ -16,7 +16,7 @@ def report(
     output: Path = Path("report.html"),
     watch: bool = False,
     every: float = 5.0,
-    budget: Literal["quick", "short", "paper"] = "quick",
+    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
 ) -> None:
     """Write one HTML file that shows runs, to be opened in any browser.
 

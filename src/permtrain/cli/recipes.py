@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def recipes(
     recipe: Annotated[str | None, tyro.conf.Positional] = None,
-    budget: Literal["quick", "short", "paper"] = "paper",
+    budget: Literal["quick", "short", "scaled", "paper"] = "paper",
     runs_folder: Path = Path("runs"),
     results_folder: Path = Path("results"),
 ) -> None:
@@ -74,7 +74,7 @@ def recipes(
 def run(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "short", "paper"] = "quick",
+    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
     only: str = "*",
     part: str = "1/1",
     retry_failed: bool = False,
@@ -89,14 +89,15 @@ def run(
 
     Args:
         recipe: Its id (permtrain recipes).
-        budget: quick keeps every arm and trains less; paper is the full experiment; short, which
-            some recipes have, is a few epochs of it.
+        budget: quick keeps every arm and trains less; paper is the full experiment; some
+            recipes also have short, a few epochs of it, and scaled, a fifth of its length with the
+            schedules shrunk alike.
         only: Train only arms whose name matches this pattern, with its seed or without, as in
             'Adam*, seed 0'; results hold all complete ones.
         part: Train only the i-th of n parts, as 2/4: for array jobs. With n the number of arms
             (permtrain recipes ID) it is one arm.
         retry_failed: Go on with arms that failed, too.
-        results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
+        results_folder: Gets RECIPE.csv, RECIPE-BUDGET.csv.
     """
     from rich.console import Console
 
@@ -170,7 +171,7 @@ def run(
 def gather(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "short", "paper"] = "quick",
+    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
     more_runs_folders: tuple[Path, ...] = (),
     results_folder: Path = Path("results"),
 ) -> None:
@@ -182,7 +183,7 @@ def gather(
         recipe: Its id (permtrain recipes).
         budget: Which arms.
         more_runs_folders: Arms are looked for in these too, as copied from other machines.
-        results_folder: Gets RECIPE.csv, RECIPE-short.csv or RECIPE-quick.csv.
+        results_folder: Gets RECIPE.csv, RECIPE-BUDGET.csv.
     """
     from rich.console import Console
 

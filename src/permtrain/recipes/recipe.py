@@ -13,9 +13,11 @@ from permtrain.training.settings import hash_of, run_name, settings_hash
 if TYPE_CHECKING:
     from permtrain.training.trainer import Trainer
 
-Budget: TypeAlias = Literal["quick", "short", "paper"]
+Budget: TypeAlias = Literal["quick", "short", "scaled", "paper"]
 WITH_SHORT: tuple[Budget, ...] = ("quick", "short", "paper")
 """The budgets of recipes that have one in between."""
+WITH_SCALED: tuple[Budget, ...] = ("quick", "short", "scaled", "paper")
+"""The budgets of recipes whose full training is out of reach of two cores."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Recipe:
         description: one line, with the paper and section.
         cost: what the paper budget takes on two cores, measured or estimated, in words.
         arms: from the budget to all arms; "quick" and "short" keep every arm and train less.
-        budgets: those that `arms` knows. "short" is between the others: all images, few epochs.
+        budgets: those that `arms` knows. "short" is all images, few epochs. "scaled" is a
+            fifth of the full length, schedules shrunk alike, and may keep fewer arms.
         copy_of: the recipe that this one repeats on copies of its data, whose published values do
             not hold here; None for most.
         alternatives: what comes out of a trained arm that does not permute; it takes the arm's

@@ -69,7 +69,7 @@ def in_words(progress: Mapping[Budget, Progress]) -> str:
         >>> in_words({"quick": Progress(9, 2, 0), "paper": Progress(27, 20, 1)})
         '20 of 27 arms complete, 1 failed'
     """
-    for budget in ("paper", "short", "quick"):
+    for budget in ("paper", "scaled", "short", "quick"):
         of = progress.get(budget)
         if of is None or not of.num_complete + of.num_failed:
             continue

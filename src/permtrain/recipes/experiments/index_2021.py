@@ -32,7 +32,7 @@ from statistics import NormalDist
 from permtrain.data.augment_settings import Augmentation
 from permtrain.recipes.copies import with_copies
 from permtrain.recipes.experiments.laperm_cifar import shortened
-from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
+from permtrain.recipes.recipe import WITH_SCALED, WITH_SHORT, Arm, Budget, Recipe
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -198,13 +198,16 @@ def _on_mnist(budget: Budget) -> Settings:
 
 
 def _arms(base: Settings, granularity: str, published: _Published, budget: Budget) -> list[Arm]:
+    initials = _INITIALS[base.model]
+    if budget == "scaled":
+        initials = {name: initials[name] for name in ("kaiming_uniform", "sparse")}
     return [
         Arm(
             f"{initial_name}, {label}",
             replace(base, initial=initial, permutation=permutation, seed=seed),
             published[granularity][method][column] if method != "plain" else None,
         )
-        for initial_name, (column, initial) in _INITIALS[base.model].items()
+        for initial_name, (column, initial) in initials.items()
         for method, label, permutation in _methods(
             base.model, granularity, initial, base.optimizer.inner
         )
@@ -256,14 +259,14 @@ _CIFAR10_RECIPES = (
         "vgg16, permuted within a layer (Index optimizer, table 5.1)",
         "27 runs of 200 epochs, 80 h each",
         index_layer_cifar10,
-        budgets=WITH_SHORT,
+        budgets=WITH_SCALED,
     ),
     Recipe(
         "index-neuron-cifar10",
         "vgg16, within an output channel (Index optimizer, table 5.2)",
         "27 runs of 200 epochs, 80 h each, 9 of them shared with index-layer-cifar10",
         index_neuron_cifar10,
-        budgets=WITH_SHORT,
+        budgets=WITH_SCALED,
     ),
     Recipe(
         "index-kernel-cifar10",

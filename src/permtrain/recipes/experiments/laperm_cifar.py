@@ -32,7 +32,9 @@ laperm-sparsity-all: TBR 5.4, figure 8. All networks against the part of the wei
 At most 20% of the first layer is zero in all of TBR 5.4. The numbers of seeds are not told: three
 here, and one in the sweeps.
 
-Budgets: "short" is the first 5 epochs of the published training on all images, one seed: the
+Budgets: "scaled" is a fifth of the published length with its schedules shrunk alike, all images,
+one seed, in bfloat16, and the arms that say most for their cost, the index optimizer on resnet20
+among them. "short" is the first 5 epochs of the published training on all images, one seed: the
 learning rate has not fallen by then, so that it shows who starts how fast and not where training
 ends. "quick" only shows that every arm runs: one epoch of 100 images, after which test accuracy, on
 100 images, says nothing.
@@ -40,10 +42,12 @@ ends. "quick" only shows that every arm runs: one epoch of 100 images, after whi
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from permtrain.data.augment_settings import Augmentation
 from permtrain.recipes.copies import with_copies
-from permtrain.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
+from permtrain.recipes.recipe import WITH_SCALED, WITH_SHORT, Arm, Budget, Recipe
+from permtrain.recipes.scaled import scaled
 from permtrain.training.settings import (
     DataSettings,
     InitialSettings,
@@ -56,6 +60,7 @@ SHORT_EPOCHS = 5
 QUICK_IMAGES = 100
 
 PERIODS = (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+SCALED_PERIODS = (1, 20, 200, 1000)
 
 _KERAS_ADAM = OptimizerSettings(inner="Adam", lr=1e-3, inner_options={"eps": 1e-7})
 _PLAIN = PermutationSettings(method="plain")
@@ -137,6 +142,11 @@ def laperm_resnet20_cifar10(budget: Budget) -> list[Arm]:
         _Group("LaPerm k=10", _laperm(_RESNET20, 10), 87.41),
         _Group("Adam", _alone(_RESNET20), 91.74),
     ]
+    if budget == "scaled":  # ours, beside what was published
+        groups += [
+            _Group("index per layer", _index(_RESNET20, "layer")),
+            _Group("index per neuron", _index(_RESNET20, "neuron")),
+        ]
     return _arms(budget, groups, seeds=(0, 1, 2))
 
 
@@ -155,7 +165,7 @@ def laperm_vgg7_cifar10(budget: Budget) -> list[Arm]:
 
 def laperm_period_cifar10(budget: Budget) -> list[Arm]:
     """TBR 5.2: the sync period, swept."""
-    return _arms(budget, _period_sweep(replace(_CONV4, epochs=90)), seeds=(0,))
+    return _arms(budget, _period_sweep(replace(_CONV4, epochs=90), budget), seeds=(0,))
 
 
 def laperm_conv_cifar10(budget: Budget) -> list[Arm]:
@@ -163,17 +173,21 @@ def laperm_conv_cifar10(budget: Budget) -> list[Arm]:
     groups = []
     for model, published in (("conv2", 78.21), ("conv4", 89.17), ("conv13", 92.21)):
         base = replace(_CONV4, model=model)
+        if budget == "scaled" and model == "conv13":
+            continue
         groups += [
             _Group(f"{model}, LaPerm k=1000", _laperm(base, 1000), published),
             _Group(f"{model}, Adam", _alone(base)),
-            _Group(f"{model}, Lookahead", _lookahead(base)),
         ]
+        if budget != "scaled":
+            groups.append(_Group(f"{model}, Lookahead", _lookahead(base)))
     return _arms(budget, groups, seeds=(0, 1, 2))
 
 
 def laperm_sparse_conv4(budget: Budget) -> list[Arm]:
     """TBR 5.4: the sync period, swept with half of the weights zero."""
-    return _arms(budget, _period_sweep(_with_zeros(replace(_CONV4, epochs=90), 0.5)), seeds=(0,))
+    base = _with_zeros(replace(_CONV4, epochs=90), 0.5)
+    return _arms(budget, _period_sweep(base, budget), seeds=(0,))
 
 
 def laperm_sparse_resnet50(budget: Budget) -> list[Arm]:
@@ -186,13 +200,15 @@ def laperm_sparse_resnet50(budget: Budget) -> list[Arm]:
         (0.7, 800, 90.97),
     ):
         base = _with_zeros(_RESNET50, sparsity)
+        if budget == "scaled" and sparsity == 0.3:
+            continue
         groups += [
             _Group(
                 f"{sparsity:.0%} zeros, LaPerm k={period}",
                 _laperm(base, period),
                 published if period == best_period else None,
             )
-            for period in (250, 400, 800)
+            for period in ((best_period,) if budget == "scaled" else (250, 400, 800))
         ]
         groups.append(_Group(f"{sparsity:.0%} zeros, Adam", _alone(base)))
     return _arms(budget, groups, seeds=(0,))
@@ -218,8 +234,9 @@ def laperm_sparsity_all(budget: Budget) -> list[Arm]:
     return _arms(budget, groups, seeds=(0,))
 
 
-def _period_sweep(base: Settings) -> list[_Group]:
-    swept = [_Group(f"LaPerm k={period}", _laperm(base, period)) for period in PERIODS]
+def _period_sweep(base: Settings, budget: Budget) -> list[_Group]:
+    periods = SCALED_PERIODS if budget == "scaled" else PERIODS
+    swept = [_Group(f"LaPerm k={period}", _laperm(base, period)) for period in periods]
     return [*swept, _Group("Adam", _alone(base))]
 
 
@@ -227,6 +244,11 @@ def _laperm(base: Settings, period: int, permute_biases: bool = False) -> Settin
     permutation = PermutationSettings(
         method="laperm", sync_period=period, granularity="neuron", permute_biases=permute_biases
     )
+    return replace(base, permutation=permutation)
+
+
+def _index(base: Settings, granularity: Literal["neuron", "layer"]) -> Settings:
+    permutation = PermutationSettings(method="index", sync_period=1, granularity=granularity)
     return replace(base, permutation=permutation)
 
 
@@ -256,7 +278,7 @@ def _arms(budget: Budget, groups: Iterable[_Group], seeds: tuple[int, ...]) -> l
 
 
 def shortened(settings: Settings, budget: Budget) -> Settings:
-    """What a budget leaves of the settings of the paper budget; the learning rate is not touched.
+    """What a budget leaves of the settings of the paper budget.
 
     Example:
         >>> quick = shortened(Settings(epochs=200), "quick")
@@ -265,6 +287,8 @@ def shortened(settings: Settings, budget: Budget) -> Settings:
     """
     if budget == "paper":
         return settings
+    if budget == "scaled":
+        return scaled(settings)
     if budget == "short":
         return replace(settings, epochs=SHORT_EPOCHS)
     few = replace(settings.data, train_images=QUICK_IMAGES, test_images=QUICK_IMAGES)
@@ -280,42 +304,42 @@ RECIPES = tuple(
             "resnet20, LaPerm k=10 beside Adam (Permute to Train, 5.2.1)",
             "6 runs of 200 epochs, 12 h each",
             laperm_resnet20_cifar10,
-            budgets=WITH_SHORT,
+            budgets=WITH_SCALED,
         ),
         Recipe(
             "laperm-vgg7-cifar10",
             "vgg7, LaPerm k=10 beside Adam with L2 and dropout (Permute to Train, 5.2.2)",
             "9 runs of 1000 epochs, 51 h each",
             laperm_vgg7_cifar10,
-            budgets=WITH_SHORT,
+            budgets=WITH_SCALED,
         ),
         Recipe(
             "laperm-period-cifar10",
             "conv4, sync periods from 1 to 2000 (Train by Reconnect, 5.2)",
             "11 runs of 90 epochs, 14 h each",
             laperm_period_cifar10,
-            budgets=WITH_SHORT,
+            budgets=WITH_SCALED,
         ),
         Recipe(
             "laperm-conv-cifar10",
             "conv2, conv4 and conv13, LaPerm k=1000 (Train by Reconnect, 5.2)",
             "27 runs of 125 epochs, 12, 20 and 55 h each",
             laperm_conv_cifar10,
-            budgets=WITH_SHORT,
+            budgets=WITH_SCALED,
         ),
         Recipe(
             "laperm-sparse-conv4",
             "conv4, half of the weights zero, sync periods 1 to 2000 (Train by Reconnect, 5.4)",
             "11 runs of 90 epochs, 14 h each",
             laperm_sparse_conv4,
-            budgets=WITH_SHORT,
+            budgets=WITH_SCALED,
         ),
         Recipe(
             "laperm-sparse-resnet50",
             "resnet50-cifar with 0 to 70% zeros (Train by Reconnect, 5.4)",
             "16 runs of 200 epochs, 32 h each",
             laperm_sparse_resnet50,
-            budgets=WITH_SHORT,
+            budgets=WITH_SCALED,
         ),
         Recipe(
             "laperm-sparsity-all",
