@@ -37,6 +37,7 @@ from rich.table import Table
 from command import command
 from permtrain.initial.record import TensorRecord, initial_values
 from permtrain.initial.rows import Rows
+from permtrain.lab.training.record import write_json
 from permtrain.packed.coders import (
     conditional_code,
     conditional_levels,
@@ -47,7 +48,6 @@ from permtrain.packed.multiset import Levels, Multisets, multisets_of
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 from permtrain.packed.writer import TensorToPack, packed_bytes
-from permtrain.training.record import write_json
 from synchronize import machine
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "codec.json"

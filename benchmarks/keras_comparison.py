@@ -38,18 +38,18 @@ from torch import Tensor, nn
 
 from command import command
 from paired import Spread, ratio_spread, spread_of
-from permtrain.data.augment_settings import Augmentation
-from permtrain.data.images import ImageData, Split
 from permtrain.errors import PermtrainError, SettingError
-from permtrain.training.memory import keep_freed_memory
-from permtrain.training.record import write_json
-from permtrain.training.settings import (
+from permtrain.lab.data.augment_settings import Augmentation
+from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.lab.training.record import write_json
+from permtrain.lab.training.settings import (
     OptimizerSettings,
     PermutationSettings,
     Place,
     Settings,
 )
-from permtrain.training.trainer import Trainer
+from permtrain.lab.training.trainer import Trainer
 from synchronize import machine
 
 BATCH = 50

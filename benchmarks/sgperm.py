@@ -55,14 +55,14 @@ from torch.nn import functional as F
 from command import command
 from paired import Spread, ratio_spread, spread_of
 from permtrain import SGPerm, initialize_
-from permtrain.data.load import load_images
 from permtrain.errors import DataError, SettingError
 from permtrain.graph.partition import equal_subsets, whole_vector
 from permtrain.graph.search import SEARCHES, permute_ranks_
-from permtrain.models.registry import build_network
+from permtrain.lab.data.load import load_images
+from permtrain.lab.models.registry import build_network
+from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.lab.training.record import environment, write_json
 from permtrain.optim.sgperm import PUBLISHED
-from permtrain.training.memory import keep_freed_memory
-from permtrain.training.record import environment, write_json
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"
 FC_SHAPES = ((500, 784), (300, 500), (10, 300))

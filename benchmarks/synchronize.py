@@ -59,9 +59,9 @@ from permtrain.core.profile import bits_of, profile_of
 from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
-from permtrain.models.registry import NETWORKS, build_network
+from permtrain.lab.models.registry import NETWORKS, build_network
+from permtrain.lab.training.record import environment, write_json
 from permtrain.optim.permuter import Permuter
-from permtrain.training.record import environment, write_json
 
 SYNCHRONIZED_NETS = ("conv4", "conv13", "resnet50-cifar")
 STEPPED_NETS = ("conv4", "resnet50-cifar", "fc500-300")

@@ -38,14 +38,14 @@ from torch.optim import Adam, Optimizer
 
 from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
-from permtrain.data.augment_settings import Augmentation
-from permtrain.data.images import ImageData, Split
 from permtrain.errors import SettingError
-from permtrain.models.registry import NETWORKS
-from permtrain.training.memory import keep_freed_memory
-from permtrain.training.record import write_json
-from permtrain.training.settings import PermutationSettings, Place, Settings
-from permtrain.training.trainer import Trainer
+from permtrain.lab.data.augment_settings import Augmentation
+from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.models.registry import NETWORKS
+from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.lab.training.record import write_json
+from permtrain.lab.training.settings import PermutationSettings, Place, Settings
+from permtrain.lab.training.trainer import Trainer
 from synchronize import BATCH_SIZES, DEFAULT_BATCH_SIZE, NUM_CLASSES, machine, network
 
 NETS = ("fc500-300", "lenet5", "conv4", "resnet20")

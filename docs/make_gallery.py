@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from permtrain.files import written_whole
-from permtrain.pictures import drawings
-from permtrain.pictures.registry import KINDS, Request
-from permtrain.pictures.style import save_figure
-from permtrain.training.run import start_run
-from permtrain.training.settings import InitialSettings, PermutationSettings, Place, Settings
+from permtrain.lab.pictures import drawings
+from permtrain.lab.pictures.registry import KINDS, Request
+from permtrain.lab.pictures.style import save_figure
+from permtrain.lab.training.run import start_run
+from permtrain.lab.training.settings import InitialSettings, PermutationSettings, Place, Settings
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "results"

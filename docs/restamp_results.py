@@ -22,10 +22,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from permtrain.recipes.recipe import Budget
-from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.rows import read_csv, write_csv
-from permtrain.training.folders import differing
+from permtrain.lab.recipes.recipe import Budget
+from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.recipes.rows import read_csv, write_csv
+from permtrain.lab.training.folders import differing
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,15 +33,15 @@ ROOT = Path(__file__).parent.parent
 # Recipe.settings_hash, nor tasks.
 _OLD_ARMS = """
 import json, sys
-from permtrain.recipes.registry import RECIPES
-from permtrain.training.settings import settings_hash, to_dict
+from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.training.settings import settings_hash, to_dict
 recipe = RECIPES[sys.argv[1]]
 def hash_of(arm):
     if hasattr(recipe, "settings_hash"):
         return recipe.settings_hash(arm)
     if getattr(recipe, "task", None) is None:
         return settings_hash(arm.settings)
-    from permtrain.recipes import task
+    from permtrain.lab.recipes import task
     return task.hash_of(arm.settings)
 print(json.dumps([
     [arm.group, arm.settings.seed, hash_of(arm), to_dict(arm.settings)]

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from permtrain.lab.recipes.experiments.sgperm_ahead import CHOSEN, DATA, NUM_UPDATES, study_settings
+from permtrain.lab.recipes.rows import write_csv
+from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.lab.training.settings import PermutationSettings, Place
+from permtrain.lab.training.trainer import Metrics, Trainer
 from permtrain.optim.sgperm import SGPerm
-from permtrain.recipes.experiments.sgperm_ahead import CHOSEN, DATA, NUM_UPDATES, study_settings
-from permtrain.recipes.rows import write_csv
-from permtrain.training.memory import keep_freed_memory
-from permtrain.training.settings import PermutationSettings, Place
-from permtrain.training.trainer import Metrics, Trainer
 
 Group = dict[str, Any]
 

@@ -1,9 +1,9 @@
 """What the contract of permuters is tried with."""
 
 import torch
+from training_problem import small_net
 
 from permtrain import IndexOptimizer, LaPerm
-from training_problem import small_net
 
 PERMUTERS = {
     "laperm": lambda optimizer, **more: LaPerm(optimizer, 4, **more),

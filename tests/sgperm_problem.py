@@ -1,10 +1,10 @@
 """What SGPerm is tried with."""
 
 import torch
+from training_problem import small_net
 
 from permtrain import SGPerm
 from permtrain.optim.sgperm import AUTHORS_CODE
-from training_problem import small_net
 
 SETTINGS = {
     "start": {"search": "start"},

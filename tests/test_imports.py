@@ -11,39 +11,44 @@ import pytest
 import permtrain
 
 PACKAGE = Path(permtrain.__file__).parent
-PARTS = sorted(
-    path.stem
-    for path in PACKAGE.iterdir()
-    if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists()
-)
+LAB = PACKAGE / "lab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What each part may import of permtrain, itself aside. Parts that are not listed may import
-# everything below the training: what trains, and what starts it, stands on top.
-ON_TOP = {"training", "inputs", "recipes", "pictures", "report", "cli"}
+
+def part_of(path: Path) -> str:
+    """`core` for core/ranking.py, `errors` for errors.py, `lab.data` for lab/data/load.py.
+
+    Empty for the `__init__.py` of the package and of the laboratory.
+    """
+    first, *more = path.relative_to(PACKAGE).parts
+    parts = [first, more[0]] if first == "lab" else [first]
+    return ".".join(part.removesuffix(".py") for part in parts).removesuffix("__init__").strip(".")
+
+
+PARTS = {part for path in MODULES if (part := part_of(path)) not in ("", "lab")}
+LABORATORY = {part for part in PARTS if part.startswith("lab.")}
+LIBRARY = PARTS - LABORATORY
+
+# What each part may import of permtrain, itself aside.
 ALLOWED = {
     "errors": set(),
+    "files": {"errors"},
     "core": {"errors"},
-    "data": {"errors", "files"},
-    "models": {"errors"},
     "initial": {"core", "errors"},
     "graph": {"core", "errors"},
     "optim": {"core", "graph", "errors"},
     "packed": {"core", "files", "initial", "errors"},
     "circuit": {"files", "initial", "packed", "errors"},
-    "training": set(PARTS) - {"inputs", "recipes", "pictures", "report", "cli"},
-    "pictures": set(PARTS) - {"inputs", "recipes", "report", "cli"},
-    "inputs": set(PARTS) - {"recipes", "report", "cli"},
-    "recipes": set(PARTS) - {"pictures", "report", "cli"},
-    "report": set(PARTS) - {"cli"},
-    "cli": set(PARTS),
+    "verification": LIBRARY - {"circuit", "packed"},
+    "lab.data": {"errors", "files"},
+    "lab.models": {"errors"},
+    "lab.training": LIBRARY | {"lab.data", "lab.models"},
+    "lab.pictures": LIBRARY | {"lab.data", "lab.models", "lab.training"},
+    "lab.inputs": PARTS - {"lab.recipes", "lab.report", "lab.cli"},
+    "lab.recipes": PARTS - {"lab.pictures", "lab.report", "lab.cli"},
+    "lab.report": PARTS - {"lab.cli"},
+    "lab.cli": PARTS,
 }
-
-
-def part_of(path: Path) -> str:
-    """`core` for core/ranking.py, `errors` for errors.py, `` for the package's own __init__.py."""
-    first = path.relative_to(PACKAGE).parts[0]
-    return "" if first == "__init__.py" else first.removesuffix(".py")
 
 
 def modules_named_in(path: Path) -> Iterator[str]:
@@ -62,13 +67,16 @@ def modules_named_in(path: Path) -> Iterator[str]:
 
 def parts_imported_by(path: Path) -> set[str]:
     """Parts of permtrain, public names of the package included as they are."""
-    names = [name.split(".") for name in modules_named_in(path)]
-    return {[*name, ""][1] for name in names if name[0] == "permtrain"} - {"__version__"}
+    names = [
+        name.split(".")[1:] for name in modules_named_in(path) if name.startswith("permtrain.")
+    ]
+    parts = {".".join(name[: 2 if name[0] == "lab" else 1]) for name in names}
+    return parts - {"__version__"}
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", sorted(PARTS))
 def test_imports_point_one_way(part: str) -> None:
-    allowed = ALLOWED.get(part, set(PARTS) - ON_TOP) | {part}
+    allowed = ALLOWED[part] | {part}
     strays = {
         str(path.relative_to(PACKAGE)): sorted(parts_imported_by(path) - allowed)
         for path in MODULES
@@ -77,12 +85,14 @@ def test_imports_point_one_way(part: str) -> None:
     assert strays == {}
 
 
-def test_the_package_itself_imports_none_of_its_parts() -> None:
-    assert parts_imported_by(PACKAGE / "__init__.py") == set()
+def test_the_library_never_imports_the_laboratory() -> None:
+    assert set(ALLOWED) == PARTS
+    assert not any(ALLOWED[part] & LABORATORY for part in LIBRARY)
 
 
-def test_the_parts_that_have_a_rule_are_there() -> None:
-    assert set(ALLOWED) <= set(PARTS)
+@pytest.mark.parametrize("folder", [PACKAGE, LAB], ids=["permtrain", "lab"])
+def test_the_wings_themselves_import_none_of_their_parts(folder: Path) -> None:
+    assert parts_imported_by(folder / "__init__.py") == set()
 
 
 @pytest.mark.parametrize("name", permtrain.__all__)
@@ -119,4 +129,4 @@ def test_packed_files_are_read_without_torch_and_numba() -> None:
 def test_the_core_imports_nothing_heavier_than_torch() -> None:
     loaded = modules_loaded_after("import permtrain.core.permutation, permtrain.core.plan")
     assert "torch" in loaded
-    assert not loaded & {"datasets", "sklearn", "PIL", "permtrain.optim", "permtrain.data"}
+    assert not loaded & {"datasets", "sklearn", "PIL", "permtrain.optim", "permtrain.lab"}

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 from torch import nn
+from training_problem import small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, Rewiring, SGPerm, initialize_, verify
 from permtrain.core.vectors import VectorView
 from permtrain.errors import NonFiniteError, ProfileError, SettingError
 from permtrain.verification import Verification, verify_weights
-from training_problem import small_net, train, weights_of
 
 NAMES = ["0.weight", "4.weight", "6.weight"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from pages.reproduction import RESULTS, markdown_table
 from pages.shown import not_run, shown_of
 
-from permtrain.recipes.registry import RECIPES
+from permtrain.lab.recipes.registry import RECIPES
 
 HEAD = """# Weights that move between layers
 

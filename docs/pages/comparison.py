@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from permtrain.recipes.recipe import Arm, Budget, Recipe
-from permtrain.recipes.rows import has_failed, is_complete, read_csv, results_file
-from permtrain.recipes.verdict import Verdict, baseline_of, num_test_images, verdict_on
+from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
+from permtrain.lab.recipes.rows import has_failed, is_complete, read_csv, results_file
+from permtrain.lab.recipes.verdict import Verdict, baseline_of, num_test_images, verdict_on
 
 BUDGETS: tuple[Budget, ...] = ("paper", "scaled", "short", "quick")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from pages.reproduction import RESULTS, markdown_table
 from pages.shown import Shown, not_run, shown_of
 
-from permtrain.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
-from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.results import summarize_measures
-from permtrain.recipes.task import Measure
+from permtrain.lab.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
+from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.recipes.results import summarize_measures
+from permtrain.lab.recipes.task import Measure
 
 HEAD = """# Permuting inputs: sortGAN and un-shuffling
 

@@ -6,11 +6,11 @@ from typing import Any
 from pages.reproduction import RESULTS, markdown_table
 from pages.shown import Shown, not_run, shown_of
 
-from permtrain.pictures.error_width import draw_error_width, power_law
-from permtrain.pictures.records import errors_by_width
-from permtrain.pictures.style import save_figure
-from permtrain.recipes.experiments.regression.arms import PUBLISHED
-from permtrain.recipes.registry import RECIPES
+from permtrain.lab.pictures.error_width import draw_error_width, power_law
+from permtrain.lab.pictures.records import errors_by_width
+from permtrain.lab.pictures.style import save_figure
+from permtrain.lab.recipes.experiments.regression.arms import PUBLISHED
+from permtrain.lab.recipes.registry import RECIPES
 
 HEAD = """# Regression by permutation alone
 
@@ -20,7 +20,7 @@ are fixed, and two numbers, scale and offset, are trained freely. Cai, Chen and 
 Networks 187, 2025, [arXiv 2407.01033](https://arxiv.org/abs/2407.01033)) prove that this
 approximates functions of one variable, with a rate of n^(-1/2) for a step, n the number of biases.
 What is theirs and what is ours of the settings is told in
-[`recipes/experiments/regression/arms.py`](../src/permtrain/recipes/experiments/regression/arms.py).
+[`lab/recipes/experiments/regression/arms.py`](../src/permtrain/lab/recipes/experiments/regression/arms.py).
 
 Each arm has several networks, with initial values and batches of their own; errors are geometric
 means over them, as in the paper. **Slope**: least squares through the logarithms of all networks'

@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 from pages.comparison import BUDGETS, Line, complete_rows, lines_of, num_arms, own_rows
 
-from permtrain.recipes.published import CLAIMS, PICTURES
-from permtrain.recipes.recipe import Budget, Recipe
-from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.results import summarize, table_of
-from permtrain.recipes.rows import has_failed, is_complete
-from permtrain.recipes.status import cost_in_words, left_out
-from permtrain.recipes.verdict import Verdict
+from permtrain.lab.recipes.published import CLAIMS, PICTURES
+from permtrain.lab.recipes.recipe import Budget, Recipe
+from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.recipes.results import summarize, table_of
+from permtrain.lab.recipes.rows import has_failed, is_complete
+from permtrain.lab.recipes.status import cost_in_words, left_out
+from permtrain.lab.recipes.verdict import Verdict
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -43,7 +43,7 @@ twice the standard deviation of the difference of two accuracies on the 10,000 t
 points at 99.3%, .95 at 87%; ImageNet has 50,000), or twice the standard error of our mean over the
 seeds where that is more. *Published only in words*: there is no number. *Other data*: computed on
 images with other pixels. *Not run*: not in full; "short alone" where at least the short budget was.
-The rule is `permtrain.recipes.verdict.verdict_on`.
+The rule is `permtrain.lab.recipes.verdict.verdict_on`.
 
 **Pixels** decide some of the experiments on MNIST, and the papers say little about them: Train by
 Reconnect that images are "normalized", Permute to Train nothing. Three readings were tried, and

@@ -7,8 +7,8 @@ from typing import Any
 from pages.comparison import complete_rows
 from pages.reproduction import RESULTS, markdown_table
 
-from permtrain.recipes.experiments.sgperm_ahead import DATA
-from permtrain.recipes.registry import RECIPES
+from permtrain.lab.recipes.experiments.sgperm_ahead import DATA
+from permtrain.lab.recipes.registry import RECIPES
 
 TRIALS = RESULTS / "studies" / "sgperm-trials.csv"
 

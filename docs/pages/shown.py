@@ -8,9 +8,9 @@ from typing import Any
 
 from pages.comparison import BUDGETS, own_rows
 
-from permtrain.recipes.recipe import Budget, Recipe
-from permtrain.recipes.rows import has_failed, is_complete
-from permtrain.recipes.status import cost_in_words
+from permtrain.lab.recipes.recipe import Budget, Recipe
+from permtrain.lab.recipes.rows import has_failed, is_complete
+from permtrain.lab.recipes.status import cost_in_words
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 from pages.comparison import complete_rows
 from pages.reproduction import RESULTS, markdown_table
 
-from permtrain.recipes.registry import RECIPES
-from permtrain.recipes.results import GroupSummary, summarize
+from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.recipes.results import GroupSummary, summarize
 
 HEAD = """# Small and exact files
 

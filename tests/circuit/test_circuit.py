@@ -22,9 +22,9 @@ from permtrain.circuit.benes import route, send
 from permtrain.circuit.check import check, layer_output
 from permtrain.circuit.export import export_circuit
 from permtrain.circuit.routing import LayerCircuit, circuit_of, probe, unit_rows
-from permtrain.cli.main import main
 from permtrain.core.plan import Cut
 from permtrain.core.vectors import Granularity
+from permtrain.lab.cli.main import main
 
 ROUTED = [
     "per neuron",

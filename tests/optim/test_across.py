@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from training_problem import small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, SGPerm, initialize_, pack, unpack, verify
 from permtrain.core.vectors import VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
-from permtrain.training.travel import travel_between
-from training_problem import small_net, train, weights_of
+from permtrain.lab.training.travel import travel_between
 
 PERMUTERS = {
     "laperm": lambda optimizer, **more: LaPerm(optimizer, 1, granularity="across", **more),

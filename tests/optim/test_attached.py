@@ -5,11 +5,11 @@ import pickle
 
 import pytest
 import torch
+from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 from permtrain import FrozenZeros, IndexOptimizer, LaPerm, Rewiring
 from permtrain.errors import ChangedWeightsError, SettingError
 from permtrain.optim.supermask import Supermask
-from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 ATTACHED = {
     "laperm": lambda optimizer, model: LaPerm(optimizer, 3, model=model),

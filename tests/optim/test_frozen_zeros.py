@@ -3,9 +3,6 @@
 import pytest
 import torch
 from torch import nn
-
-from permtrain.errors import CheckpointError
-from permtrain.optim.frozen_zeros import FrozenZeros
 from training_problem import (
     assert_same,
     loss_of,
@@ -15,6 +12,9 @@ from training_problem import (
     train,
     weights_of,
 )
+
+from permtrain.errors import CheckpointError
+from permtrain.optim.frozen_zeros import FrozenZeros
 
 INNER = {
     "adam": lambda p: torch.optim.Adam(p, lr=0.01),

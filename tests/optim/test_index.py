@@ -4,9 +4,6 @@ import sys
 
 import pytest
 import torch
-
-from permtrain import IndexOptimizer, LaPerm, verify
-from permtrain.errors import SettingError
 from training_problem import (
     assert_same,
     loss_of,
@@ -16,6 +13,9 @@ from training_problem import (
     train,
     weights_of,
 )
+
+from permtrain import IndexOptimizer, LaPerm, verify
+from permtrain.errors import SettingError
 
 
 def test_trajectory_by_hand_with_ties():

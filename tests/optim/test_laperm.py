@@ -2,10 +2,6 @@
 
 import pytest
 import torch
-
-from permtrain import LaPerm, verify
-from permtrain.errors import SettingError
-from permtrain.optim.sync_period import StepwisePeriod
 from training_problem import (
     assert_same,
     one_vector,
@@ -14,6 +10,10 @@ from training_problem import (
     train,
     weights_of,
 )
+
+from permtrain import LaPerm, verify
+from permtrain.errors import SettingError
+from permtrain.optim.sync_period import StepwisePeriod
 
 
 def test_trajectory_by_hand_over_two_synchronisations_with_ties():

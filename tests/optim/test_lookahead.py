@@ -3,10 +3,6 @@
 import pytest
 import torch
 from torch import nn
-
-from permtrain.optim.frozen_zeros import FrozenZeros
-from permtrain.training.optimizers import make_optimizer
-from permtrain.training.settings import OptimizerSettings, PermutationSettings, Settings
 from training_problem import (
     assert_same,
     loss_of,
@@ -16,6 +12,10 @@ from training_problem import (
     train,
     weights_of,
 )
+
+from permtrain.lab.training.optimizers import make_optimizer
+from permtrain.lab.training.settings import OptimizerSettings, PermutationSettings, Settings
+from permtrain.optim.frozen_zeros import FrozenZeros
 
 
 def settings_of(**optimizer) -> Settings:

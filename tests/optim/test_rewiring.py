@@ -6,6 +6,8 @@ import pickle
 import pytest
 import torch
 from torch import Tensor, nn
+from training_problem import assert_same, one_vector, step_with_gradient, train, weights_of
+from training_problem import small_net as dense_net
 
 from permtrain.core.profile import profile_of
 from permtrain.errors import CheckpointError, SettingError
@@ -13,8 +15,6 @@ from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.optim.rewiring import Rewiring
-from training_problem import assert_same, one_vector, step_with_gradient, train, weights_of
-from training_problem import small_net as dense_net
 
 METHODS = {
     "laperm": lambda optimizer, model: LaPerm(optimizer, 3, model=model),

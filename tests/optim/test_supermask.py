@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 from torch import nn
+from training_problem import small_net, train
 
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.supermask import Supermask, signed_constants, used_weights
-from training_problem import small_net, train
 
 
 def test_the_largest_scores_are_used_whatever_their_sign() -> None:

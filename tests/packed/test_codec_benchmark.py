@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from permtrain.training.run import start_run
 from run_problem import place_in, tiny
+
+from permtrain.lab.training.run import start_run
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "codec.py"
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from training_problem import LAYOUTS, assert_same, loss_of, small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, verify
 from permuter_problem import INNER, started
-from training_problem import LAYOUTS, assert_same, loss_of, small_net, train, weights_of
 
 
 @pytest.mark.parametrize("inner", INNER)

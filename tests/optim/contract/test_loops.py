@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from torch import nn
+from training_problem import assert_same, batch, loss_of, small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.errors import ChangedWeightsError, SettingError
 from permuter_problem import started
-from training_problem import assert_same, batch, loss_of, small_net, train, weights_of
 
 
 def test_a_learning_rate_schedule_reaches_the_inner_optimizer(permuter_of):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from training_problem import small_net, train
 
 from permtrain import IndexOptimizer, LaPerm
 from permtrain.errors import GranularityError, SettingError
 from permuter_problem import started
-from training_problem import small_net, train
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True, "20"])

@@ -5,10 +5,10 @@ import pickle
 
 import pytest
 import torch
+from training_problem import assert_same, small_net, train, weights_of
 
 from permtrain.errors import CheckpointError
 from permuter_problem import INNER, PERMUTERS, started
-from training_problem import assert_same, small_net, train, weights_of
 
 
 @pytest.mark.parametrize("inner", ["sgd", "adam", "adam-fused"])

@@ -6,12 +6,12 @@ import zlib
 import pytest
 import torch
 from torch import nn
+from training_problem import loss_of, small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.errors import ChangedWeightsError, NonFiniteError
 from permtrain.optim.permuted_tensor import checksum
 from permuter_problem import started
-from training_problem import loss_of, small_net, train, weights_of
 
 
 def test_weights_loaded_before_the_first_step_become_the_profile(permuter_of):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 from permtrain import SGPerm, verify
 from sgperm_problem import adam, started
-from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 
 def test_what_is_not_permuted_is_the_inner_optimizers():

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from training_problem import small_net, train, weights_of
 
 from permtrain import SGPerm, verify
 from permtrain.errors import SettingError
 from sgperm_problem import started
-from training_problem import small_net, train, weights_of
 
 
 def test_the_difference_of_plain_descent_recommends_as_the_gradient_does():

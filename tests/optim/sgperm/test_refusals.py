@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from training_problem import small_net, train
 
 from permtrain import SGPerm
 from permtrain.errors import GranularityError, SettingError
 from sgperm_problem import adam
-from training_problem import small_net, train
 
 
 def test_a_model_of_other_parameters_is_refused():

@@ -5,11 +5,11 @@ import pickle
 
 import pytest
 import torch
+from training_problem import assert_same, small_net, train, weights_of
 
 from permtrain import Cut, SGPerm, verify
 from permtrain.errors import ChangedWeightsError, CheckpointError
 from sgperm_problem import started
-from training_problem import assert_same, small_net, train, weights_of
 
 
 def test_saved_and_loaded_into_new_objects_goes_on_identically(settings, tmp_path):

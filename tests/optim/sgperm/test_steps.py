@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from training_problem import LAYOUTS, assert_same, loss_of, small_net, train, weights_of
 
 from permtrain import SGPerm, verify
 from permtrain.core.threads import ranges
@@ -11,7 +12,6 @@ from permtrain.graph.partition import equal_subsets
 from permtrain.graph.search import lay_out_, permute_ranks_
 from permtrain.optim.sgperm import AUTHORS_CODE, PUBLISHED
 from sgperm_problem import adam, started
-from training_problem import LAYOUTS, assert_same, loss_of, small_net, train, weights_of
 
 
 def test_every_step_leaves_exactly_the_initial_values_and_moves_some(settings):

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
+from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 from permtrain.errors import ChangedWeightsError, NonFiniteError
 from sgperm_problem import SETTINGS, started
-from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 
 @pytest.mark.parametrize(

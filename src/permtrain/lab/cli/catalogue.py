@@ -1,0 +1,33 @@
+"""`permtrain list`: what can be named on the command line."""
+
+from rich.console import Console
+from rich.table import Table
+
+from permtrain.initial.rules import RULES
+from permtrain.lab.data.registry import DATASETS
+from permtrain.lab.models.registry import NETWORKS
+from permtrain.lab.training.settings import GRANULARITIES, METHODS
+
+
+def show_catalogue() -> None:
+    """List networks, data sets, methods and rules."""
+    console = Console()
+    networks = {
+        entry.name: f"{entry.description}; {entry.num_weights:,} weights"
+        for entry in NETWORKS.values()
+    }
+    data = {entry.name: entry.description for entry in DATASETS.values()}
+    for title, rows in (
+        ("networks (--model)", networks),
+        ("data (--data)", data),
+        ("methods (--method)", METHODS),
+        ("rules (--rule)", RULES),
+        ("granularities (--granularity)", GRANULARITIES),
+    ):
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for name, description in rows.items():
+            table.add_row(f"  {name}", description)
+        console.print(table)
+        console.print()

@@ -1,0 +1,54 @@
+"""`permtrain export-circuit` and `permtrain check-circuit`: the permutation itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from permtrain.lab.cli.packed import packed_file_in
+
+
+def export_circuit(
+    source: Annotated[Path, tyro.conf.Positional],
+    output: Path | None = None,
+    connections: bool = True,
+    max_weights: int | None = None,
+) -> None:
+    """Write which fixed value each connection gets, for fixed-weight hardware.
+
+    Args:
+        source: A packed file, or a run's folder that holds one.
+        output: The folder to write; left out, `circuit` beside the packed file.
+        connections: Write the table of all connections too, some 30 bytes each.
+        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+    """
+    from permtrain.circuit.export import export_circuit as export
+    from permtrain.packed.reader import PackedFile
+
+    path = packed_file_in(source)
+    folder = output or path.parent / "circuit"
+    lines = export(PackedFile(path, max_weights=max_weights), folder, connections=connections)
+    print("\n".join(lines))
+    print(f"wrote {folder}")
+
+
+def check_circuit(folder: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Rebuild each layer's output from fixed values and routing alone, and compare it.
+
+    Args:
+        folder: What export-circuit wrote. The program check_circuit.py in it does the same.
+    """
+    from permtrain.circuit.check import check
+    from permtrain.circuit.export import ARRAYS
+    from permtrain.errors import CircuitError, one_line
+
+    path = folder / ARRAYS
+    try:
+        lines, num_wrong = check(path)
+    except OSError:  # its message names the file
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CircuitError(f"{path}: damaged, not readable ({one_line(error)})") from None
+    print("\n".join(lines) or "no layer is routed, so that there is nothing to check")
+    if num_wrong:
+        raise CircuitError(f"{path}: {num_wrong} of {len(lines)} layers are wrong; allowed: none")

@@ -1,0 +1,112 @@
+"""The command line: a table from name to function.
+
+Commands import what they need when they run, so that `--help` answers before torch is loaded.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from functools import partial, wraps
+from typing import Any
+
+import tyro
+
+from permtrain.errors import PermtrainError
+from permtrain.lab.cli import paths
+from permtrain.lab.cli.catalogue import show_catalogue
+from permtrain.lab.cli.circuit import check_circuit, export_circuit
+from permtrain.lab.cli.fetch import fetch
+from permtrain.lab.cli.inspect import evaluate, verify
+from permtrain.lab.cli.packed import inspect, pack, unpack
+from permtrain.lab.cli.page import report
+from permtrain.lab.cli.plot import plot
+from permtrain.lab.cli.recipes import gather, recipes, run
+from permtrain.lab.cli.train import resume, train
+from permtrain.lab.training.stopping import Interrupted
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "verify": verify,
+    "pack": pack,
+    "unpack": unpack,
+    "inspect": inspect,
+    "export-circuit": export_circuit,
+    "check-circuit": check_circuit,
+    "plot": plot,
+    "list": show_catalogue,
+    "recipes": recipes,
+    "run": run,
+    "gather": gather,
+    "fetch": fetch,
+    "report": report,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; a user's mistake is one line on standard error, and exit code 1.
+
+    Bad flags exit with 2, a run stopped by Ctrl-C or SIGTERM with 130.
+    """
+    try:
+        _parsed(arguments)()
+        sys.stdout.flush()
+    except PermtrainError as error:
+        interrupted = isinstance(error, Interrupted)
+        print(f"{'' if interrupted else 'error: '}{error}", file=sys.stderr)
+        return 130 if interrupted else 1
+    except BrokenPipeError:  # whoever reads has seen enough, as in: permtrain list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
+    """The command with its arguments, still to be called.
+
+    Raises:
+        PermtrainError: what the settings themselves refused; tyro would draw a box around it.
+        SystemExit: after help (0) or bad flags (2).
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            command: Callable[[], Any] = tyro.extras.subcommand_cli_from_dict(
+                {name: _deferred(command) for name, command in COMMANDS.items()},
+                prog="permtrain",
+                description="Train networks by moving their weights, never changing a value.",
+                args=arguments,
+                registry=paths.registry,
+            )
+            return command
+    except SystemExit as stopped:
+        cause: BaseException | None = stopped
+        while cause is not None:
+            if isinstance(cause, PermtrainError):
+                raise cause from None
+            cause = cause.__context__
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
+    """The same command line; the answer is the call that remains to be made."""
+
+    @wraps(command)
+    def with_arguments(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return partial(command, *args, **kwargs)
+
+    return with_arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""`permtrain pack`, `permtrain unpack` and `permtrain inspect`: small files of whole models."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from permtrain.errors import PackedFileError
+from permtrain.lab.training.settings import Place
+
+if TYPE_CHECKING:
+    from permtrain.packed.report import FileReport, TensorReport
+
+
+def pack(
+    run: Annotated[Path, tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    checkpoint: str = "last",
+    output: Path | None = None,
+) -> None:
+    """Write a run's arranged weights as a seed and permutations.
+
+    Args:
+        run: The run's folder.
+        checkpoint: last, best, or a checkpoint file.
+        output: The file to write; left out, packed.safetensors in the run's folder, of another
+            checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors.
+    """
+    from permtrain.lab.training.record import RunFolder
+    from permtrain.lab.training.run import load_run
+    from permtrain.packed.model import pack as pack_model
+
+    trainer = load_run(run, place, checkpoint)
+    path = output or RunFolder(run).packed_file
+    if output is None and checkpoint != "last":  # results speak of the last one's file
+        path = path.with_name(f"packed-{Path(checkpoint).stem}.safetensors")
+    pack_model(trainer.model, path, weights=trainer.shown_weights())
+    inspect(path)
+
+
+def unpack(
+    file: Annotated[Path, tyro.conf.Positional],
+    output: Annotated[Path, tyro.conf.Positional],
+    max_weights: int | None = None,
+) -> None:
+    """Write a packed model's weights as plain safetensors, every bit as it was.
+
+    Args:
+        file: A packed file, or a run's folder that holds one.
+        output: The safetensors file to write.
+        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+    """
+    from permtrain.packed.plain_file import write_plain
+    from permtrain.packed.reader import PackedFile
+
+    write_plain(PackedFile(packed_file_in(file), max_weights=max_weights), output)
+    print(f"wrote {output}")
+
+
+def inspect(
+    file: Annotated[Path, tyro.conf.Positional],
+    max_weights: int | None = None,
+) -> None:
+    """Show what is inside a packed file, and its size against the information limit.
+
+    Args:
+        file: A packed file, or a run's folder that holds one.
+        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from permtrain.packed.entries import CODERS, PROFILES
+    from permtrain.packed.reader import PackedFile
+    from permtrain.packed.report import report_of
+
+    file = packed_file_in(file)
+    report = report_of(PackedFile(file, max_weights=max_weights))
+    table = Table(box=None, title=str(file), title_justify="left")
+    for column in ("tensor", "weights", "vectors", "stored as", "bytes", "bits a weight", "limit"):
+        is_text = column in ("tensor", "vectors", "stored as")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_text)
+    for tensor in report.tensors:
+        limit = tensor.limit_per_weight
+        table.add_row(
+            tensor.name,
+            f"{tensor.num_weights:,}",
+            tensor.granularity or "",
+            _stored_as(tensor),
+            f"{tensor.code_bytes + tensor.stored_bytes:,}",
+            f"{tensor.bits_per_weight:.3f}",
+            "" if limit is None else f"{limit:.3f}",
+        )
+    console = Console(markup=False, width=None if Console().is_terminal else 140)
+    console.print(table)
+    for line in _summary(report):
+        console.print(line, highlight=False, soft_wrap=True)
+    words = {tensor.coder: CODERS[tensor.coder] for tensor in report.tensors}
+    words |= {t.profile: PROFILES[t.profile] for t in report.tensors if t.profile is not None}
+    for word, meaning in words.items():
+        console.print(f"{word}: {meaning}", highlight=False, soft_wrap=True)
+
+
+def packed_file_in(source: Path) -> Path:
+    """The file itself, or that of a run's folder.
+
+    Raises:
+        PackedFileError: a folder that holds none.
+    """
+    if not source.is_dir():
+        return source
+    from permtrain.lab.training.record import RunFolder  # imports torch, which a file does without
+
+    file = RunFolder(source).packed_file
+    if not file.is_file():
+        raise PackedFileError(
+            f"{source}: holds no {file.name}; allowed: a packed file, or the folder of a run that "
+            f"has one (permtrain pack {shlex.quote(str(source))} writes it)"
+        )
+    return file
+
+
+def _stored_as(tensor: "TensorReport") -> str:
+    return tensor.coder if tensor.profile is None else f"{tensor.coder}, {tensor.profile}"
+
+
+def _summary(report: "FileReport") -> list[str]:
+    lines = [
+        f"file {report.file_bytes:,} bytes: codes {report.code_bytes:,}, stored numbers "
+        f"{report.stored_bytes:,}, header {report.header_bytes:,}"
+    ]
+    if report.limit_bytes:
+        difference = report.code_bytes / report.limit_bytes - 1
+        lines.append(
+            f"information limit of the arrangements {report.limit_bytes:,.0f} bytes; codes are "
+            f"{abs(difference):.3%} {'above' if difference >= 0 else 'below'}"
+        )
+    for name, bits in (("float32", 32), ("bfloat16", 16), ("a 1-bit mask", 1)):
+        plain = report.bytes_at(bits)
+        lines.append(f"as {name} {plain:,.0f} bytes, {plain / report.file_bytes:.2f} times")
+    return lines

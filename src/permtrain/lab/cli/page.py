@@ -1,0 +1,53 @@
+"""`permtrain report`: runs in a browser."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from permtrain.errors import SettingError
+from permtrain.lab.training.settings import Place
+
+
+def report(
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    output: Path = Path("report.html"),
+    watch: bool = False,
+    every: float = 5.0,
+    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
+) -> None:
+    """Write one HTML file that shows runs, to be opened in any browser.
+
+    It needs no network: settings, results, learning curves, the weights on their way, the invariant
+    (checked anew), and the size of the packed file are all inside.
+
+    Args:
+        runs: Folders of runs, or ids of recipes, whose runs are looked for in the runs folder.
+        output: The file to write.
+        watch: Write it again and again while the runs go on; the page refreshes itself.
+        every: Seconds between two refreshes, 1 or more.
+        budget: Which arms of a recipe.
+    """
+    from permtrain.lab.report.contents import Collector
+    from permtrain.lab.report.page import write_page
+    from permtrain.lab.report.sources import find_runs
+    from permtrain.lab.report.watch import watch as keep_writing
+
+    if not 1 <= every < math.inf:
+        raise SettingError(f"every is {every}; allowed: 1 second or more")
+    names = [Path(name).resolve().name for name in runs]
+    title = f"permtrain: {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}"
+    found = find_runs(runs, place.runs_folder, budget, begun=watch)
+    address = output.resolve().as_uri()
+    if watch:
+        print(f"open {address}; it refreshes itself, Ctrl-C ends it", flush=True)
+        keep_writing(output, runs, title, place, budget, every)
+    else:
+        collector = Collector(place)
+        contents = collector.collect(found)
+        write_page(output, contents, title, left_out=collector.left_out)
+        for line in collector.left_out:
+            print(f"left out: {line}")
+    print(f"wrote {output}; open {address}")

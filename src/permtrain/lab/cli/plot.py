@@ -1,0 +1,85 @@
+"""`permtrain plot`: the papers' figures, from checkpoints, runs and results."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from permtrain.errors import PictureError, SettingError
+from permtrain.lab.pictures.registry import KINDS, Drawing, Request
+
+
+def plot(
+    kind: Annotated[str, tyro.conf.Positional] = "",
+    sources: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    output: Path | None = None,
+    layer: str | None = None,
+    vector: int = 0,
+    seed: int = 0,
+) -> None:
+    """Draw a figure. Without arguments: list the kinds of figure.
+
+    A checkpoint is safetensors, a packed file, a PyTorch state dict, Keras .h5, or the folder of a
+    complete run.
+
+    Args:
+        kind: What to draw.
+        sources: What to draw it from; curves, bytes and ranking-distance take several.
+        output: The file to write, .svg, .pdf or .png; left out, KIND.svg.
+        layer: A layer's name; left out, all layers, or the largest where only one is drawn.
+        vector: Which weight vector of the layer, from 0.
+        seed: Of the random partition.
+    """
+    if not kind:
+        _list_kinds()
+        return
+    figure, notes = _drawing(kind, sources, layer, vector, seed, path := output or _default(kind))
+    from permtrain.lab.pictures.style import save_figure
+
+    save_figure(figure, path)
+    for note in notes:
+        print(note)
+    print(f"wrote {path}")
+
+
+def _drawing(
+    kind: str,
+    sources: tuple[Path, ...],
+    layer: str | None,
+    vector: int,
+    seed: int,
+    output: Path,
+) -> Drawing:
+    if kind not in KINDS:
+        raise SettingError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
+    chosen = KINDS[kind]
+    if not sources:
+        raise SettingError(f"{kind} needs a source; allowed: {chosen.source}")
+    if len(sources) > 1 and not chosen.takes_many:
+        raise SettingError(f"{kind} takes one source, {chosen.source}; given: {len(sources)}")
+    if find_spec("matplotlib") is None:
+        raise PictureError(
+            "figures need matplotlib, which is not installed; pip install 'permtrain[plots]'"
+        )
+    from permtrain.lab.pictures.style import check_output
+
+    check_output(output)
+    function = getattr(import_module("permtrain.lab.pictures.drawings"), chosen.function)
+    drawing: Drawing = function(Request(sources, layer, vector, seed))
+    return drawing
+
+
+def _default(kind: str) -> Path:
+    return Path(f"{kind}.svg")
+
+
+def _list_kinds() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("kind", "drawn from", "shows", box=None)
+    for name, kind in KINDS.items():
+        table.add_row(name, kind.source, kind.description)
+    Console().print(table)

@@ -1,0 +1,75 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from permtrain.lab.training.trainer import Metrics, Trainer
+
+# The first time, images are decoded for good, and the kernels compiled (15 s of two cores).
+STARTING = "starting (the first time here: up to half a minute)"
+
+
+class Progress:
+    """Shows how far a run is and how good; a callback of training, and a task's display."""
+
+    def __init__(self, label: str, console: Console | None = None) -> None:
+        self.console = console or Console(markup=False)
+        self.label = label
+        self._begun = False
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task(f"{label}  {STARTING}", total=None)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def after_step(self, trainer: Trainer) -> None:
+        self.show(trainer.position.step, trainer.batches_per_epoch * trainer.settings.epochs)
+
+    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        text = (
+            f"epoch {metrics['epoch']}/{trainer.settings.epochs}  "
+            f"test {metrics['test_accuracy']:.2%}"
+        )
+        if not self.console.is_terminal:
+            text += f"  loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s"
+        self.say(text)
+
+    def show(self, done: int, total: int) -> None:
+        if not self._begun:
+            self._begun = True
+            self._bar.update(self._task, description=self.label)
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        line = f"{self.label}  {text}"
+        if self.console.is_terminal:
+            self._bar.update(self._task, description=line)
+        else:
+            self.console.print(line, highlight=False, soft_wrap=True)

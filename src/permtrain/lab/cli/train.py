@@ -1,0 +1,90 @@
+"""`permtrain train` and `permtrain resume`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from permtrain.lab.training.settings import (
+    PermutationSettings,
+    Place,
+    Settings,
+    SGPermSettings,
+)
+
+if TYPE_CHECKING:
+    from permtrain.lab.training.run import RunResult
+
+
+def train(
+    settings: Annotated[Settings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    baseline: bool = False,
+) -> None:
+    """Train a network by permuting its initial weights.
+
+    Without flags: a small convolutional net on scikit-learn's handwritten digits, by LaPerm.
+
+    Args:
+        baseline: Also train the same net by the plain inner optimizer, and compare.
+    """
+    from permtrain.lab.cli.progress import Progress
+    from permtrain.lab.cli.report import show_result
+    from permtrain.lab.training.memory import keep_freed_memory
+    from permtrain.lab.training.run import start_run
+
+    keep_freed_memory()
+    results: dict[str, RunResult] = {}
+    with Progress(settings.permutation.method) as progress:
+        results[settings.permutation.method] = start_run(settings, place, [progress])
+    plain = _baseline_of(settings)
+    if baseline and plain != settings:
+        with Progress(plain.permutation.method) as progress:
+            results[plain.permutation.method] = start_run(plain, place, [progress])
+    _log_figures(place, *results.values())
+    show_result(settings, results)
+
+
+def resume(
+    run: Annotated[Path, tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    checkpoint: str | None = None,
+) -> None:
+    """Go on with an interrupted run, bit for bit.
+
+    Args:
+        run: The run's folder.
+        checkpoint: last, best, or a checkpoint file; what came after it is forgotten. Left out, the
+            last one of a run that is not complete.
+    """
+    from permtrain.lab.cli.progress import Progress
+    from permtrain.lab.cli.report import show_result
+    from permtrain.lab.training.memory import keep_freed_memory
+    from permtrain.lab.training.record import RunFolder
+    from permtrain.lab.training.run import resume_run
+
+    keep_freed_memory()
+    folder = RunFolder(run)
+    settings = folder.settings()
+    file = None if checkpoint is None else folder.checkpoint(checkpoint)
+    with Progress(settings.permutation.method) as progress:
+        result = resume_run(run, place, [progress], file)
+    _log_figures(place, result)
+    show_result(settings, {settings.permutation.method: result})
+
+
+def _baseline_of(settings: Settings) -> Settings:
+    """The same run by the inner optimizer alone; zeros of a sparse net stay zero."""
+    method = "plain-frozen-zeros" if settings.initial.is_sparse else "plain"
+    alone = PermutationSettings(method=method)  # type: ignore[arg-type]
+    return replace(settings, permutation=alone, sgperm=SGPermSettings())
+
+
+def _log_figures(place: Place, *results: "RunResult") -> None:
+    if place.tensorboard:
+        from permtrain.lab.report.pictures import log_figures
+        from permtrain.lab.training.record import RunFolder
+
+        for result in results:
+            log_figures(RunFolder(result.folder))

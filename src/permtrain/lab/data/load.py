@@ -1,0 +1,147 @@
+"""A name or a path to images in memory."""
+
+from pathlib import Path
+
+from permtrain.errors import DataError
+from permtrain.lab.data.cache import (
+    cache_path,
+    default_cache_folder,
+    files_key,
+    read_cache,
+    text_key,
+    write_cache,
+)
+from permtrain.lab.data.digits import read_digits
+from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.data.sources import STREAMED_KINDS, Source, find_source
+from permtrain.lab.data.stream import DEFAULT_SIZE, StreamedData
+
+__all__ = ["ImageData", "Split", "load_images", "open_stream"]
+
+
+def load_images(
+    name_or_path: str | Path,
+    *,
+    data_folder: Path | None = None,
+    cache_folder: Path | None = None,
+) -> ImageData:
+    """Load a data set whole, as uint8 tensors on the CPU.
+
+    What is read:
+
+    - `digits`: bundled with scikit-learn; `read_digits` says how it is split.
+    - another registered name (`registry.DATASETS`), with a data folder: train.parquet and
+      test.parquet in the data set's folder inside it.
+    - another registered name, without one: the Hugging Face hub.
+    - a path, that is an existing folder or anything with a separator: the user's own data, either
+      train.parquet and test.parquet, or train/ and test/ with one folder of images for each class.
+      Where both are there, the Parquet files are read.
+
+    Parquet files have one column of images (the `Image` feature, or a struct of bytes and path) and
+    one of labels (a `ClassLabel`, or an integer column named label, numbered from 0 without gaps).
+    Rows keep their order; image files, which lie sorted by class, are put in a fixed random order,
+    so that the first images of a split are of all classes. Decoded images are kept in the cache
+    folder; they are decoded again when a file's path, size or time of change differs, or when the
+    hub has another revision. (A Parquet row without bytes points to an image file elsewhere; that
+    file is read, but a change of it alone goes unnoticed.)
+
+    Args:
+        name_or_path: a registered name goes before a folder of that name; write ./mnist for that.
+        data_folder: None takes the environment variable PERMTRAIN_DATA.
+        cache_folder: None takes PERMTRAIN_CACHE, else the user's cache folder.
+
+    Shapes: images (N, C, H, W) uint8, C being 1 for grey and 3 for RGB; labels (N,) int64.
+    Raises: DataError, one line, if something is missing, damaged, empty or inconsistent.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = load_images("digits", cache_folder=Path(folder))
+        >>> data.train.images.shape
+        torch.Size([1437, 1, 8, 8])
+    """
+    try:
+        source = find_source(str(name_or_path), data_folder)
+        key = text_key(source.location) if source.kind == "digits" else files_key(source.files)
+    except OSError as error:
+        raise DataError(f"{name_or_path} cannot be read ({error})") from error
+    if source.kind in STREAMED_KINDS:
+        raise DataError(f"{name_or_path} is streamed, and cannot be loaded whole")
+    folder = default_cache_folder() if cache_folder is None else cache_folder.expanduser()
+    path = cache_path(folder, source.name, source.location)
+    if source.kind == "hub":
+        return _load_hub(source, path)
+    data = read_cache(path, key, source.name, source.location)
+    if data is None:
+        data = _read_local(source)
+        write_cache(path, key, data)
+    return data
+
+
+def open_stream(
+    name_or_path: str | Path, *, data_folder: Path | None = None, image_size: int | None = None
+) -> StreamedData:
+    """Open a data set that is too large for memory; its images are decoded as they are asked for.
+
+    What is read:
+
+    - `imagenet`, with a data folder: imagenet/ inside it, in one of the forms below.
+    - `imagenet`, without one: the Hugging Face hub, streamed; it asks to log in.
+    - a path: train/ and val/ with one folder of images for each class, ImageNet's usual layout; or
+      train-*.parquet and validation-*.parquet, in data/ or beside it, as the hub has them.
+
+    The images of folders are shuffled whole, those of Parquet files and of the hub by files and
+    within a buffer of 10,000. Both orders are functions of seed and epoch.
+
+    Args:
+        name_or_path: as for `load_images`.
+        data_folder: None takes the environment variable PERMTRAIN_DATA.
+        image_size: side of the squares that images are cut to; None for 224.
+
+    Raises: DataError, one line, if something is missing, empty or inconsistent; later, from the
+        splits, for an image that cannot be decoded.
+    """
+    from permtrain.lab.data import stream_folder
+
+    size = image_size or DEFAULT_SIZE
+    try:
+        source = find_source(str(name_or_path), data_folder)
+    except OSError as error:
+        raise DataError(f"{name_or_path} cannot be read ({error})") from error
+    if source.kind == "streamed folder":
+        data = stream_folder.open_folder(source, size)
+    else:
+        from permtrain.lab.data import stream_shards  # takes seconds to import
+
+        data = stream_shards.open_shards(source, size)
+    if source.entry is not None and data.num_classes != source.entry.num_classes:
+        raise DataError(
+            f"{data.source} has images in {data.num_classes} classes; "
+            f"{source.name} has {source.entry.num_classes}"
+        )
+    return data
+
+
+def _read_local(source: Source) -> ImageData:
+    if source.kind == "digits":
+        return read_digits(source.name)
+    from permtrain.lab.data import read  # takes seconds to import
+
+    data = read.read_parquet(source) if source.kind == "parquet" else read.read_folder(source)
+    if source.entry is not None:
+        read.check_entry(data, source.entry)
+    return data
+
+
+def _load_hub(source: Source, path: Path) -> ImageData:
+    from permtrain.lab.data import read  # takes seconds to import
+
+    both = read.open_hub(source)
+    key = text_key(read.hub_facts(source, both))
+    data = read_cache(path, key, source.name, source.location)
+    if data is None:
+        data = read.read_hub(source, both)
+        assert source.entry is not None
+        read.check_entry(data, source.entry)
+        write_cache(path, key, data)
+    return data

@@ -1,0 +1,319 @@
+"""Parquet files and the Hugging Face hub to decoded images, through `datasets`; and image folders.
+
+Imported only when something has to be decoded: importing `datasets` takes seconds.
+"""
+
+import contextlib
+import glob
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet
+import torch
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+
+from permtrain.errors import DataError
+from permtrain.lab.data.decode import EncodedImage, Layout, decode_images
+from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.data.order import permutation
+from permtrain.lab.data.registry import DatasetEntry
+from permtrain.lab.data.sources import IMAGE_FOLDERS, Source
+
+_ROWS_AT_ONCE = 1000
+
+
+def read_parquet(source: Source) -> ImageData:
+    """Read train.parquet and test.parquet."""
+    with quiet(), _temporary_folder() as folder:
+        tables = []
+        for path in source.files:
+            try:
+                if pyarrow.parquet.read_metadata(path).num_rows == 0:
+                    raise _no_rows(str(path))
+                tables.append(
+                    datasets.load_dataset(
+                        "parquet",
+                        data_files={"train": glob.escape(str(path))},
+                        split="train",
+                        cache_dir=folder,
+                    )
+                )
+            except DataError:
+                raise
+            except Exception as error:
+                raise DataError(
+                    f"{path} cannot be read as a Parquet file ({reason(error)})"
+                ) from error
+        train, test = tables
+        return _to_images(source, train, test, str(source.files[0]), str(source.files[1]))
+
+
+def read_folder(source: Source) -> ImageData:
+    """Read train/ and test/, each with one folder of images for each class, in a fixed order.
+
+    `datasets` could do it too, but takes the classes from a metadata.csv where there is one.
+
+    Raises: DataError if an image does not lie in the folder of a class, a split has none, or test/
+        has a class that train/ lacks.
+    """
+    train_path, test_path = (Path(source.location, name) for name in IMAGE_FOLDERS)
+    train, test = _images_of(source, train_path, test_path)
+    class_names = tuple(sorted({path.parent.name for path in train}))
+    for path in test:
+        if path.parent.name not in class_names:
+            raise DataError(
+                f"{path.parent} is a class that {train_path} lacks; "
+                f"allowed: {', '.join(class_names)}"
+            )
+    train_split, layout = _decoded(train, class_names, None)
+    test_split, _ = _decoded(test, class_names, layout)
+    return ImageData(
+        name=source.name,
+        train=_mixed(train_split),
+        test=_mixed(test_split),
+        class_names=class_names,
+        source=source.location,
+    )
+
+
+def _decoded(
+    files: Sequence[Path], class_names: Sequence[str], layout: Layout | None
+) -> tuple[Split, Layout]:
+    encoded = (EncodedImage(str(path), path) for path in files)
+    images, layout = decode_images(encoded, len(files), layout)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    labels = torch.tensor([label_of[path.parent.name] for path in files])
+    return Split(torch.from_numpy(images), labels), layout
+
+
+def open_hub(source: Source) -> Any:
+    """Fetch a data set from the Hugging Face hub, or find it where `datasets` keeps its copies.
+
+    Without a network `datasets` tries again for about 20 seconds; HF_HUB_OFFLINE=1 avoids that.
+
+    Raises: DataError if the hub does not answer and there is no copy.
+    """
+    entry = source.entry
+    assert entry is not None
+    try:
+        with quiet():
+            return datasets.load_dataset(source.location)
+    except Exception as error:
+        raise DataError(
+            f"{entry.name}: {source.location} cannot be fetched from the Hugging Face hub "
+            f"({reason(error)}); without a network, put train.parquet and test.parquet into a "
+            f"folder named {entry.folder} and give the folder that holds it, by --data-folder or "
+            "PERMTRAIN_DATA"
+        ) from error
+
+
+def hub_facts(source: Source, both: Any) -> list[str]:
+    """What tells one revision of a hub data set from another."""
+    return [source.location, *(f"{name} {both[name]._fingerprint}" for name in sorted(both))]
+
+
+def read_hub(source: Source, both: Any) -> ImageData:
+    """Decode what `open_hub` gave."""
+    for name in ("train", "test"):
+        if name not in both:
+            raise DataError(f"{source.location} has no split {name!r}; it has {', '.join(both)}")
+    where = f"{source.location} (hub)"
+    with quiet():
+        return _to_images(source, both["train"], both["test"], f"{where} train", f"{where} test")
+
+
+def _no_rows(where: str) -> DataError:
+    return DataError(f"{where} has no images; both splits need at least one")
+
+
+def _images_of(source: Source, *splits: Path) -> list[list[Path]]:
+    """The images of each split, in SPLIT/CLASS/: elsewhere a class would be a guess."""
+    images = [path for path in source.files if path.suffix.lower() in ImageFolder.EXTENSIONS]
+    for path in images:
+        if path.parent.parent not in splits:
+            raise DataError(
+                f"{path} does not lie directly in the folder of a class; "
+                "expected one folder of images a class"
+            )
+    found = [sorted((p for p in images if p.parent.parent == split), key=str) for split in splits]
+    for split, files in zip(splits, found, strict=True):
+        if not files:
+            raise _no_rows(str(split))
+    return found
+
+
+def _mixed(split: Split) -> Split:
+    """The split in a random order that depends on its length only: files lie sorted by class."""
+    perm = torch.from_numpy(permutation(len(split), 0, 0))
+    return Split(split.images[perm], split.labels[perm])
+
+
+def _to_images(
+    source: Source, train: Any, test: Any, train_where: str, test_where: str
+) -> ImageData:
+    for table, where in ((train, train_where), (test, test_where)):
+        if len(table) == 0:
+            raise _no_rows(where)
+    train_labels, train_names = _read_labels(train, train_where)
+    test_labels, test_names = _read_labels(test, test_where)
+    if train_names != test_names:
+        raise DataError(
+            f"{test_where} names its classes {_listed(test_names)}, "
+            f"but {train_where} names them {_listed(train_names)}"
+        )
+    if train_names is None:
+        num_different = len(np.unique(train_labels))
+        largest = int(train_labels.max())
+        if train_labels.min() >= 0 and largest >= num_different:
+            raise DataError(
+                f"{train_where} has {num_different} different labels but the largest is {largest}; "
+                "number the classes from 0 without gaps"
+            )
+        train_names = tuple(str(label) for label in range(num_different))
+    for labels, where in ((train_labels, train_where), (test_labels, test_where)):
+        _check_labels(labels, len(train_names), where)
+    train_images, layout = _read_images(train, train_where, None)
+    test_images, _ = _read_images(test, test_where, layout)
+    return ImageData(
+        name=source.name,
+        train=Split(torch.from_numpy(train_images), torch.from_numpy(train_labels)),
+        test=Split(torch.from_numpy(test_images), torch.from_numpy(test_labels)),
+        class_names=train_names,
+        source=source.location,
+    )
+
+
+def _read_images(
+    table: Any, where: str, layout: Layout | None
+) -> tuple[npt.NDArray[np.uint8], Layout]:
+    column = image_column(table, where)
+    if isinstance(table.features[column], datasets.Image):
+        table = table.cast_column(column, datasets.Image(decode=False))
+    return decode_images(_encoded_images(table, column, where), len(table), layout)
+
+
+def _encoded_images(table: Any, column: str, where: str) -> Iterator[EncodedImage]:
+    row = 0
+    batches = table.select_columns([column]).with_format("arrow").iter(batch_size=_ROWS_AT_ONCE)
+    for batch in batches:
+        for cell in batch.column(column).to_pylist():
+            content, path = (cell or {}).get("bytes"), (cell or {}).get("path")
+            if content is not None:
+                yield EncodedImage(f"{where} row {row}" + (f" ({path})" if path else ""), content)
+            elif path:
+                yield EncodedImage(path, Path(path))
+            else:
+                raise DataError(f"{where} row {row} has no image in its column {column!r}")
+            row += 1
+
+
+def image_column(table: Any, where: str) -> str:
+    columns = [name for name, feature in table.features.items() if _holds_images(feature)]
+    if len(columns) != 1:
+        raise DataError(
+            f"{where} has {len(columns)} image columns among {', '.join(table.features)}; "
+            "expected one Image column, or one struct of bytes and path"
+        )
+    return str(columns[0])
+
+
+def _holds_images(feature: Any) -> bool:
+    if isinstance(feature, datasets.Image):
+        return True
+    return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
+
+
+def _read_labels(table: Any, where: str) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
+    """The labels, and the names of the classes where the column has them."""
+    column = label_column(table, where)
+    cells = table.data.column(column)
+    if cells.null_count:
+        raise DataError(f"{where} has {cells.null_count} rows without a label in {column!r}")
+    labels = cells.to_numpy().astype(np.int64)
+    feature = table.features[column]
+    names = feature.names if isinstance(feature, datasets.ClassLabel) else None
+    return labels, None if names is None else tuple(names)
+
+
+def label_column(table: Any, where: str) -> str:
+    classes = [
+        name for name, found in table.features.items() if isinstance(found, datasets.ClassLabel)
+    ]
+    if len(classes) == 1:
+        return str(classes[0])
+    label = table.features.get("label")
+    if isinstance(label, datasets.ClassLabel) or (
+        isinstance(label, datasets.Value) and label.dtype.lstrip("u").startswith("int")
+    ):
+        return "label"
+    raise DataError(
+        f"{where} has no label column among {', '.join(table.features)}; "
+        "expected one ClassLabel column, or an integer column named label"
+    )
+
+
+def _check_labels(labels: npt.NDArray[np.int64], num_classes: int, where: str) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{where} row {row} has the label {labels[row]}; allowed: 0 to {num_classes - 1}"
+        )
+
+
+def check_entry(data: ImageData, entry: DatasetEntry) -> None:
+    """Refuse data that is not what its registered name promises.
+
+    Raises: DataError if the shape of the images or the number of classes differs.
+    """
+    found, expected = (data.image_shape, data.num_classes), (entry.image_shape, entry.num_classes)
+    if found != expected:
+        raise DataError(
+            f"{data.source} has images of shape {found[0]} in {found[1]} classes; "
+            f"{entry.name} has {expected[0]} in {expected[1]}"
+        )
+
+
+def _listed(names: tuple[str, ...] | None) -> str:
+    return "by number only" if names is None else ", ".join(names)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of the error at the bottom of a chain, at most 160 characters of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).partition("\n")[0][:160]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, log lines or warnings from `datasets`; restored after."""
+    were_disabled = datasets.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets.disable_progress_bars()
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            if not were_disabled:
+                datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A place for the copy that `datasets` makes of local files, so that it is not kept."""
+    with tempfile.TemporaryDirectory(prefix="permtrain-", ignore_cleanup_errors=True) as folder:
+        yield folder

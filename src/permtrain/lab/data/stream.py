@@ -1,0 +1,201 @@
+"""Images that are too many for memory: read and decoded as they are needed, in a fixed order.
+
+What a split of them offers is what `images.Split` offers too: batches of an epoch, and all images
+in order. Files are decoded on threads, ahead of the training; how many does not change the result.
+Pillow is imported when the first image is.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from permtrain.errors import SettingError
+from permtrain.lab.data.normalize_settings import Normalization
+
+if TYPE_CHECKING:
+    from permtrain.lab.data.decode import EncodedImage
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""The usual numbers of ImageNet, of pixels scaled to [0, 1]."""
+
+CPU = torch.device("cpu")
+DEFAULT_SIZE = 224
+_EVALUATED_AT_ONCE = 128
+
+Labelled = tuple["EncodedImage", int]
+Pixels = tuple[npt.NDArray[np.uint8], int]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Encoded(Protocol):
+    """Where encoded images with labels come from, one after the other."""
+
+    def __len__(self) -> int: ...
+
+    def in_order(self) -> Iterator[Labelled]:
+        """All, in their own order."""
+
+    def shuffled(self, seed: int, epoch: int, first: int) -> Iterator[Labelled]:
+        """All in the order of an epoch, but for the `first` ones."""
+
+    def part(self, chosen: Tensor) -> "Encoded":
+        """Those that are chosen, a bool for each."""
+
+    def limited(self, num_images: int) -> "Encoded":
+        """The first ones; all where there are no more."""
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSplit:
+    """Images with labels that are not in memory.
+
+    Fields:
+        encoded: where they come from.
+        size: they are cut to squares of this side, in pixels.
+        device: where batches are put.
+    """
+
+    encoded: Encoded
+    size: int
+    device: torch.device = CPU
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def to(self, device: torch.device | str) -> "StreamedSplit":
+        """The same split, its batches on a device."""
+        return StreamedSplit(self.encoded, self.size, torch.device(device))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return 3, self.size, self.size
+
+    def statistics(
+        self, normalization: Normalization = "z-score"
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What `normalize` subtracts and divides by: those usual for ImageNet, not measured.
+
+        Raises: SettingError for a mean image, which would need all images in memory.
+        """
+        if normalization == "mean-image":
+            raise SettingError(
+                f"normalization is {normalization!r}; allowed with streamed images: z-score, unit"
+            )
+        return ((0.0,) * 3, (1.0,) * 3) if normalization == "unit" else (MEAN, STD)
+
+    def part(self, chosen: Tensor) -> "StreamedSplit":
+        """The images that are chosen, a bool for each.
+
+        Raises: SettingError where they come from a stream that has to be read from its beginning.
+        """
+        return StreamedSplit(self.encoded.part(chosen), self.size, self.device)
+
+    def limited(self, num_images: int) -> "StreamedSplit":
+        """The first images; the whole split if it has no more than that."""
+        return StreamedSplit(self.encoded.limited(num_images), self.size, self.device)
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, the middle of each.
+
+        Shapes: (N, 3, size, size) uint8 and (N,) int64, N at most 128.
+        Raises: DataError for an image that cannot be decoded, by its name.
+        """
+        from permtrain.lab.data.crops import middle_square
+        from permtrain.lab.data.decode import decode_image
+
+        def middle(item: tuple[int, Labelled]) -> Pixels:
+            _, (encoded, label) = item
+            return middle_square(decode_image(encoded).convert("RGB"), self.size), label
+
+        items = enumerate(self.encoded.in_order())
+        yield from self._batches(middle, items, _EVALUATED_AT_ONCE)
+
+    def epoch_batches(
+        self, batch_size: int, *, seed: int, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        """The batches of an epoch from a place on, a random part of each image.
+
+        Args:
+            batch_size: images a batch; the last may have fewer.
+            seed, epoch: order and crops are functions of these two.
+            first: batches that are left out at the beginning.
+
+        Shapes: images (N, 3, size, size) uint8, labels (N,) int64, and the sizes of the batches
+            that lie together in them: one here.
+        Raises: DataError for an image that cannot be decoded, by its name.
+        """
+        from permtrain.lab.data.crops import crop_draws, random_square
+        from permtrain.lab.data.decode import decode_image
+
+        start = first * batch_size
+
+        def at_random(item: tuple[int, Labelled]) -> Pixels:
+            place, (encoded, label) = item
+            image = decode_image(encoded).convert("RGB")
+            return random_square(image, self.size, crop_draws(seed, epoch, place)), label
+
+        items = enumerate(self.encoded.shuffled(seed, epoch, start), start)
+        for images, labels in self._batches(at_random, items, batch_size):
+            yield images, labels, [len(labels)]
+
+    def _batches(
+        self,
+        decoded: Callable[[tuple[int, Labelled]], Pixels],
+        items: Iterable[tuple[int, Labelled]],
+        batch_size: int,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        ready = _on_threads(decoded, items, batch_size)
+        while batch := list(islice(ready, batch_size)):
+            pixels, labels = zip(*batch, strict=True)
+            yield (
+                torch.from_numpy(np.stack(pixels)).to(self.device),
+                torch.tensor(labels).to(self.device),
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedData:
+    """A data set that is not in memory; fields as those of `images.ImageData`."""
+
+    name: str
+    train: StreamedSplit
+    test: StreamedSplit
+    class_names: tuple[str, ...]
+    source: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.train.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+def _on_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """The results in the order of the items, so many of them computed ahead."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also where whoever asked stops, or an image cannot be decoded
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,291 @@
+"""Un-shuffling: pixels are the parameter, and the index optimizer moves them to their places.
+
+Source: "Index optimizer and sortGAN", semester thesis, ETH Zurich, 2021, appendix B.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.lab.data.images import ImageData
+from permtrain.lab.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
+from permtrain.lab.inputs.losses import border_penalty, roughness
+from permtrain.lab.inputs.nearest import NearestImages
+from permtrain.lab.inputs.pixels import in_order
+from permtrain.lab.inputs.quality import class_means, laid_out, psnr
+from permtrain.lab.inputs.settings import UnshuffleSettings
+from permtrain.lab.inputs.splits import shuffled_split
+from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, cosine, measured
+from permtrain.lab.training.device import device_at
+from permtrain.lab.training.settings import Place
+from permtrain.optim.index import IndexOptimizer
+
+
+class Unshuffle:
+    """One run in memory: images in groups, each image a weight vector of the index optimizer.
+
+    Validation images come first, then test images; every image for itself, so that the groups
+    matter for speed alone.
+
+    Args:
+        settings: what to compute.
+        place: where.
+        data: images already in memory; None loads them.
+
+    Raises:
+        DataError, SettingError: before anything is trained; as for colours, whose values would be
+            moved apart.
+    """
+
+    def __init__(
+        self, settings: UnshuffleSettings, place: Place, data: ImageData | None = None
+    ) -> None:
+        self.settings = settings
+        self.device = device_at(place)
+        self.splits = begun_splits(settings, settings.images, self.device, place, data)
+        num_classes = self.splits.data.num_classes
+        _refuse_colours(self.splits.data)
+        self.guides: Guides | None = None
+        if settings.classifier_weight or settings.discriminator_weight:
+            self.guides = trained_guides(
+                self.splits,
+                settings.seed,
+                settings.num_classifiers,
+                settings.guide_epochs,
+                replace(place, tensorboard=False),
+            )
+        self.means_KCP = class_means(self.splits.train, num_classes)
+        self.prior: NormalPrior | None = None
+        if settings.prior_weight:
+            self.prior = normal_prior(self.splits.train, num_classes, settings.prior_variance)
+        self.shuffled = {
+            name: shuffled_split(split, settings.seed, name)
+            for name, split in (("validation", self.splits.validation), ("test", self.splits.test))
+        }
+        self.means = self._prior_means()
+        self.recovered: dict[str, list[Tensor]] = {"validation": [], "test": []}
+        self.part = 0
+        self.seconds = 0.0
+        self._started: _Group | None = None
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Split and first image of every group."""
+        return [
+            (name, first)
+            for name, pixels in self.shuffled.items()
+            for first in range(0, len(pixels), self.settings.batch_size)
+        ]
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.groups)
+
+    def advance(self, stop_requested: Callable[[], bool]) -> Metrics | None:
+        """All steps of one group of images."""
+        group = self._started or self._new_group()
+        self._started = group
+        counted_from = round(self.settings.steps * (1 - self.settings.averaged_part))
+        while group.step < self.settings.steps:
+            if stop_requested():
+                return None
+            begun = time.perf_counter()
+            group.move(self.energy, self._rate(group.step), is_counted=group.step >= counted_from)
+            self.seconds += time.perf_counter() - begun
+        name, first = self.groups[self.part]
+        chosen = slice(first, first + self.settings.batch_size)
+        recovered_NCP = laid_out(self.shuffled[name][chosen], group.order())
+        self.recovered[name].append(recovered_NCP)
+        split = self.splits.validation if name == "validation" else self.splits.test
+        in_the_end_N = self.energy(recovered_NCP.float() / 255, group.labels, group.means)
+        self.part += 1
+        self._started = None
+        seconds, self.seconds = self.seconds, 0.0
+        return {
+            "part": self.part,
+            "split": name,
+            "energy": float(in_the_end_N.mean()),
+            "psnr": psnr(recovered_NCP, split.images[chosen].flatten(2)),
+            "wall_s": round(seconds, 3),
+        }
+
+    def energy(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor) -> Tensor:
+        """What each image's pixels are to make small; one number an image.
+
+        Args:
+            pixels_NCP: in [0, 1].
+            labels_N: their labels.
+            means_NCP: of the prior, for each image.
+
+        Shapes: (N, C, P), (N,), (N, C, P) -> (N,).
+        """
+        settings = self.settings
+        images = pixels_NCP.unflatten(2, self.splits.side_shape)
+        total: Tensor = images.new_zeros(len(images))
+        if self.guides is not None:
+            total = total + self._guided(images, labels_N, self.guides)
+        if settings.border_weight:
+            total = total + settings.border_weight * border_penalty(images)
+        if settings.roughness_weight:
+            total = total + settings.roughness_weight * roughness(images)
+        if self.prior is not None:
+            total = total + settings.prior_weight * self.prior.energy(
+                pixels_NCP, labels_N, means_NCP
+            )
+        return total
+
+    def _guided(self, images: Tensor, labels_N: Tensor, guides: Guides) -> Tensor:
+        total: Tensor = images.new_zeros(len(images))
+        if self.settings.classifier_weight:
+            normal = _normalised(images, guides.scale)
+            for classifier in guides.classifiers:
+                loss = F.cross_entropy(classifier(normal), labels_N, reduction="none")
+                total = total + self.settings.classifier_weight * loss
+        if self.settings.discriminator_weight:
+            logits = guides.discriminator(_normalised(images, guides.discriminator_scale))
+            is_real = torch.ones_like(labels_N)
+            loss = F.cross_entropy(logits, is_real, reduction="none")
+            total = total + self.settings.discriminator_weight * loss
+        return total
+
+    def outcome(self, place: Place) -> Outcome:
+        """Measures on the test images; the error on the validation images beside it."""
+        recovered = {name: torch.cat(parts) for name, parts in self.recovered.items()}
+        return measured(
+            self.splits,
+            recovered["validation"],
+            self.shuffled["test"],
+            recovered["test"],
+            self.settings.judge,
+            "order",
+            place,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on bit for bit."""
+        return {
+            "part": self.part,
+            "seconds": self.seconds,
+            "recovered": {name: list(parts) for name, parts in self.recovered.items()},
+            "group": None if self._started is None else self._started.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            CheckpointError: it is of another run.
+        """
+        try:
+            self.part, self.seconds = state["part"], state["seconds"]
+            self.recovered = {
+                name: [part.to(self.device) for part in parts]
+                for name, parts in state["recovered"].items()
+            }
+            self._started = None
+            if state["group"] is not None:
+                self._started = self._new_group()
+                self._started.load_state_dict(state["group"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"checkpoint is of another run: {reason}") from error
+
+    def _prior_means(self) -> dict[str, Tensor]:
+        """The prior's mean for each image that is measured."""
+        splits = {"validation": self.splits.validation, "test": self.splits.test}
+        if self.settings.prior_mean == "label":
+            return {name: self.means_KCP[split.labels] for name, split in splits.items()}
+        nearest = NearestImages(self.splits.train, self.settings.neighbours)
+        return {
+            name: nearest.mean_of(in_order(self.shuffled[name].float() / 255), split.labels)
+            for name, split in splits.items()
+        }
+
+    def _new_group(self) -> "_Group":
+        name, first = self.groups[self.part]
+        chosen = slice(first, first + self.settings.batch_size)
+        split = self.splits.validation if name == "validation" else self.splits.test
+        pixels_NCP, labels_N = self.shuffled[name][chosen], split.labels[chosen]
+        if self.settings.start == "class-mean":
+            pixels_NCP = laid_out(pixels_NCP, self.means_KCP[labels_N])
+        means_NCP = self.means[name][chosen]
+        return _Group(pixels_NCP.float() / 255, labels_N, means_NCP, self.settings.lr)
+
+    def _rate(self, step: int) -> float:
+        settings = self.settings
+        return cosine(settings.lr, step / settings.steps) if settings.lr_cosine else settings.lr
+
+
+class _Group:
+    """Images that are moved together, each a weight vector, by Adam and the index optimizer."""
+
+    def __init__(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor, lr: float) -> None:
+        self.labels = labels_N
+        self.means = means_NCP
+        self.shape = pixels_NCP.shape
+        self.parameter = torch.nn.Parameter(pixels_NCP.flatten(1).clone())
+        self.adam = torch.optim.Adam([self.parameter], lr=lr)
+        self.index = IndexOptimizer(self.adam, "neuron")
+        self.step = 0
+        self.sums = torch.zeros_like(self.parameter, requires_grad=False)
+        self.num_counted = 0
+
+    def move(
+        self, energy: Callable[[Tensor, Tensor, Tensor], Tensor], rate: float, *, is_counted: bool
+    ) -> None:
+        """One step; if it is counted, what is then shown adds to the mean."""
+        self.adam.param_groups[0]["lr"] = rate
+        self.adam.zero_grad()
+        energy(self.parameter.view(self.shape), self.labels, self.means).sum().backward()
+        self.adam.step()
+        self.step += 1
+        if is_counted:
+            self.sums += self.parameter.detach()
+            self.num_counted += 1
+
+    def order(self) -> Tensor:
+        """What the pixels are laid out like: the mean of what was shown, or the latent weights."""
+        (tensor,) = self.index.tensors
+        order = self.sums / self.num_counted if self.num_counted else tensor.scores.detach()
+        return order.view(self.shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "parameter": self.parameter.detach(),
+            "sums": self.sums,
+            "num_counted": self.num_counted,
+            "adam": self.adam.state_dict(),
+            "index": self.index.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.num_counted = state["step"], state["num_counted"]
+        self.sums.copy_(state["sums"])
+        with torch.no_grad():
+            self.parameter.copy_(state["parameter"])
+        self.adam.load_state_dict(state["adam"])
+        self.index.load_state_dict(state["index"])
+
+
+def _refuse_colours(data: ImageData) -> None:
+    num_channels = data.image_shape[0]
+    if num_channels != 1:
+        raise SettingError(
+            f"images have {num_channels} channels; allowed in an un-shuffling: 1, for a weight "
+            "vector's values change places one by one, and a colour's belong together"
+        )
+
+
+def _normalised(images: Tensor, scale: Any) -> Tensor:
+    """`Scale` for pixels that a gradient passes through."""
+    mean = images.new_tensor(scale.mean).reshape(-1, 1, 1)
+    std = images.new_tensor([value or 1.0 for value in scale.std]).reshape(-1, 1, 1)
+    normal: Tensor = (images - mean) / std
+    return normal.contiguous(memory_format=scale.memory_format)

@@ -1,0 +1,183 @@
+"""Heat maps: neurons before and after, whole matrices, and a sparse layer's connection pattern.
+
+Source: Permute to Train, figures 9, 13 and 14.
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from permtrain.lab.pictures.arrays import (
+    Floats,
+    as_grid,
+    block_means,
+    drawable,
+    drawable_pair,
+    evenly,
+)
+from permtrain.lab.pictures.style import (
+    PALETTE,
+    entitle,
+    limits_of,
+    literal,
+    new_figure,
+    show_matrix,
+    tidy,
+)
+
+_MOST_NEURONS = 10
+_MOST_PIXELS = 1000
+_ZOOM = 100
+
+
+def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = None) -> Figure:
+    """Each neuron's weight vector as a small picture; before in the first row, after in the second.
+
+    At most ten neurons are drawn, evenly spread. All share one scale of colours.
+
+    Args:
+        after_VL: weights as they stand; a vector's picture is square if its length is, else nearly.
+        before_VL: the same at first; None draws one row.
+
+    Raises:
+        PictureError: nothing to draw, NaN, or other shapes.
+    """
+    if before_VL is None:
+        rows = {"weights": drawable(after_VL, name)}
+    else:
+        before, after = drawable_pair(before_VL, after_VL, name)
+        rows = {"before": before, "after": after}
+    limits = limits_of(rows.values())
+    neurons = evenly(len(next(iter(rows.values()))), _MOST_NEURONS)
+    figure = new_figure(max(0.95 * len(neurons) + 0.8, 3.4), 0.95 * len(rows) + 0.5)
+    grid = figure.subplots(len(rows), len(neurons), squeeze=False)
+    for axes_row, (label, w_VL) in zip(grid, rows.items(), strict=True):
+        for axes, neuron in zip(axes_row, neurons, strict=True):
+            image = show_matrix(axes, as_grid(w_VL[neuron]), limits)
+            axes.spines[:].set_visible(False)
+        axes_row[0].set_ylabel(label, fontsize=8)
+    for axes, neuron in zip(grid[0], neurons, strict=True):
+        axes.set_title(str(neuron), fontsize=7)
+    bar = figure.colorbar(image, ax=grid, shrink=0.9)
+    tidy(bar.ax)
+    literal(figure.suptitle(f"{name}: the weights into each neuron, by its number", fontsize=9))
+    return figure
+
+
+def draw_matrix(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = None) -> Figure:
+    """A layer's whole matrix, neurons down and inputs across; before and after one above the other.
+
+    A matrix larger than 1000 on a side is drawn as means of square blocks, which the title tells.
+    """
+    if before_VL is None:
+        parts = {name: drawable(after_VL, name)}
+    else:
+        before, after = drawable_pair(before_VL, after_VL, name)
+        parts = {f"{name}: before": before, "after": after}
+    means = {title: block_means(w_VL, _MOST_PIXELS) for title, w_VL in parts.items()}
+    limits = limits_of(picture for picture, _ in means.values())
+    figure, all_axes = _stacked(next(iter(parts.values())).shape, len(parts))
+    for axes, (title, (picture, block)) in zip(all_axes, means.items(), strict=True):
+        image = show_matrix(axes, picture, limits, extent=_extent(parts[title].shape))
+        _number(axes)
+        entitle(axes, title + _note(block))
+    bar = figure.colorbar(image, ax=all_axes, shrink=0.8, label="weight")
+    tidy(bar.ax)
+    return figure
+
+
+def connections(w_VL: ArrayLike, most: int = _MOST_PIXELS) -> tuple[Floats, tuple[int, int]]:
+    """Where a sparse layer has weights: the share that is not zero, in blocks of the matrix.
+
+    Returns shares in [0, 1], at most `most` on a side, and a block's height and width.
+
+    Example:
+        >>> connections([[0.0, 2.0], [0.0, 0.0]])
+        (array([[0., 1.],
+               [0., 0.]]), (1, 1))
+        >>> connections([[0.0, 2.0], [0.0, 0.0]], most=1)
+        (array([[0.25]]), (2, 2))
+    """
+    return block_means(drawable(w_VL, "weights") != 0, most)
+
+
+def draw_connections(
+    after_VL: ArrayLike,
+    name: str,
+    before_VL: ArrayLike | None = None,
+) -> Figure:
+    """A layer's connection pattern, before and after: dark where a weight is.
+
+    Beside each the 100 x 100 in its middle.
+
+    Args:
+        after_VL: weights as they stand.
+        before_VL: the same at first; None draws one pattern.
+
+    Raises:
+        PictureError: nothing to draw, NaN, or other shapes.
+    """
+    if before_VL is None:
+        parts = {name: drawable(after_VL, name)}
+    else:
+        before, after = drawable_pair(before_VL, after_VL, name)
+        parts = {f"{name}: before": before, "after": after}
+    shape = next(iter(parts.values())).shape
+    height, width = (min(side, _ZOOM) for side in shape)
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    figure = new_figure(7.6, 0.3 + 3.1 * len(parts))
+    grid = figure.subplots(len(parts), 2, squeeze=False, width_ratios=[1.6, 1])
+    for (whole, zoom), (title, w_VL) in zip(grid, parts.items(), strict=True):
+        share, block = connections(w_VL)
+        # Shares of a very sparse layer are small; the darkest block is black whatever it holds.
+        whole.imshow(
+            share, cmap="Greys", vmin=0, vmax=max(float(share.max()), 1e-9),
+            interpolation="antialiased", aspect="auto", extent=_extent(shape),
+        )  # fmt: skip
+        part = w_VL[top : top + height, left : left + width] != 0
+        extent = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)
+        zoom.imshow(part, cmap="Greys", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+        whole.add_patch(
+            Rectangle((left, top), width, height, fill=False, edgecolor=PALETTE[1], linewidth=1.5)
+        )
+        zoom.spines[:].set_edgecolor(PALETTE[1])
+        for axes in (whole, zoom):
+            _number(axes)
+        entitle(whole, f"{title}, {np.mean(w_VL != 0):.1%} not zero{_note(block)}")
+        entitle(zoom, "zoom: the part in the frame")
+    return figure
+
+
+def _stacked(shape: tuple[int, ...], count: int) -> tuple[Figure, list[Axes]]:
+    """Panels of the matrix's proportions, one below the other, none absurdly thin or high."""
+    proportion = float(np.clip(shape[0] / shape[1], 0.15, 1.2))
+    figure = new_figure(7.4, (6.0 * proportion + 0.5) * count)
+    panels = figure.subplots(count, 1, squeeze=False)[:, 0]
+    for axes in panels:
+        axes.set_aspect("auto")
+    return figure, list(panels)
+
+
+def _extent(shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Axes that count neurons and inputs, however coarse the pixels are."""
+    return (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
+
+
+def _number(axes: Axes) -> None:
+    tidy(axes)
+    axes.spines[:].set_visible(True)
+    axes.xaxis.set_major_locator(_few_whole())
+    axes.yaxis.set_major_locator(_few_whole())
+    axes.set(xlabel="input", ylabel="neuron")
+    axes.set_aspect("auto")
+
+
+def _few_whole() -> MaxNLocator:
+    return MaxNLocator(nbins=5, integer=True)
+
+
+def _note(block: tuple[int, int]) -> str:
+    return "" if block == (1, 1) else f"; a pixel is the mean of {block[0]} x {block[1]}"

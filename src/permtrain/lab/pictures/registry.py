@@ -1,0 +1,112 @@
+"""The kinds of picture that `permtrain plot` draws. It imports cheaply."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Drawing: TypeAlias = "tuple[Figure, list[str]]"
+"""A figure, and what is to be said beside it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be drawn.
+
+    Attributes:
+        sources: files and folders, one or more.
+        layer: its name in the checkpoint; None takes all, or the largest where one is drawn.
+        vector: number of a weight vector in that layer.
+        seed: of whatever is drawn by chance.
+    """
+
+    sources: tuple[Path, ...]
+    layer: str | None = None
+    vector: int = 0
+    seed: int = 0
+
+    @property
+    def source(self) -> Path:
+        return self.sources[0]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of picture.
+
+    Attributes:
+        function: its name in `permtrain.lab.pictures.drawings`, from a `Request` to a `Drawing`.
+        source: what it is drawn from.
+        description: one line.
+        takes_many: several sources make one picture.
+    """
+
+    function: str
+    source: str
+    description: str
+    takes_many: bool = False
+
+
+_CHECKPOINT, _RUN = "a checkpoint", "a run folder"
+
+KINDS: dict[str, Kind] = {
+    "profiles": Kind(
+        "profiles",
+        _CHECKPOINT,
+        "sorted weight vectors of every layer laid over each other; with --layer, unsorted too",
+    ),
+    "profile-3d": Kind(
+        "profile_3d", _CHECKPOINT, "one layer's vectors in 3-D, unsorted and sorted"
+    ),
+    "histogram": Kind(
+        "histogram", _CHECKPOINT, "weights of the whole network and per layer; of a run, before too"
+    ),
+    "neurons": Kind(
+        "neurons", _CHECKPOINT, "the weights into each neuron as a heat map; of a run, before too"
+    ),
+    "heat-map": Kind("heat_map", _CHECKPOINT, "a layer's whole matrix; of a run, before too"),
+    "connections": Kind(
+        "connections",
+        _CHECKPOINT,
+        "which weights of a sparse layer are not zero, with a zoom; of a run, before too",
+    ),
+    "cycles": Kind("cycles", _RUN, "one vector's permutation as cycles on a circle"),
+    "arrows": Kind("arrows", _RUN, "one vector before and after, joined by arrows"),
+    "graph": Kind(
+        "graph", _RUN, "which moves SGPerm would permit among some weights, and the cycles it finds"
+    ),
+    "partition": Kind(
+        "partition",
+        _CHECKPOINT,
+        "some weights drawn at random, as SGPerm draws them, on heat map and profile",
+    ),
+    "ranking-distance": Kind(
+        "ranking_distance",
+        "run folders trained with --watch-ranking-distance",
+        "how far weights change rank at each step, beside their values and the loss",
+        takes_many=True,
+    ),
+    "curves": Kind(
+        "curves",
+        "run folders, or CSV results",
+        "learning curves, bands over seeds",
+        takes_many=True,
+    ),
+    "bytes": Kind(
+        "bytes_", "CSV results", "test accuracy against bytes of the file", takes_many=True
+    ),
+    "error-width": Kind(
+        "error_width",
+        "CSV results of regression",
+        "error against width, with slopes",
+        takes_many=True,
+    ),
+    "image-grid": Kind(
+        "image_rows",
+        "a complete run that permutes pixels",
+        "original, shuffled, recovered images and the order of the label's mean image",
+    ),
+    "images": Kind("images", "a data set's name or folder", "a grid of test images"),
+}

@@ -1,0 +1,117 @@
+"""A run's weights before its first step and after its last, cut as the run cuts them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from permtrain.core.plan import named_tensors
+from permtrain.core.vectors import VectorView
+from permtrain.errors import PictureError
+from permtrain.initial.rows import Rows
+from permtrain.lab.data.load import load_images, open_stream
+from permtrain.lab.data.registry import DATASETS
+from permtrain.lab.data.sources import is_streamed
+from permtrain.lab.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
+from permtrain.lab.training.birth import newborn_network
+from permtrain.lab.training.optimizers import attach, biases_in_rows, make_optimizer, permuted_views
+from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.rows import with_biases_in_rows
+from permtrain.lab.training.settings import Place, Settings
+
+
+@dataclass(frozen=True, eq=False)
+class RunWeights:
+    """All tensors of a run's model, twice, and how they are cut.
+
+    Attributes:
+        method: of the run.
+        before, after: tensors by name; before is drawn anew from the settings.
+        units: every weight of two or more dimensions, cut into the inputs of its output units.
+        vectors: what the run permutes, cut as it permutes it; empty if it permutes nothing.
+        biases: from the names of weights to those of the biases in their vectors.
+    """
+
+    method: str
+    before: dict[str, Tensor]
+    after: dict[str, Tensor]
+    units: dict[str, Rows]
+    vectors: dict[str, VectorView]
+    biases: dict[str, str]
+
+    def by_unit(self) -> tuple[Layers, Layers]:
+        """Every weight as (output units, inputs), before and after."""
+        return self._by_unit(self.before), self._by_unit(self.after)
+
+    def by_vector(self) -> tuple[Layers, Layers]:
+        """Every weight as (V, L) of its weight vectors, before and after.
+
+        Those that the run does not permute are cut into the inputs of their output units.
+        """
+        return self._by_vector(self.before), self._by_vector(self.after)
+
+    def _by_unit(self, state: Mapping[str, Tensor]) -> Layers:
+        return {name: rows.to_vectors(as_numpy(state[name])) for name, rows in self.units.items()}
+
+    def _by_vector(self, state: Mapping[str, Tensor]) -> Layers:
+        joined, views = with_biases_in_rows(state, self.vectors, self.biases)
+        return self._by_unit(state) | {
+            name: as_numpy(view.to_vectors(joined[name]))
+            for name, view in views.items()
+            if name in self.units
+        }
+
+
+def run_weights(path: Path) -> RunWeights:
+    """The weights of a complete run.
+
+    Its network is built anew. For data of one's own, which say how large images are, and for a
+    network of one's own, these have to be where they were.
+
+    Randomness: torch's global generator stays as it is.
+    Raises:
+        PictureError: no folder, or a run that is not complete.
+        CheckpointError, SettingError, DataError: settings that cannot be read, or no longer fit.
+    """
+    if not path.is_dir():
+        raise PictureError(f"{path}: only the folder of a run tells the weights before training")
+    after = read_state(path)
+    folder = RunFolder(path)
+    settings = folder.settings()
+    image_shape, num_classes = _images_of(folder, settings)
+    with torch.random.fork_rng(devices=[]):
+        model = newborn_network(settings, image_shape, num_classes, folder.trained())
+        optimizer = make_optimizer(settings, model)
+        attached = attach(settings.permutation, optimizer, model, settings.seed)
+    units = {
+        tensor.name: rows_by_unit(tuple(tensor.parameter.shape), tensor.layout)
+        for tensor in named_tensors(model)
+        if tensor.parameter.dim() >= 2 and tensor.parameter.numel()
+    }
+    return RunWeights(
+        settings.permutation.method,
+        dict(model.state_dict()),
+        after,
+        units,
+        permuted_views(optimizer, attached) or {},
+        biases_in_rows(optimizer),
+    )
+
+
+def _images_of(folder: RunFolder, settings: Settings) -> tuple[tuple[int, int, int], int]:
+    """The shape of the run's images, and how many classes they have."""
+    name, size = settings.data.data, settings.data.image_size
+    known = DATASETS.get(name)
+    if known is not None:
+        channels, *sides = known.image_shape
+        height, width = sides if size is None else (size, size)
+        return (channels, height, width), known.num_classes
+    data_folder = folder.place(Place()).data_folder
+    data = (
+        open_stream(name, data_folder=data_folder, image_size=size)
+        if is_streamed(name)
+        else load_images(name, data_folder=data_folder)
+    )
+    return data.image_shape, data.num_classes

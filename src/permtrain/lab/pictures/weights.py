@@ -1,0 +1,205 @@
+"""The weights of any checkpoint, as matrices of output units. Nothing in a file is executed.
+
+A file is recognised by its first bytes, not by its name: safetensors, our packed file, what
+`torch.save` writes, Keras's .h5; or it is the folder of a run.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from permtrain.core.vectors import Layout
+from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_line
+from permtrain.initial.record import TensorRecord
+from permtrain.initial.rows import Rows
+from permtrain.lab.pictures.arrays import Floats
+from permtrain.lab.training.record import RunFolder
+from permtrain.packed.model import unpack
+from permtrain.packed.reader import FORMAT as PACKED
+from permtrain.packed.reader import PackedFile
+
+Layers = dict[str, Floats]
+"""Layer name to a matrix of its weights, (V, L): a row for each output unit, or weight vector."""
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def read_layers(path: Path) -> Layers:
+    """Every layer of a checkpoint: its floating tensors of two or more dimensions, in its order.
+
+    A packed file tells where the output units of a tensor are that is an arrangement, or that
+    stands as it was born. Else they are taken to be on axis 0, as those of linear layers and
+    convolutions are; a safetensors file or a state dict does not tell these from transposed
+    convolutions and embeddings. A Keras kernel has them on its last axis.
+
+    Args:
+        path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
+            `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or a run's folder.
+
+    Returns: float32 for what is of 16 bits, else as stored.
+    Raises:
+        CheckpointError: the file is missing, damaged, no checkpoint, or would have code executed.
+        PictureError: it holds no weights, or h5py is not installed.
+        PackedFileError: a packed file is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "model.pt"
+        >>> torch.save({"a.weight": torch.zeros(4, 3, 2, 2), "a.bias": torch.zeros(4)}, file)
+        >>> {name: w_VL.shape for name, w_VL in read_layers(file).items()}
+        {'a.weight': (4, 12)}
+    """
+    file = _weights_file(path) if path.is_dir() else path
+    if _head(file).startswith(_HDF5):
+        layers = {name: _vectors(np.moveaxis(k, -1, 0)) for name, k in _keras_kernels(file)}
+    else:
+        layouts = _layouts_in(file)
+        layers = {
+            name: rows_by_unit(tuple(tensor.shape), layouts.get(name)).to_vectors(as_numpy(tensor))
+            for name, tensor in _tensors_in(file).items()
+            if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
+        }
+    if not layers:
+        raise PictureError(f"{path}: holds no weights of two or more dimensions to draw")
+    return layers
+
+
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a complete run, by name; errors as `read_layers`."""
+    return _tensors_in(_weights_file(folder))
+
+
+def rows_by_unit(
+    shape: tuple[int, ...], layout: Layout | TensorRecord | Rows | None = None
+) -> Rows:
+    """How a tensor is cut into the inputs of its output units; None takes axis 0 for these."""
+    if layout is None:
+        return Rows(shape, "neuron")
+    return Rows(shape, "neuron", layout.output_axis, 0, layout.groups)
+
+
+def as_numpy(tensor: Tensor) -> Floats:
+    """A floating tensor as an array; of float32 if it has 16 bits, as numpy lacks bfloat16."""
+    is_short = tensor.element_size() < 4
+    plain: Floats = (tensor.float() if is_short else tensor).detach().numpy()
+    return plain
+
+
+def _weights_file(folder: Path) -> Path:
+    run = RunFolder(folder)
+    run.settings()  # refuses a folder that is none of a run
+    if not run.weights_file.is_file():
+        raise PictureError(
+            f"{folder}: the run is not complete, weights.safetensors is missing; allowed: one of "
+            f"its files in {run.checkpoints.name}/"
+        )
+    return run.weights_file
+
+
+def _head(file: Path) -> bytes:
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file")
+    with open(file, "rb") as opened:
+        return opened.read(9)
+
+
+def _tensors_in(file: Path) -> dict[str, Tensor]:
+    return _safetensors(file) if _is_safetensors(file) else _state_dict(file)
+
+
+def _vectors(weights: Floats) -> Floats:
+    return weights.reshape(weights.shape[0], -1)
+
+
+def _safetensors(file: Path) -> dict[str, Tensor]:
+    if _is_packed(file):
+        return unpack(file)
+    with _opened(file) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def _layouts_in(file: Path) -> dict[str, TensorRecord | Rows]:
+    """Where a packed file says that the output units of its tensors are; nothing of other files."""
+    if not _is_packed(file):
+        return {}
+    packed = PackedFile(file)
+    entries = {name: packed.entry(name) for name in packed}
+    layouts = {name: entry.rows or entry.record for name, entry in entries.items()}
+    return {name: layout for name, layout in layouts.items() if layout is not None}
+
+
+def _is_safetensors(file: Path) -> bool:
+    return _head(file)[8:9] == b"{"
+
+
+def _is_packed(file: Path) -> bool:
+    if not _is_safetensors(file):
+        return False
+    with _opened(file) as opened:
+        return PACKED in (opened.metadata() or {})
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            yield opened
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise CheckpointError(f"{file}: not readable as safetensors ({one_line(error)})") from error
+
+
+def _state_dict(file: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except PermtrainError:
+        raise
+    except Exception as error:  # a damaged file, or one that asks for code, can raise anything
+        raise CheckpointError(
+            f"{file}: not readable as plain tensors, and nothing else is read from a pickle "
+            f"({one_line(error)})"
+        ) from error
+    for found in _candidates(loaded):
+        tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)}
+        if tensors:
+            return tensors
+    raise PictureError(f"{file}: holds no tensors by name to draw")
+
+
+def _candidates(loaded: Any) -> Iterator[Mapping[Any, Any]]:
+    """Where a state dict may lie: in a wrapper, or at the top."""
+    if not isinstance(loaded, Mapping):
+        return
+    for keys in (("trainer", "model"), ("state_dict",), ("model",), ("model_state_dict",), ()):
+        found: Any = loaded
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping):
+            yield found
+
+
+def _keras_kernels(file: Path) -> Iterator[tuple[str, Floats]]:
+    try:
+        import h5py
+    except ImportError:
+        raise PictureError(
+            f"{file}: Keras files need h5py; allowed: after pip install 'permtrain[keras]'"
+        ) from None
+    found: list[tuple[str, Floats]] = []
+
+    def look_at(name: str, item: Any) -> None:
+        is_weight = isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind == "f"
+        if is_weight and not name.startswith("optimizer") and item.size:
+            found.append((name.removeprefix("model_weights/").removesuffix(":0"), item[()]))
+
+    try:
+        with h5py.File(file, "r") as opened:
+            opened.visititems(look_at)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{file}: not readable as HDF5 ({one_line(error)})") from error
+    yield from found

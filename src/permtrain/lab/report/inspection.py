@@ -1,0 +1,122 @@
+"""A run's checkpoints looked at: the invariant checked anew, and each layer on its way."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from permtrain.core.plan import named_tensors, view_by_rule
+from permtrain.core.vectors import VectorView
+from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.lab.pictures.arrays import evenly
+from permtrain.lab.report.movement import LayerMovement, most_states, movement
+from permtrain.lab.training.optimizers import permuted_views
+from permtrain.lab.training.record import RunFolder, load_into
+from permtrain.lab.training.run import (
+    load_run,
+    verification_text,
+    verify_trainer,
+    verify_weights_file,
+)
+from permtrain.lab.training.settings import Place
+from permtrain.lab.training.trainer import Trainer
+from permtrain.lab.training.travel import Travel
+from permtrain.verification import Verification
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a run's checkpoints show.
+
+    Attributes:
+        layers: how each moved; empty where nothing could be looked at.
+        step: of the checkpoint that was verified.
+        verification: of the last checkpoint's weights; None where the method permutes nothing.
+        verified: what was verified, in words.
+        file_verification: of weights.safetensors; None where there is none, too.
+        travel: None where the weights are not those of the beginning, too.
+        hindrance: why nothing could be looked at, in words.
+    """
+
+    layers: list[LayerMovement] = field(default_factory=list)
+    step: int | None = None
+    verification: Verification | None = None
+    verified: str | None = None
+    file_verification: Verification | None = None
+    travel: Travel | None = None
+    hindrance: str | None = None
+
+    @property
+    def intact(self) -> bool | None:
+        """Whether all that was verified holds its initial values; None if nothing was."""
+        found = [each for each in (self.verification, self.file_verification) if each is not None]
+        return all(map(bool, found)) if found else None
+
+
+class Inspector:
+    """Looks at one run, again and again while it goes on.
+
+    What an earlier look saw stays, so that a live view keeps checkpoints that the run has removed.
+    """
+
+    def __init__(self, folder: RunFolder, place: Place) -> None:
+        self.folder = folder
+        self.place = place
+        self._trainer: Trainer | None = None
+        self._seen: dict[Path, tuple[int, dict[str, Tensor]]] = {}
+
+    def look(self) -> Inspection:
+        """The run as it stands. What a user can get wrong becomes `Inspection.hindrance`."""
+        try:
+            return self._look()
+        except PermtrainError as error:
+            return Inspection(hindrance=str(error))
+
+    def _look(self) -> Inspection:
+        if self._trainer is None:
+            self._trainer = load_run(self.folder.path, self.place)
+        trainer = self._trainer
+        views = permuted_views(trainer.optimizer, trainer.attached)
+        shown = _weight_views(trainer) if views is None else views
+        saved = self.folder.numbered_checkpoints()
+        most = most_states(len(shown))
+        for path in (saved[place] for place in evenly(len(saved), most)):
+            if path not in self._seen:
+                self._see(path, shown)
+        load_into(trainer, self.folder.last_checkpoint())
+        born = trainer.initial_weights()
+        later = sorted(self._seen.values(), key=lambda state: state[0])
+        states = [(0, born), *(later[place] for place in evenly(len(later), most))]
+        verified = verify_trainer(trainer)
+        in_file = None
+        if verified is not None and self.folder.is_complete and self.folder.weights_file.is_file():
+            in_file = verify_weights_file(trainer, self.folder.weights_file)
+        return Inspection(
+            layers=movement(states, shown),
+            step=trainer.position.step,
+            verification=None if verified is None else verified[0],
+            verified=None if verified is None else verification_text(trainer, verified[0]),
+            file_verification=in_file,
+            travel=None if verified is None else verified[1],
+        )
+
+    def _see(self, path: Path, views: dict[str, VectorView]) -> None:
+        assert self._trainer is not None
+        try:
+            load_into(self._trainer, path)
+        except CheckpointError:
+            if not path.is_file():  # the run has removed it meanwhile
+                return
+            raise
+        weights = self._trainer.shown_weights()
+        self._seen[path] = (self._trainer.position.step, {name: weights[name] for name in views})
+
+
+def _weight_views(trainer: Trainer) -> dict[str, VectorView]:
+    """The weights of a method that permutes nothing, cut as the papers do.
+
+    Neurons with a single input have no vectors: of them the layer is one.
+    """
+    tensors = named_tensors(trainer.model)
+    views = {tensor.name: view_by_rule(tensor, ("neuron", "layer", None)) for tensor in tensors}
+    return {name: view for name, view in views.items() if view is not None}

@@ -1,0 +1,64 @@
+"""The network of some settings, as it is before the first step."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from permtrain.errors import CheckpointError, SettingError, one_line
+from permtrain.initial.initialize import initialize_
+from permtrain.lab.models.registry import build_network
+from permtrain.lab.training.settings import Settings
+
+
+def newborn_network(
+    settings: Settings,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    trained: Mapping[str, Tensor] | None = None,
+) -> nn.Module:
+    """Builds the network and draws its initial weights, on the CPU; the same for the same settings.
+
+    Args:
+        trained: state of a trained network of these settings, which rule shuffle needs.
+
+    Randomness: torch's global generator is set to the settings' seed, and used for biases that are
+    kept as torch draws them.
+
+    Raises:
+        SettingError, GranularityError: settings that do not fit together.
+        CheckpointError: trained weights of another model.
+
+    Example:
+        >>> newborn_network(Settings(model="logistic"), (1, 8, 8), 10).output
+        Linear(in_features=64, out_features=10, bias=True)
+    """
+    torch.manual_seed(settings.seed)
+    model = build_network(settings.model, image_shape, num_classes)
+    initial = settings.initial
+    if initial.rule == "shuffle":
+        if trained is None:
+            raise SettingError("rule is 'shuffle', and there are no trained weights to shuffle")
+        try:
+            model.load_state_dict(trained)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the trained weights to shuffle are of another model ({one_line(error)})"
+            ) from error
+    initialize_(
+        model,
+        initial.rule,
+        settings.seed,
+        granularity=initial.vectors,
+        value=initial.value,
+        share=initial.share,
+        quantiles=initial.quantiles,
+        pairwise=initial.pairwise,
+        levels=initial.levels,
+        sparsity=initial.layer_sparsity or initial.sparsity,
+        sparsity_by=initial.sparsity_by,
+        first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
+        sparse_fans=initial.sparse_fans,
+        biases=initial.biases,
+    )
+    return model

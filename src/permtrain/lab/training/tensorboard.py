@@ -1,0 +1,40 @@
+"""TensorBoard's event files of a run, beside its own records."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from permtrain.errors import SettingError
+from permtrain.lab.training.trainer import Metrics, Trainer
+
+
+class TensorBoardLog:
+    """Writes every number of an epoch's metrics as a scalar, under its own name.
+
+    A run that goes on writes a further file, in which later epochs of the earlier ones are void.
+
+    Args:
+        folder: of the event files.
+        trainer: as it begins, or goes on.
+
+    Raises:
+        SettingError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, trainer: Trainer) -> None:
+        if find_spec("tensorboard") is None:
+            raise SettingError(
+                "tensorboard is not installed; pip install 'permtrain[tensorboard]', or leave "
+                "--tensorboard out"
+            )
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=trainer.position.epoch + 1)
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Nothing: epochs are logged."""
+
+    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if name != "epoch" and isinstance(value, int | float):
+                self._writer.add_scalar(name, value, metrics["epoch"])
+        self._writer.flush()

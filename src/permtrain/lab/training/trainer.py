@@ -1,0 +1,421 @@
+"""The training loop. It knows no method by name."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from permtrain.core.plan import named_tensors
+from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError, one_line
+from permtrain.initial.initialize import recorded_initial_weights
+from permtrain.lab.data.augment import augment, augmentation_generator
+from permtrain.lab.data.images import ImageData
+from permtrain.lab.data.load import load_images, open_stream
+from permtrain.lab.data.sources import is_streamed
+from permtrain.lab.data.splits import AnySplit, carve_validation, limit
+from permtrain.lab.data.stream import StreamedData
+from permtrain.lab.models.registry import NETWORKS
+from permtrain.lab.training.birth import newborn_network
+from permtrain.lab.training.change import Change, change_between
+from permtrain.lab.training.device import device_at
+from permtrain.lab.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
+from permtrain.lab.training.learning_rate import learning_rate
+from permtrain.lab.training.optimizers import attach, make_optimizer, set_learning_rate
+from permtrain.lab.training.settings import Place, Settings
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs completed.
+        batch: batches done of the epoch after them.
+        step: optimizer steps in all.
+        wall_s: seconds spent on the batches done of that epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    wall_s: float = 0.0
+
+
+Metrics = dict[str, Any]
+
+
+class Diverged(PermtrainError):
+    """The training loss is no longer a number."""
+
+
+class Callback(Protocol):
+    """What watches a run: progress, records, checkpoints."""
+
+    def after_step(self, trainer: "Trainer") -> None: ...
+
+    def after_epoch(self, trainer: "Trainer", metrics: Metrics) -> None: ...
+
+
+class Trainer:
+    """One run in memory: data, model, optimizer, position. Everything follows from the settings.
+
+    Args:
+        settings: what to compute.
+        place: where.
+        data: images already in memory; None loads them by the settings.
+        trained: the weights that rule shuffle moves (`settings.first_training`).
+
+    Attributes:
+        evaluations: those after the steps `settings.evaluate_at`.
+        changes: what each of the first `settings.watched_steps` changed.
+        gather: by name, functions of callbacks that return, as plain data, what they have gathered
+            since the last epoch; checkpoints keep it.
+        gathered: what they returned for the checkpoint that the run goes on from.
+
+    Raises:
+        SettingError, DataError, GranularityError: settings that do not fit together, before
+            anything is trained.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place,
+        data: ImageData | StreamedData | None = None,
+        trained: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.device = device_at(place)
+        data = data or _data(settings, place)
+        if data.num_classes < 2:
+            raise DataError(
+                f"{data.source} has one class, {data.class_names[0]}, nothing to tell apart; "
+                "allowed: two or more"
+            )
+        self.train_split, self.validation_split, self.test_split = _splits(settings, data)
+        self._images = data.image_shape, data.num_classes
+        self._trained = trained
+        self.model = newborn_network(settings, *self._images, trained)
+        self.model.to(self.device)
+        self._to_device()
+        self.scale = Scale(
+            *self.train_split.statistics(settings.normalization),
+            memory_format(place.memory_format, settings.model, self.model),
+        )
+        self._forward = torch.compile(self.model) if place.compile else self.model
+        self._check_logits(data.image_shape, data.num_classes)
+        self._check_state()
+        self._check_last_batch(data.image_shape)
+        self.optimizer = make_optimizer(settings, self.model)
+        self.attached = attach(
+            settings.permutation,
+            self.optimizer,
+            self.model,
+            settings.seed,
+            self.batches_per_epoch,
+        )
+        self.position = Position()
+        self.evaluations: list[Metrics] = []
+        self.changes: list[Change] = []
+        self.gather: dict[str, Callable[[], Any]] = {}
+        self.gathered: dict[str, Any] = {}
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._images_seen = 0
+
+    def run(
+        self,
+        callbacks: Sequence[Callback] = (),
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Trains to the last epoch; False if it was asked to stop before."""
+        while self.position.epoch < self.settings.epochs:
+            if not self._run_epoch(callbacks, stop_requested):
+                return False
+            begun = time.perf_counter()
+            train_loss = float(self._loss_sum) / self._images_seen
+            if not math.isfinite(train_loss):
+                raise Diverged(
+                    f"training loss is {train_loss} in epoch {self.position.epoch + 1}; a lower "
+                    f"learning rate than {self.settings.optimizer.lr} may help"
+                )
+            self._loss_sum.zero_()
+            self._images_seen = 0
+            self.position.epoch += 1
+            self.position.batch = 0
+            metrics = self._metrics(train_loss)
+            wall_s = self.position.wall_s + time.perf_counter() - begun
+            metrics["wall_s"] = round(wall_s, 3)
+            self.position.wall_s = 0.0
+            for callback in callbacks:
+                callback.after_epoch(self, metrics)
+        return True
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return math.ceil(len(self.train_split) / self.settings.batch_size)
+
+    def evaluate(self, split: AnySplit) -> Score:
+        """Evaluates the arranged model on a split; the training state stays as it is."""
+        with self.attached.arranged() if self.attached is not None else nullcontext():
+            model = self.model
+            if self.settings.reestimate_batch_norm:
+                model = with_measured_batch_norm(
+                    model, self.train_split, self.scale, bfloat16=self._bfloat16
+                )
+            return evaluate(model, split, self.scale, bfloat16=self._bfloat16)
+
+    def shown_weights(self) -> dict[str, Tensor]:
+        """A copy of the model's state for use: arranged weights, on the CPU."""
+        with self.attached.arranged() if self.attached is not None else nullcontext():
+            return {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in self.model.state_dict().items()
+            }
+
+    def initial_weights(self) -> dict[str, Tensor]:
+        """What the model's weights were at first, made anew from the settings, on the CPU.
+
+        By the record of how they were drawn, which holds those that were drawn; a network that was
+        born of shuffled weights is made once more, and so are its other parameters.
+        """
+        if self._trained is None:
+            return recorded_initial_weights(self.model)
+        with torch.random.fork_rng(devices=[]):
+            return newborn_network(self.settings, *self._images, self._trained).state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on bit for bit, as plain data and tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "attached": self.attached.state_dict() if self.attached is not None else None,
+            "position": vars(self.position).copy(),
+            "loss_sum": self._loss_sum,
+            "images_seen": self._images_seen,
+            "evaluations": list(self.evaluations),
+            "changes": [vars(change).copy() for change in self.changes],
+            "gathered": {name: gather() for name, gather in self.gather.items()},
+            "rng_cpu": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            CheckpointError: it is of another model or method.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.attached is not None:
+                self.attached.load_state_dict(state["attached"])
+            self.position = Position(**state["position"])
+            self._loss_sum = state["loss_sum"].to(self.device)
+            self._images_seen = state["images_seen"]
+            self.evaluations = list(state["evaluations"])
+            self.changes = [Change(**change) for change in state["changes"]]
+            self.gathered = state.get("gathered", {})  # older checkpoints have none
+            torch.set_rng_state(state["rng_cpu"])
+            if self._on_cuda and state["rng_cuda"] is not None:
+                torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"checkpoint is of another model or method: {reason}") from error
+
+    def _run_epoch(self, callbacks: Sequence[Callback], stop_requested: Callable[[], bool]) -> bool:
+        settings, position = self.settings, self.position
+        self.model.train()
+        ready = self._ready_batches()
+        while position.batch < self.batches_per_epoch:
+            if stop_requested():
+                return False
+            begun = time.perf_counter()
+            set_learning_rate(self.optimizer, self._learning_rate(position.epoch, position.step))
+            if position.step < settings.watched_steps:
+                self._watched_step(*next(ready))
+            else:
+                self._step(*next(ready))
+            position.batch += 1
+            position.step += 1
+            if position.step in settings.evaluate_at:
+                self.evaluations.append({"step": position.step, **self._scores()})
+            position.wall_s += time.perf_counter() - begun
+            for callback in callbacks:
+                callback.after_step(self)
+        return True
+
+    def _learning_rate(self, epoch: int, step: int) -> float:
+        num_steps = self.settings.epochs * self.batches_per_epoch
+        return learning_rate(self.settings.optimizer, epoch, step / num_steps)
+
+    def _ready_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images and labels, from the position on to the end of the epoch."""
+        position = self.position
+        for pixels, labels, sizes in self.train_split.epoch_batches(
+            self.settings.batch_size,
+            seed=self.settings.seed,
+            epoch=position.epoch,
+            first=position.batch,
+        ):
+            yield from zip(self.scale(pixels).split(sizes), labels.split(sizes), strict=True)
+
+    def _watched_step(self, images: Tensor, labels: Tensor) -> None:
+        weights = [tensor.parameter for tensor in named_tensors(self.model) if tensor.is_weight]
+        before = [weight.detach().clone() for weight in weights]
+        self._step(images, labels)
+        self.changes.append(change_between(before, weights))
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        if not self.settings.augmentation.is_identity:
+            generator = augmentation_generator(
+                self.settings.seed, self.position.epoch, self.position.batch
+            )
+            images = augment(images, self.settings.augmentation, generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self._forward(images.contiguous(memory_format=self.scale.memory_format))
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._loss_sum += loss.detach() * len(labels)
+        self._images_seen += len(labels)
+
+    def _metrics(self, train_loss: float) -> Metrics:
+        metrics: Metrics = {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "lr": self._learning_rate(self.position.epoch - 1, self.position.step - 1),
+            "train_loss": train_loss,
+        }
+        return metrics | self._scores()
+
+    def _scores(self) -> Metrics:
+        """Loss and accuracy on each split that is not trained on."""
+        scores: Metrics = {}
+        for name, split in (("validation", self.validation_split), ("test", self.test_split)):
+            if split is not None:
+                score = self.evaluate(split)
+                scores[f"{name}_loss"] = score.loss
+                scores[f"{name}_accuracy"] = score.accuracy
+        return scores
+
+    @torch.no_grad()
+    def _check_logits(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        """Refuses a network of the user's own that is made for another number of classes."""
+        images = self.scale(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.device))
+        try:
+            logits = self.model.eval()(images)
+        except Exception as error:  # a network of the user's own may fail in any way
+            reason = " ".join(str(error).split())[:200]
+            raise SettingError(
+                f"model {self.settings.model!r} fails on an image of shape "
+                f"{tuple(images.shape[1:])}, float32: {type(error).__name__}: {reason}"
+            ) from error
+        shape = tuple(getattr(logits, "shape", ()))
+        if shape != (1, num_classes):
+            raise SettingError(
+                f"model {self.settings.model!r} gives outputs of shape {shape} for one image; "
+                f"allowed: {(1, num_classes)}, one for each class"
+            )
+
+    def _check_state(self) -> None:
+        """Refuses a network of the user's own that cannot be trained, or not saved at the end."""
+        for name, value in self.model.state_dict().items():
+            if not isinstance(value, Tensor):
+                raise SettingError(
+                    f"model {self.settings.model!r} has {name} in its state, a "
+                    f"{type(value).__name__}; allowed: tensors"
+                )
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise SettingError(
+                f"model {self.settings.model!r} has no parameter with requires_grad; "
+                "allowed: one or more"
+            )
+
+    def _check_last_batch(self, image_shape: tuple[int, int, int]) -> None:
+        """Refuses a last batch of one image where batch norm would have one value to normalise."""
+        size, num_images = self.settings.batch_size, len(self.train_split)
+        if (num_images - 1) % size:
+            return
+        image = self.scale(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.device))
+        model = self.model.train()
+        copies = {
+            name: value.detach().clone()
+            for name, value in (*model.named_parameters(), *model.named_buffers())
+        }
+        try:
+            # Dropout is active meanwhile, and must not shift later draws.
+            devices = [self.device] if self._on_cuda else []
+            with torch.no_grad(), torch.random.fork_rng(devices=devices):
+                torch.func.functional_call(model, copies, (image,))
+        except ValueError as error:
+            raise SettingError(
+                f"batch_size is {size}, which leaves a last batch of one of {num_images} images, "
+                f"and model {self.settings.model!r} cannot be trained on one ({one_line(error)}); "
+                "allowed with it: any size that does not"
+            ) from error
+
+    def _to_device(self) -> None:
+        self.train_split = self.train_split.to(self.device)
+        self.test_split = self.test_split.to(self.device)
+        if self.validation_split is not None:
+            self.validation_split = self.validation_split.to(self.device)
+
+    @property
+    def _bfloat16(self) -> bool:
+        return self.settings.autocast == "bfloat16"
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+
+def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_format:
+    """The memory format of a name; `auto` is channels last for convolutional networks of ours.
+
+    A network of the user's own may flatten images by `view`, which wants them contiguous.
+
+    Example:
+        >>> memory_format("auto", "lenet5", nn.Sequential(nn.Conv2d(1, 6, 5)))
+        torch.channels_last
+    """
+    is_convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    if name == "channels-last" or (name == "auto" and model_name in NETWORKS and is_convolutional):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
+    """What the settings name, in memory or streamed."""
+    name, size = settings.data.data, settings.data.image_size
+    if is_streamed(name):
+        return open_stream(name, data_folder=place.data_folder, image_size=size)
+    data = load_images(name, data_folder=place.data_folder)  # says if they are not there at all
+    if size is not None:
+        raise SettingError(
+            f"image_size is {size}; allowed with {name}, which is kept whole: nothing"
+        )
+    return data
+
+
+def _splits(
+    settings: Settings, data: ImageData | StreamedData
+) -> tuple[AnySplit, AnySplit | None, AnySplit]:
+    train, validation = carve_validation(
+        data.train, settings.data.validation_fraction, settings.seed
+    )
+    test: AnySplit = data.test
+    if settings.data.train_images is not None:
+        train = limit(train, settings.data.train_images)
+    if settings.data.test_images is not None:
+        test = limit(test, settings.data.test_images)
+    return train, validation, test

@@ -1,0 +1,145 @@
+"""Pages made from results: rows that failed, that are of other settings, and that are not there."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from permtrain.lab.recipes.recipe import Budget
+from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.recipes.rows import OTHER, write_csv
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+from pages.across import across_page
+from pages.inputs import inputs_page
+from pages.regression import regression_page
+
+PAGES = {
+    "across-layers": across_page,
+    "sortgan-mnist": inputs_page,
+    "unshuffle-mnist": inputs_page,
+    "regression-1d": regression_page,
+}
+COLUMNS: dict[str, dict[str, Any]] = {
+    "across-layers": {
+        "validation_percent": 91.25,
+        "test_percent": 92.5,
+        "moved_fraction": 0.75,
+        "changed_layer_fraction": 0.0,
+        "layer_rms_ratio": "a=0.99 b=1.01",
+        "intact": True,
+    },
+    "regression-1d": {
+        "linf": 0.25,
+        "linf_each": "0.125 0.5",
+        "rmse": 0.0625,
+        "moved_fraction": 0.75,
+        "intact": True,
+    },
+}
+MEASURED = {
+    "psnr": 11.5,
+    "measured_images": 50,
+    "judge": "conv3-16",
+    "judge_percent": 94.6,
+    "epochs": 2,
+    "steps": 150,
+}
+
+
+def rows_of(recipe_id: str, budget: Budget) -> list[dict[str, Any]]:
+    """A made-up row for every arm."""
+    recipe = RECIPES[recipe_id]
+    return [
+        {
+            "recipe": recipe_id,
+            "budget": budget,
+            "arm": arm.group,
+            "seed": arm.settings.seed,
+            "status": "complete",
+            **COLUMNS.get(recipe_id, MEASURED),
+            **({"width": arm.settings.width} if recipe_id == "regression-1d" else {}),
+            "wall_s": 1.0,
+            "settings_hash": recipe.settings_hash(arm),
+            "error": None,
+        }
+        for arm in recipe.arms(budget)
+    ]
+
+
+def failed(row: dict[str, Any]) -> dict[str, Any]:
+    """As `permtrain.lab.recipes.results.failure_row_of` writes it: without an outcome."""
+    kept = ("recipe", "budget", "arm", "seed", "settings_hash")
+    mine = {name: row[name] for name in kept}
+    return mine | {"status": "failed", "epochs": 0, "wall_s": 0.0, "error": "Diverged: loss is nan"}
+
+
+def page_of(recipe_id: str, folder: Path, **rows: list[dict[str, Any]]) -> str:
+    for budget, each in rows.items():
+        write_csv(folder / f"{recipe_id}{'' if budget == 'paper' else f'-{budget}'}.csv", each)
+    return PAGES[recipe_id](folder)
+
+
+def line_of(page: str, arm: str) -> str:
+    (line,) = (line for line in page.splitlines() if line.startswith(f"| {arm} |"))
+    return line
+
+
+@pytest.mark.parametrize("recipe_id", PAGES)
+def test_a_failed_arm_is_named_and_hides_no_other(recipe_id: str, tmp_path: Path) -> None:
+    first, *rest = rows_of(recipe_id, "quick")
+    page = page_of(recipe_id, tmp_path, quick=[failed(first), *rest])
+    name = first["arm"].partition(", n=")[0]
+    assert f"\nFailed: {name}" in page
+    assert line_of(page, rest[-1]["arm"].partition(", n=")[0])
+    whole = page_of(recipe_id, tmp_path, quick=[first, *rest])
+    assert "Failed" not in whole
+
+
+@pytest.mark.parametrize("recipe_id", PAGES)
+def test_where_all_failed_there_are_no_numbers(recipe_id: str, tmp_path: Path) -> None:
+    page = page_of(recipe_id, tmp_path, quick=[failed(row) for row in rows_of(recipe_id, "quick")])
+    assert "\nFailed: " in page
+
+
+@pytest.mark.parametrize("recipe_id", PAGES)
+def test_rows_of_other_settings_are_left_out(recipe_id: str, tmp_path: Path) -> None:
+    first, *rest = rows_of(recipe_id, "quick")
+    stale = first | {"settings_hash": "00000000", "status": OTHER}
+    page = page_of(recipe_id, tmp_path, quick=[stale, *rest])
+    name = first["arm"].partition(", n=")[0]
+    assert f"\nNot run: {name}" in page
+    assert RECIPES[recipe_id].cost in page
+
+
+@pytest.mark.parametrize("recipe_id", PAGES)
+def test_a_full_run_that_is_not_done_hides_no_quick_one(recipe_id: str, tmp_path: Path) -> None:
+    quick, paper = (rows_of(recipe_id, budget) for budget in ("quick", "paper"))
+    page = page_of(recipe_id, tmp_path, quick=quick, paper=paper[:1])
+    assert "--budget paper" in page
+    assert "--budget quick" in page
+    done = page_of(recipe_id, tmp_path, quick=quick, paper=paper)
+    assert "--budget quick" not in done
+    assert "Not run:" not in done
+
+
+def test_seeds_of_an_arm_that_are_missing_are_counted(tmp_path: Path) -> None:
+    page = page_of("across-layers", tmp_path, paper=rows_of("across-layers", "paper")[:-1])
+    assert "\nNot run: lenet5: Adam (1 of 3). In full: " in page
+
+
+def test_nothing_was_run(tmp_path: Path) -> None:
+    for page in (across_page(tmp_path), regression_page(tmp_path), inputs_page(tmp_path)):
+        assert "Not run. `permtrain run " in page
+        assert "| arm |" not in page
+
+
+def test_regression_beside_the_published_errors_of_the_largest_budget(tmp_path: Path) -> None:
+    quick, paper = (rows_of("regression-1d", budget) for budget in ("quick", "paper"))
+    name = "sine, LaPerm, equidistant, n=20"
+    full = [row | {"linf": 0.5} for row in paper if row["arm"] == name]
+    page = page_of("regression-1d", tmp_path, quick=quick, paper=full)
+    assert "| equidistant | 10 | 0.886 | 0.250 (quick) | 0.422 | 0.062 (quick) |" in page
+    assert "| equidistant | 20 | 0.564 | 0.500 | 0.238 | 0.062 |" in page
+    assert "64 times fewer steps at a rate 64 times as high, 10 networks an arm." in page

@@ -1,0 +1,110 @@
+"""`pack`, `unpack`, `inspect`, and the packed file at a run's end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from run_problem import place_in, plain, tiny
+from safetensors.torch import load_file
+
+from permtrain import PackedFile, unpack
+from permtrain.lab.cli.main import main
+from permtrain.lab.training.run import start_run
+
+PLACE = ["--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return start_run(tiny(), place_in(tmp_path_factory.mktemp("complete"))).folder
+
+
+def test_a_run_ends_with_a_packed_file(run: Path) -> None:
+    weights = load_file(run / "weights.safetensors")
+    found = unpack(run / "packed.safetensors")
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    file = PackedFile(run / "packed.safetensors")
+    assert {file.entry(name).profile for name in file if file.entry(name).rows} == {"record"}
+
+
+def test_a_run_that_permutes_nothing_has_one_too(tmp_path: Path) -> None:
+    folder = start_run(plain(), place_in(tmp_path)).folder
+    file = PackedFile(folder / "packed.safetensors")
+    assert {file.entry(name).coder for name in file} == {"raw"}
+
+
+def test_pack_gives_the_same_file(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "again.safetensors"
+    assert main(["pack", str(run), "--output", str(output), *PLACE]) == 0
+    assert output.read_bytes() == (run / "packed.safetensors").read_bytes()
+
+
+def test_unpack_writes_plain_safetensors(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "plain.safetensors"
+    assert main(["unpack", str(run / "packed.safetensors"), str(output)]) == 0
+    weights, found = load_file(run / "weights.safetensors"), load_file(output)
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    assert found.keys() == weights.keys()
+
+
+def test_inspect_says_what_is_inside(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "packed.safetensors"
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in said.splitlines() if line.split()}
+    assert rows["conv1.weight"][1:3] == ["144", "kernel"]
+    assert "record" in rows["conv1.weight"]
+    num_bytes = path.stat().st_size
+    assert f"file {num_bytes:,} bytes: codes " in said
+    assert "record: initial values drawn again from the seed" in said
+    num_weights = sum(tensor.numel() for tensor in load_file(run / "weights.safetensors").values())
+    assert f"as float32 {4 * num_weights:,} bytes, {4 * num_weights / num_bytes:.2f} times" in said
+    assert "as a 1-bit mask" in said
+
+
+def test_a_run_stands_for_its_packed_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run / "packed.safetensors"
+    assert main(["inspect", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert main(["inspect", str(run)]) == 0
+    assert capsys.readouterr().out == said
+    assert main(["unpack", str(run), str(tmp_path / "out.safetensors")]) == 0
+    assert load_file(tmp_path / "out.safetensors").keys() == unpack(file).keys()
+    for command in ("inspect", "export-circuit"):
+        capsys.readouterr()
+        assert main([command, str(tmp_path)]) == 1
+        assert capsys.readouterr().err == (
+            f"error: {tmp_path}: holds no packed.safetensors; allowed: a packed file, or the "
+            f"folder of a run that has one (permtrain pack {tmp_path} writes it)\n"
+        )
+
+
+def test_a_file_is_looked_at_and_unpacked_without_torch(run: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom permtrain.lab.cli.main import main\n"
+        "file, folder = sys.argv[1:]\n"
+        "assert main(['inspect', file]) == 0\n"
+        "assert main(['unpack', file, folder + '/plain']) == 0\n"
+        "assert main(['export-circuit', file, '--output', folder]) == 0\n"
+        "assert main(['check-circuit', folder]) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    words = [sys.executable, "-c", code, str(run / "packed.safetensors"), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = (run / "packed.safetensors").read_bytes()
+    (tmp_path / "cut").write_bytes(data[:-1])
+    assert main(["inspect", str(tmp_path / "cut")]) == 1
+    message = f"error: the file has {len(data) - 1} bytes; allowed by its header: {len(data)}\n"
+    assert capsys.readouterr().err == message
+    assert main(["unpack", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
+    assert "No such file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,23 @@
+"""The user's cache and data folder are never used, but for the checks of the real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(
+    os.environ.get("PERMTRAIN_DATA") or Path(__file__).parents[3].parent / "shared" / "data"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERMTRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("PERMTRAIN_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    if not (REAL_DATA / "mnist" / "test.parquet").is_file():
+        pytest.skip(f"no real data in {REAL_DATA}; set PERMTRAIN_DATA to run this test")
+    return REAL_DATA

@@ -1,0 +1,564 @@
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from permtrain.errors import DataError
+from permtrain.lab.data import read
+from permtrain.lab.data.cache import default_cache_folder
+from permtrain.lab.data.load import load_images
+
+MakeData = Callable[..., Path]
+
+
+def picture(value: int, size: tuple[int, int] = (4, 3), mode: str = "L") -> Image.Image:
+    """An image of (width, height) whose pixels count up from `value`."""
+    width, height = size
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    pixels = (value + np.arange(height * width * channels)) % 256
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return Image.fromarray(pixels.astype(np.uint8).reshape(shape), mode if channels > 1 else None)
+
+
+def write_parquet(
+    path: Path,
+    images: Sequence[Any],
+    labels: Sequence[int | None],
+    *,
+    names: Sequence[str] | None = ("cat", "dog"),
+    image_column: str = "image",
+    label_column: str = "label",
+) -> Path:
+    """A split in the layout of the hub; `names=None` makes the labels plain integers."""
+    label: Any = datasets.Value("int64") if names is None else datasets.ClassLabel(names=[*names])
+    features = datasets.Features({image_column: datasets.Image(), label_column: label})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {image_column: list(images), label_column: list(labels)}
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def own_parquet(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of the user's own data; keywords replace parts of train.parquet."""
+
+    def make(**train: Any) -> Path:
+        folder = tmp_path / "own"
+        settings: dict[str, Any] = {
+            "images": [picture(i) for i in range(4)],
+            "labels": [0, 1, 1, 0],
+        }
+        write_parquet(folder / "train.parquet", **{**settings, **train})
+        test: dict[str, Any] = {"images": [picture(i) for i in (9, 8)], "labels": [1, 0]}
+        kept = {key: train[key] for key in ("names",) if key in train}
+        write_parquet(folder / "test.parquet", **test, **kept)
+        return folder
+
+    datasets.disable_progress_bars()
+    return make
+
+
+def pixels(image: Any) -> torch.Tensor:
+    array = np.array(image)
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def image_folders(folder: Path, mode: str = "L") -> Path:
+    for split, num in (("train", 5), ("test", 2)):
+        for c, name in enumerate(("zebra", "ant")):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(num):
+                picture(40 * c + i, mode=mode).save(folder / split / name / f"{i}.png")
+    return folder
+
+
+def no_decoding(*_: Any) -> Any:
+    raise AssertionError("decoded again")
+
+
+# What is read
+
+
+def test_digits() -> None:
+    data = load_images("digits")
+    assert data.train.images.shape == (1437, 1, 8, 8)
+    assert data.test.images.shape == (360, 1, 8, 8)
+    assert data.image_shape == (1, 8, 8)
+    assert data.num_classes == 10
+    assert data.train.images.max() == 240
+    assert (data.train.images % 15 == 0).all()
+    assert data.train.labels[:6].tolist() == [6, 6, 6, 2, 5, 6]
+    counts = torch.bincount(torch.cat((data.train.labels, data.test.labels)))
+    assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert data.source.startswith("scikit-learn ")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_own_parquet(own_parquet: MakeData, mode: str) -> None:
+    images = [picture(i, mode=mode) for i in range(4)]
+    folder = own_parquet(images=images, labels=[0, 1, 1, 0])
+    if mode == "RGB":
+        write_parquet(folder / "test.parquet", [picture(9, mode=mode)], [1])
+    data = load_images(str(folder))
+    assert torch.equal(data.train.images, torch.stack([pixels(image) for image in images]))
+    assert data.train.labels.tolist() == [0, 1, 1, 0]
+    assert data.class_names == ("cat", "dog")
+    assert (data.name, data.source) == ("own", str(folder.resolve()))
+    assert data.train.images.is_contiguous()
+
+
+def test_integer_labels_and_plain_structs(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        path = tmp_path / f"{split}.png"
+        picture(3).save(path)
+        rows = {"img": [{"bytes": path.read_bytes(), "path": "a.png"}] * 2, "label": [0, 1]}
+        pq.write_table(pa.table(rows), tmp_path / f"{split}.parquet")
+    data = load_images(tmp_path)
+    assert data.class_names == ("0", "1")
+    assert torch.equal(data.test.images[1], pixels(picture(3)))
+
+
+def test_image_folders(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own [1]*", mode="RGB")
+    (folder / "train" / "ant" / "notes.txt").write_text("not an image")
+    (folder / "train" / ".DS_Store").write_text("")
+    data = load_images(folder)
+    assert data.class_names == ("ant", "zebra")
+    assert sorted(data.train.labels.tolist()) == [0] * 5 + [1] * 5
+    assert data.train.labels.tolist() != [0] * 5 + [1] * 5
+    assert len(data.test) == 4
+    for image, label in zip(data.train.images, data.train.labels, strict=True):
+        assert image[0, 0, 0] // 40 == 1 - label
+        assert torch.equal(image, pixels(picture(int(image[0, 0, 0]), mode="RGB")))
+
+
+@pytest.mark.parametrize("listed", [(0, 1), (1, 0)])
+def test_a_file_of_metadata_does_not_replace_the_folders_names(
+    listed: tuple[int, int], tmp_path: Path
+) -> None:
+    """`datasets` would take labels from it, and only the images it lists."""
+    plain = load_images(image_folders(tmp_path / "plain"))
+    folder = image_folders(tmp_path / "own")
+    for split in ("train", "test"):
+        labels = zip(("zebra", "ant"), listed, strict=True)
+        lines = ["file_name,label", *(f"{name}/0.png,{label}" for name, label in labels)]
+        (folder / split / "metadata.csv").write_text("\n".join(lines))
+    data = load_images(folder)
+    assert data.class_names == plain.class_names
+    for found, expected in ((data.train, plain.train), (data.test, plain.test)):
+        assert torch.equal(found.labels, expected.labels)
+        assert torch.equal(found.images, expected.images)
+
+
+def test_a_class_that_was_not_trained_is_refused(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own")
+    (folder / "test" / "ant").rename(folder / "test" / "Ant")
+    refused("own/test/Ant is a class that .*own/train lacks; allowed: ant, zebra", folder)
+    (folder / "test" / "Ant" / "0.png").unlink()
+    (folder / "test" / "Ant" / "1.png").unlink()
+    assert load_images(folder).test.labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 1), ("LA", 1), ("P", 3), ("RGBA", 3), ("CMYK", 3)]
+)
+def test_modes(own_parquet: MakeData, tmp_path: Path, mode: str, channels: int) -> None:
+    image = picture(0, mode="RGB").convert("L" if mode == "LA" else "RGB").convert(mode)
+    path = tmp_path / ("one.tif" if mode == "CMYK" else "one.png")
+    image.save(path)
+    folder = own_parquet(images=[str(path)], labels=[0])
+    write_parquet(folder / "test.parquet", [str(path)], [1])
+    data = load_images(folder)
+    assert data.image_shape == (channels, 3, 4)
+    expected = image.convert("L" if channels == 1 else "RGB")
+    assert torch.equal(data.train.images[0], pixels(expected))
+
+
+def test_orientation_of_a_camera_is_applied(own_parquet: MakeData, tmp_path: Path) -> None:
+    image = picture(0, size=(16, 8))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    folder = own_parquet(images=[str(tmp_path / "turned.jpg")], labels=[0])
+    write_parquet(folder / "test.parquet", [str(tmp_path / "turned.jpg")], [1])
+    assert load_images(folder).image_shape == (1, 16, 8)
+
+
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_registered_name_in_a_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    names = [str(i) for i in range(10)]
+    for split in ("train", "test"):
+        images = [picture(i, size=(28, 28)) for i in range(10)]
+        write_parquet(tmp_path / "mnist" / f"{split}.parquet", images, range(10), names=names)
+    if by == "environment":
+        monkeypatch.setenv("PERMTRAIN_DATA", str(tmp_path))
+    data = load_images("mnist", data_folder=tmp_path if by == "argument" else None)
+    assert data.image_shape == (1, 28, 28)
+    assert data.name == "mnist"
+
+
+def test_registered_name_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fake(hub_id: str) -> Any:
+        asked.append(hub_id)
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)}
+        )
+        columns = {"image": [picture(i, size=(28, 28)) for i in range(3)], "label": [3, 1, 2]}
+        one = datasets.Dataset.from_dict(columns, features=features)
+        return datasets.DatasetDict({"train": one, "test": one})
+
+    monkeypatch.setattr(datasets, "load_dataset", fake)
+    data = load_images("mnist")
+    assert asked == ["ylecun/mnist"]
+    assert data.train.labels.tolist() == [3, 1, 2]
+    assert data.source == "ylecun/mnist"
+    monkeypatch.setattr(read, "read_hub", no_decoding)
+    assert torch.equal(load_images("mnist").train.images, data.train.images)
+
+
+# The cache
+
+
+def test_a_second_load_decodes_nothing(
+    own_parquet: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own_parquet()
+    first = load_images(folder)
+    monkeypatch.setattr(read, "read_parquet", no_decoding)
+    second = load_images(folder)
+    for one, other in ((first.train, second.train), (first.test, second.test)):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+    assert (first.name, first.class_names, first.source) == (
+        second.name,
+        second.class_names,
+        second.source,
+    )
+
+
+def test_a_hit_does_not_import_datasets_nor_does_a_miss_fill_the_home(
+    own_parquet: MakeData, tmp_path: Path
+) -> None:
+    folder, home = own_parquet(), tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys; from permtrain.lab.data.load import load_images; "
+        f"load_images({str(folder)!r}); "
+        "print('datasets' in sys.modules or 'PIL' in sys.modules)"
+    )
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "XDG_"))}
+    environment = {**kept, "HOME": str(home)}
+    for imported in ("True", "False"):
+        result = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (result.stdout.strip(), result.stderr) == (imported, "")
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["content", "time"])
+def test_a_changed_file_is_read_again(own_parquet: MakeData, change: str) -> None:
+    folder = own_parquet()
+    load_images(folder)
+    if change == "content":
+        write_parquet(folder / "train.parquet", [picture(77)], [1])
+        assert load_images(folder).train.images[0, 0, 0, 0] == 77
+    else:
+        os.utime(folder / "test.parquet", ns=(0, 1))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(read, "read_parquet", no_decoding)
+            with pytest.raises(AssertionError, match="decoded again"):
+                load_images(folder)
+    load_images(folder)
+    assert len(list(Path(os.environ["PERMTRAIN_CACHE"]).iterdir())) == 1
+
+
+def test_a_changed_image_file_is_read_again(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own")
+    assert len(load_images(folder).train) == 10
+    picture(5).save(folder / "train" / "ant" / "new.png")
+    assert len(load_images(folder).train) == 11
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
+def test_a_damaged_cache_is_rebuilt(own_parquet: MakeData, tmp_path: Path, damage: str) -> None:
+    folder, cache = own_parquet(), tmp_path / "cache"
+    first = load_images(folder, cache_folder=cache)
+    (path,) = cache.iterdir()
+    good = path.read_bytes()
+    at = good.index(first.train.images.numpy().tobytes())
+    path.write_bytes(
+        {
+            "cut": good[: len(good) // 2],
+            "flip": good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :],
+            "empty": b"",
+            "other": b"not a zip file",
+        }[damage]
+    )
+    assert torch.equal(load_images(folder, cache_folder=cache).train.images, first.train.images)
+    assert path.read_bytes() == good
+    assert list(cache.iterdir()) == [path]
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(own_parquet: MakeData, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert len(load_images(own_parquet(), cache_folder=blocked / "cache").train) == 4
+
+
+def test_default_cache_folder(own_parquet: MakeData, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = own_parquet()
+    shared = folder.parent / "shared"
+    monkeypatch.delenv("PERMTRAIN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
+    load_images(folder)
+    (path,) = (shared / "permtrain").iterdir()
+    assert path.name.startswith("own-")
+    assert path.suffix == ".npz"
+
+
+# Errors: one line, naming the thing and what is expected
+
+
+def refused(message: str, name: str | Path, **keywords: Any) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load_images(name, **keywords)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_name() -> None:
+    refused(r"no data set named 'svhn'; known: digits, mnist, .*; or give the path", "svhn")
+    refused(r"'fashion-mnist' \(did you mean fashion_mnist\?\); known:", "fashion-mnist")
+    refused(r"'MNIST' \(did you mean mnist\?\)", "MNIST")
+
+
+def test_data_folder_without_the_set(tmp_path: Path) -> None:
+    hint = "set --data-folder or PERMTRAIN_DATA"
+    refused(f"no data folder {tmp_path}/none; {hint}", "mnist", data_folder=tmp_path / "none")
+    refused(
+        f"data folder {tmp_path} is empty; expected mnist/ with train.parquet and test.parquet",
+        "mnist",
+        data_folder=tmp_path,
+    )
+    (tmp_path / "other").mkdir()
+    refused(f"{tmp_path} holds only other; .*{hint}", "cifar10-jpeg", data_folder=tmp_path)
+    (tmp_path / "mnist").mkdir()
+    refused(f"no file {tmp_path}/mnist/train.parquet; .*{hint}", "mnist", data_folder=tmp_path)
+
+
+def test_local_only_without_a_data_folder() -> None:
+    refused("cifar10-jpeg is not on the Hugging Face hub: .* by --data-folder or", "cifar10-jpeg")
+
+
+def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(_: str) -> None:
+        raise ConnectionError("Couldn't reach the Hub\nand a second line")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    refused(
+        r"mnist: ylecun/mnist cannot be fetched .* \(Couldn't reach the Hub\); without a network, "
+        "put train.parquet and test.parquet into a folder named mnist .*--data-folder or PERM",
+        "mnist",
+    )
+
+
+def test_own_path_without_data(tmp_path: Path, own_parquet: MakeData) -> None:
+    refused("no folder /no/such/place; expected one with train.parquet", "/no/such/place")
+    refused(f"{tmp_path} is empty; expected train.parquet", tmp_path)
+    folder = own_parquet()
+    refused("train.parquet is a file; give the folder that holds", folder / "train.parquet")
+    refused(f"{tmp_path} has neither; expected train.parquet and test.parquet, or", tmp_path)
+    (folder / "test.parquet").unlink()
+    refused("own has train.parquet but not test.parquet", folder)
+
+
+def test_image_folders_without_images(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    (folder / "train").mkdir(parents=True)
+    refused("own has train but not test", folder)
+    (folder / "test").write_text("")
+    (folder / "train" / "ant").mkdir()
+    refused("train has no images in folders of classes", folder)
+    picture(0).save(folder / "train" / "0.png")
+    refused("train has no images in folders of classes", folder)
+    picture(0).save(folder / "train" / "ant" / "0.png")
+    refused("test is a file; expected a folder with one folder of images a class", folder)
+    (folder / "test").unlink()
+    (folder / "test" / "ant").mkdir(parents=True)
+    (folder / "test" / "ant" / "notes.txt").write_text("no image")
+    refused(f"^{folder}/train/0.png does not lie directly in the folder of a class", folder)
+    (folder / "train" / "0.png").rename(folder / "train" / "ant" / "1.png")
+    refused("own/test has no images; both splits need at least one", folder)
+    picture(0).save(folder / "test" / "ant" / "0.png")
+    assert len(load_images(folder).train) == 2
+    (folder / "test" / "ant" / "deep").mkdir()
+    picture(0).save(folder / "test" / "ant" / "deep" / "0.png")
+    refused(f"^{folder}/test/ant/deep/0.png does not lie directly in", folder)
+
+
+def test_damaged_parquet(own_parquet: MakeData) -> None:
+    folder = own_parquet()
+    path = folder / "test.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    refused(rf"{path} cannot be read as a Parquet file \(.+\)", folder)
+    path.write_bytes(b"")
+    refused(rf"{path} cannot be read as a Parquet file \(.+\)", folder)
+
+
+def test_columns(own_parquet: MakeData, tmp_path: Path) -> None:
+    folder = own_parquet(label_column="class", names=None)
+    refused("train.parquet has no label column among image, class; expected one ClassLabel", folder)
+    pq.write_table(pa.table({"label": [0, 1]}), folder / "train.parquet")
+    write_parquet(folder / "test.parquet", [picture(0)], [0], names=None)
+    refused("train.parquet has 0 image columns among label; expected one Image column", folder)
+
+
+@pytest.mark.parametrize("kind", ["grey size", "channels", "test"])
+def test_differing_images(own_parquet: MakeData, kind: str) -> None:
+    if kind == "grey size":
+        folder = own_parquet(
+            images=[picture(0), picture(1), picture(2, size=(5, 3))], labels=[0] * 3
+        )
+        message = "train.parquet row 2 is 5x3 grey, but .*train.parquet row 0 is 4x3 grey; all"
+    elif kind == "channels":
+        folder = own_parquet(images=[picture(0), picture(1, mode="RGB")], labels=[0, 1])
+        message = "train.parquet row 1 is 4x3 RGB, but .*train.parquet row 0 is 4x3 grey"
+    else:
+        folder = own_parquet(images=[picture(0, size=(6, 6))], labels=[0])
+        message = "test.parquet row 0 is 4x3 grey, but .*train.parquet row 0 is 6x6 grey"
+    refused(message, folder)
+
+
+def test_undecodable_images(own_parquet: MakeData, tmp_path: Path) -> None:
+    good = tmp_path / "good.png"
+    picture(0, size=(50, 50)).save(good)
+    cut = {"bytes": good.read_bytes()[:-60], "path": "some/cut.png"}
+    folder = own_parquet(images=[cut], labels=[0])
+    refused(r"row 0 \(.*cut.png\) cannot be decoded as an image \(.+\)", folder)
+    folder = own_parquet(images=[{"bytes": b"text", "path": None}], labels=[0])
+    refused(r"row 0 cannot be decoded as an image \(cannot identify image file", folder)
+    folder = own_parquet(images=[None], labels=[0])
+    refused("row 0 has no image in its column 'image'", folder)
+    sixteen = tmp_path / "sixteen.png"
+    picture(0).convert("I").convert("I;16").save(sixteen)
+    folder = own_parquet(images=[str(sixteen)], labels=[0])
+    refused(f"^{sixteen} has the pixel mode 'I;16.*'; expected 8-bit", folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "channels"), [(4, "RGBA", 2), (2, "RGB", 3), (6, "RGBA", 4)]
+)
+def test_colours_of_16_bits_are_refused(
+    kind: int, mode: str, channels: int, own_parquet: MakeData, tmp_path: Path
+) -> None:
+    """Pillow would leave half of the bits out. (It writes no such file, so that we do.)"""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 4, 3, 16, kind, 0, 0, 0)
+    rows = 3 * (b"\0" + bytes(2 * channels * 4))
+    file = tmp_path / "deep.png"
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    message = f"^{file} has the pixel mode '{mode}, 16 bits for each channel'; expected 8-bit"
+    refused(message, own_parquet(images=[str(file)], labels=[0]))
+
+
+def test_an_undecodable_file_is_named(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own")
+    (folder / "train" / "ant" / "1.png").write_bytes(b"damaged")
+    refused(rf"^{folder}/train/ant/1.png cannot be decoded as an image", folder)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        ([0, -1], ("cat", "dog"), "train.parquet row 1 has the label -1; allowed: 0 to 1"),
+        ([0, -3], None, "train.parquet row 1 has the label -3"),
+        ([1, 2], None, "train.parquet has 2 different labels but the largest is 2; number the"),
+        ([0, None], None, "train.parquet has 1 rows without a label in 'label'"),
+        ([0, 0], None, "test.parquet row 0 has the label 1; allowed: 0 to 0"),
+    ],
+)
+def test_labels(own_parquet: MakeData, labels: list[Any], names: Any, message: str) -> None:
+    refused(message, own_parquet(images=[picture(0), picture(1)], labels=labels, names=names))
+
+
+def test_label_above_its_names(own_parquet: MakeData) -> None:
+    folder = own_parquet()
+    table = pq.read_table(folder / "train.parquet")
+    wrong = table.set_column(1, table.schema.field("label"), pa.array([0, 7, 1, 0]))
+    pq.write_table(wrong, folder / "train.parquet")
+    refused("train.parquet row 1 has the label 7; allowed: 0 to 1", folder)
+
+
+def test_class_names_must_agree(own_parquet: MakeData) -> None:
+    folder = own_parquet()
+    write_parquet(folder / "test.parquet", [picture(0)], [0], names=("dog", "cat"))
+    refused("test.parquet names its classes dog, cat, but .*train.parquet names them cat", folder)
+    write_parquet(folder / "test.parquet", [picture(0)], [0], names=None)
+    refused("test.parquet names its classes by number only, but", folder)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_no_rows(own_parquet: MakeData, split: str) -> None:
+    folder = own_parquet()
+    write_parquet(folder / f"{split}.parquet", [], [])
+    refused(f"{split}.parquet has no images; both splits need at least one", folder)
+
+
+def test_registered_name_with_other_images(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_parquet(tmp_path / "mnist" / f"{split}.parquet", [picture(0)], [0])
+    refused(
+        r"mnist has images of shape \(1, 3, 4\) in 2 classes; mnist has \(1, 28, 28\) in 10",
+        "mnist",
+        data_folder=tmp_path,
+    )
+
+
+def test_settings_of_datasets_are_put_back(own_parquet: MakeData) -> None:
+    datasets.enable_progress_bars()
+    level = datasets.logging.get_verbosity()
+    load_images(own_parquet())
+    datasets.disable_progress_bars()
+    datasets.enable_progress_bars()
+    load_images(own_parquet(images=[picture(1)], labels=[0]))
+    assert datasets.logging.get_verbosity() == level
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, for a user that it does not know."""
+
+    def no_home(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("PERMTRAIN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert not default_cache_folder().exists()
+    assert len(load_images("digits").train) == 1437
+    assert not default_cache_folder().exists()

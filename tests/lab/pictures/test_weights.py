@@ -1,0 +1,161 @@
+"""Checkpoints of every format, and files that are none."""
+
+import os
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from run_problem import interrupted_run, place_in, plain, tiny
+from safetensors.torch import save_file
+from torch import nn
+
+import permtrain
+from permtrain.errors import CheckpointError, PermtrainError, PictureError
+from permtrain.lab.pictures.runs import run_weights
+from permtrain.lab.pictures.weights import read_layers
+from permtrain.lab.training.run import start_run
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 5))
+    permtrain.initialize_(model, seed=4)
+    return model
+
+
+def expected(net: nn.Module) -> dict[str, list[list[float]]]:
+    state = net.state_dict()
+    return {
+        "0.weight": state["0.weight"].flatten(1).tolist(),
+        "3.weight": state["3.weight"].tolist(),
+    }
+
+
+def as_lists(path: Path) -> dict[str, list[list[float]]]:
+    return {name: w_VL.tolist() for name, w_VL in read_layers(path).items()}
+
+
+def test_safetensors_whatever_the_name(net: nn.Module, tmp_path: Path) -> None:
+    save_file(net.state_dict(), tmp_path / "weights.bin")
+    assert as_lists(tmp_path / "weights.bin") == expected(net)
+
+
+def test_packed_file(net: nn.Module, tmp_path: Path) -> None:
+    permtrain.pack(net, tmp_path / "packed")
+    assert as_lists(tmp_path / "packed") == expected(net)
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_state_dicts(wrapper: str | None, zipped: bool, net: nn.Module, tmp_path: Path) -> None:
+    state = net.state_dict()
+    torch.save(
+        {wrapper: state, "epoch": 3} if wrapper else state,
+        tmp_path / "a.pt",
+        _use_new_zipfile_serialization=zipped,
+    )
+    assert as_lists(tmp_path / "a.pt") == expected(net)
+
+
+def test_bfloat16_is_widened(tmp_path: Path) -> None:
+    save_file({"w": torch.tensor([[1.5, -2.0]], dtype=torch.bfloat16)}, tmp_path / "w")
+    layers = read_layers(tmp_path / "w")
+    assert layers["w"].dtype == np.float32
+    assert layers["w"].tolist() == [[1.5, -2.0]]
+
+
+def test_keras_kernels_have_their_output_units_last(tmp_path: Path) -> None:
+    kernel = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file["model_weights/conv/conv/kernel:0"] = kernel
+        file["model_weights/conv/conv/bias:0"] = np.zeros(2, dtype=np.float32)
+        file["optimizer_weights/m"] = kernel
+    layers = read_layers(tmp_path / "net.h5")
+    assert list(layers) == ["conv/conv/kernel"]
+    assert layers["conv/conv/kernel"].tolist() == [kernel[..., i].ravel().tolist() for i in (0, 1)]
+
+
+class Harm:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "old torch"])
+def test_malicious_pickles_are_refused_and_not_executed(form: str, tmp_path: Path) -> None:
+    file, harm = tmp_path / "net.pt", {"w": torch.zeros(2, 2), "x": Harm(tmp_path / "harm")}
+    if form == "pickle":
+        file.write_bytes(pickle.dumps(Harm(tmp_path / "harm")))
+    else:
+        torch.save(harm, file, _use_new_zipfile_serialization=form == "torch")
+    with pytest.raises(CheckpointError, match=r"net\.pt: not readable as plain tensors"):
+        read_layers(file)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty", b"", "empty: not readable"),
+        ("text", b"weights, weights, weights", "text: not readable"),
+        ("cut.safetensors", b"\x40\0\0\0\0\0\0\0{cut", "cut.safetensors: not readable as safetens"),
+        ("net.h5", b"\x89HDF\r\n\x1a\nbroken", "net.h5: not readable as HDF5"),
+    ],
+)
+def test_damaged_files(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_layers(tmp_path / name)
+
+
+def test_nothing_to_draw(tmp_path: Path) -> None:
+    save_file(
+        {"bias": torch.zeros(3), "steps": torch.zeros(2, 2, dtype=torch.int64)}, tmp_path / "b"
+    )
+    with pytest.raises(PictureError, match="b: holds no weights of two or more dimensions to draw"):
+        read_layers(tmp_path / "b")
+    torch.save([torch.zeros(2, 2)], tmp_path / "list.pt")
+    with pytest.raises(PictureError, match=r"list\.pt: holds no tensors by name"):
+        read_layers(tmp_path / "list.pt")
+    with pytest.raises(CheckpointError, match="nowhere: no such file"):
+        read_layers(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("settings", [tiny(), plain()], ids=["laperm", "plain"])
+def test_run_folder_before_and_after(settings, tmp_path: Path) -> None:
+    folder = start_run(settings, place_in(tmp_path)).folder
+    random_state = torch.get_rng_state()
+    before, after = run_weights(folder).by_unit()
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert list(before) == list(after)
+    assert {n: w_VL.tolist() for n, w_VL in after.items()} == as_lists(folder)
+    for name in after:
+        is_permuted = np.array_equal(np.sort(before[name], axis=1), np.sort(after[name], axis=1))
+        assert is_permuted == (settings.permutation.method == "laperm")
+        assert not np.array_equal(before[name], after[name])
+
+
+def test_checkpoints_of_runs_are_read(tmp_path: Path) -> None:
+    folder = interrupted_run(tiny(), place_in(tmp_path), step=7)
+    with pytest.raises(
+        PictureError, match=r"the run is not complete, weights\.safetensors is missing"
+    ):
+        read_layers(folder)
+    (checkpoint,) = (folder / "checkpoints").glob("step-*7.pt")
+    saved = torch.load(checkpoint, weights_only=True)["trainer"]["model"]
+    layers = read_layers(checkpoint)
+    assert layers["output.weight"].tolist() == saved["output.weight"].tolist()
+
+
+def test_before_is_known_of_runs_only(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="only the folder of a run tells the weights before"):
+        run_weights(tmp_path / "net.pt")
+    with pytest.raises(PermtrainError, match=r"no run folder, settings\.json is missing"):
+        run_weights(tmp_path)

@@ -1,0 +1,180 @@
+"""What goes into each chart, worked by hand."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from permtrain.core.vectors import VectorView
+from permtrain.lab.pictures.arrays import evenly
+from permtrain.lab.report.curves import Curve, curves, measures_of
+from permtrain.lab.report.figures import curve_figure, dots_figure, heat_figure, label, size_figure
+from permtrain.lab.report.movement import MOST_LAYERS, MOST_PICTURES, most_states, movement
+from permtrain.lab.report.page import curve_table
+from permtrain.lab.report.sizes import Size, sizes_of
+from permtrain.lab.report.thinning import three_digits
+from permtrain.packed.report import FileReport, TensorReport
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, 0.0), (123456.0, 123000.0), (-1.2345e-9, -1.23e-9), (math.inf, None), (math.nan, None)],
+)
+def test_three_digits(value: float, expected: float | None) -> None:
+    assert three_digits(value) == expected
+
+
+def record(*losses: float, **more: float) -> list[dict[str, float]]:
+    return [{"epoch": n, "test_loss": loss, **more} for n, loss in enumerate(losses, 1)]
+
+
+def test_curves_are_means_over_groups_with_their_range() -> None:
+    runs = [
+        ("b", record(4.0, 2.0, 1.0)),
+        ("a", record(8.0)),
+        ("b", record(2.0, 4.0)),
+        ("c", []),
+    ]
+    assert curves(runs, "test_loss") == [
+        Curve("b", [1, 2, 3], [3.0, 3.0, 1.0], [2.0, 2.0, 1.0], [4.0, 4.0, 1.0], [2, 2, 1]),
+        Curve("a", [1], [8.0], [8.0], [8.0], [1]),
+    ]
+    assert curves(runs, "validation_loss") == []
+
+
+def test_a_loss_that_is_no_number_is_a_gap() -> None:
+    (curve,) = curves([("a", record(1.0, math.nan, math.inf, 2.0))], "test_loss")
+    assert curve.mean == curve.low == curve.high == [1.0, None, None, 2.0]
+
+
+def test_long_curves_are_thinned() -> None:
+    (curve,) = curves([("a", record(*map(float, range(9))))], "test_loss", most=3)
+    assert (curve.epochs, curve.mean) == ([1, 5, 9], [0.0, 4.0, 8.0])
+
+
+def test_measures_are_those_of_any_record_in_our_order() -> None:
+    histories = [record(1.0, lr=0.1, step=3), record(1.0, test_accuracy=0.5), []]
+    assert measures_of(histories) == ["test_accuracy", "test_loss", "lr"]
+
+
+def test_a_curve_as_plotly_draws_it() -> None:
+    alone = Curve("<i>a</i>", [1, 2], [0.5, None], [0.5, None], [0.5, None], [1, 1])
+    seeds = Curve("b", [1, 2, 3], [2.0, None, 4.0], [1.0, None, 3.0], [3.0, None, 5.0], [2, 2, 2])
+    figure = curve_figure([alone, seeds], "test_accuracy")
+    line, band, mean = figure["data"]
+    assert (line["name"], line["x"], line["y"]) == ("&lt;i&gt;a&lt;/i&gt;", [1, 2], [0.5, None])
+    assert line["hovertemplate"] == "%{y:.2%}"
+    assert figure["layout"]["yaxis"]["tickformat"] == ".1~%"
+    assert (band["x"], band["y"]) == ([1, 3, 3, 1], [3.0, 5.0, 3.0, 1.0])
+    assert (band["fillcolor"], mean["line"]["color"]) == ("#D55E0033", "#D55E00")
+    assert mean["y"] == [2.0, None, 4.0]
+    assert "tickformat" not in curve_figure([alone], "test_loss")["layout"]["yaxis"]
+
+
+def test_the_first_24_groups_look_different() -> None:
+    many = [Curve(str(n), [1], [0.0], [0.0], [0.0], [1]) for n in range(24)]
+    lines = [trace["line"] for trace in curve_figure(many, "lr")["data"]]
+    assert len({(line["color"], line["dash"]) for line in lines}) == 24
+
+
+def test_a_table_has_a_row_for_each_epoch_of_any_curve() -> None:
+    found = curves([("a", record(0.5, 0.25)), ("b", record(math.nan))], "test_loss")
+    assert curve_table(found, "test_loss") == {
+        "groups": ["a", "b"],
+        "rows": [(1, ["0.5", "-"]), (2, ["0.25", "-"])],
+        "is_thinned": False,
+    }
+    long = curve_table(curves([("a", record(*[0.5] * 90))], "test_loss"), "test_accuracy")
+    assert long["is_thinned"]
+    assert len(long["rows"]) == 20
+    assert (long["rows"][0], long["rows"][-1]) == ((1, ["50.00%"]), (90, ["50.00%"]))
+
+
+def test_labels_are_shown_as_they_are() -> None:
+    assert label('<a href="x">&</a>') == '&lt;a href="x"&gt;&amp;&lt;/a&gt;'
+
+
+BORN = {"w": torch.tensor([[0.4, 0.1], [0.3, 0.2]]), "b": torch.tensor([2.0, 1.0])}
+LATER = {"w": torch.tensor([[0.1, 0.4], [0.3, 0.2]]), "b": torch.tensor([2.0, 1.0])}
+
+
+def test_movement_of_two_layers() -> None:
+    views = {"w": VectorView((2, 2), "neuron"), "b": VectorView((2,), "layer")}
+    w, b = movement([(0, BORN), (7, LATER)], views)
+    assert (w.name, w.shape, w.granularity, w.rows, w.columns) == (
+        "w", (2, 2), "neuron", [0, 1], [0, 1],
+    )  # fmt: skip
+    first, last = w.states
+    assert (first.step, first.moved_fraction, first.ranking_distance) == (0, 0.0, 0.0)
+    assert first.heat == [[0.4, 0.1], [0.3, 0.2]]
+    assert first.dots == [0.1, 0.2, 0.3, 0.4]
+    # Places in the order of their first values: (0,1), (1,1), (1,0), (0,0).
+    assert (last.step, last.dots, last.heat) == (7, [0.4, 0.2, 0.3, 0.1], [[0.1, 0.4], [0.3, 0.2]])
+    # Two of four places changed; two ranks of four by one, of vectors of two.
+    assert (last.moved_fraction, last.ranking_distance) == (0.5, 0.25)
+    assert (b.rows, b.columns, b.states[0].heat, b.states[0].dots) == (
+        [0], [0, 1], [[2.0, 1.0]], [1.0, 2.0],
+    )  # fmt: skip
+
+
+def test_movement_of_a_large_layer_is_thinned() -> None:
+    weights = torch.arange(64 * 2 * 5 * 5, dtype=torch.float32).reshape(64, 2, 5, 5)
+    (layer,) = movement([(0, {"w": weights})], {"w": VectorView((64, 2, 5, 5), "neuron")})
+    (state,) = layer.states
+    assert (layer.rows, layer.columns) == (evenly(64, 32), evenly(50, 48))
+    assert state.heat == [
+        [three_digits(50.0 * row + column) for column in layer.columns] for row in layer.rows
+    ]
+    assert state.dots == [three_digits(float(place)) for place in evenly(3200, 400)]
+
+
+@given(st.integers(1, 200))
+def test_pictures_stay_few(num_layers: int) -> None:
+    assert most_states(num_layers) * min(num_layers, MOST_LAYERS) <= MOST_PICTURES
+
+
+def test_many_layers_are_thinned() -> None:
+    names = [f"layer{n}" for n in range(47)]
+    view = VectorView((2,), "layer")
+    layers = movement([(0, {name: torch.zeros(2) for name in names})], dict.fromkeys(names, view))
+    assert [layer.name for layer in layers] == [names[2 * n] for n in range(24)]
+
+
+def test_pictures_of_a_layer_have_scales_that_hold_all_states() -> None:
+    views = {"w": VectorView((2, 2), "neuron")}
+    (layer,) = movement([(0, BORN), (7, {"w": torch.tensor([[-0.8, 0.1], [0.3, 0.2]])})], views)
+    (heat,) = heat_figure(layer)["data"]
+    assert (heat["zmin"], heat["zmax"], heat["x"], heat["y"]) == (-0.8, 0.8, ["0", "1"], ["0", "1"])
+    dots = dots_figure(layer)
+    assert dots["data"][0]["x"] == [0.0, 0.3333, 0.6667, 1.0]
+    assert dots["layout"]["yaxis"]["range"] == pytest.approx([-0.84, 0.84])
+
+
+def test_a_layer_of_zeros_has_a_scale() -> None:
+    (layer,) = movement([(0, {"w": torch.zeros(1, 1)})], {"w": VectorView((1, 1), "neuron")})
+    assert heat_figure(layer)["data"][0]["zmax"] == 1.0
+    assert dots_figure(layer)["data"][0]["x"] == [0.0]
+
+
+def test_sizes_against_the_packed_file() -> None:
+    arranged = TensorReport("w", "F32", "uniform", "drawn", "neuron", 800, 300, 0, 2000.0)
+    assert sizes_of(FileReport((arranged,), 100, 400)) == [
+        Size("packed file", 400.0, 4.0, 1.0, is_file=True),
+        Size("information limit", 250.0, 2.5, 0.625),
+        Size("1-bit mask", 100.0, 1.0, 0.25),
+        Size("bfloat16", 1600.0, 16.0, 4.0),
+        Size("float32", 3200.0, 32.0, 8.0),
+    ]
+    stored = TensorReport("w", "F32", "plain", None, None, 10, 0, 40, None)
+    assert [size.name for size in sizes_of(FileReport((stored,), 60, 100))] == [
+        "packed file", "1-bit mask", "bfloat16", "float32",
+    ]  # fmt: skip
+
+
+def test_sizes_as_plotly_draws_them() -> None:
+    figure = size_figure([Size("file", 4.0, 1.0, 1.0, is_file=True), Size("mask", 9.0, 1.0, 2.0)])
+    (bars,) = figure["data"]
+    assert (bars["x"], bars["y"]) == ([9.0, 4.0], ["mask", "file"])
+    assert bars["marker"]["color"] == ["#0072B2", "#D55E00"]
