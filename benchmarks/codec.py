@@ -35,8 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from command import command
+from permtrain.core.cut import Cut
 from permtrain.initial.record import TensorRecord, initial_values
-from permtrain.initial.rows import Rows
 from permtrain.lab.training.record import write_json
 from permtrain.packed.coders import (
     conditional_code,
@@ -96,36 +96,36 @@ class Problem:
     """A tensor of distinct values, permuted at random in each neuron."""
 
     tensor: TensorToPack
-    rows: Rows
+    cut: Cut
     levels: Levels
     initial: Levels
     multisets: Multisets
 
 
 def problem(number: int, shape: tuple[int, ...]) -> Problem:
-    rows = Rows(shape, "neuron", 0, 0)
+    cut = Cut("neuron", 0, 0, shape=shape)
     record = TensorRecord(
         name=f"{number}.weight",
         shape=shape,
         dtype="float32",
         rule="kaiming_uniform",
         seed=0,
-        fan_in=rows.vector_length,
+        fan_in=cut.vector_length,
         fan_out=shape[0],
         granularity="neuron",
     )
     rng = np.random.default_rng(number)
-    initial_VL = rows.to_vectors(initial_values(record))
+    initial_VL = cut.to_vectors(initial_values(record))
     ranks = initial_VL.argsort(axis=1).argsort(axis=1).astype(np.int32)
     order = rng.random(initial_VL.shape).argsort(axis=1)
-    values = rows.to_tensor(np.take_along_axis(initial_VL, order, axis=1))
-    counts = np.arange(rows.vector_length, dtype=np.uint32)[None]
+    values = cut.to_tensor(np.take_along_axis(initial_VL, order, axis=1))
+    counts = np.arange(cut.vector_length, dtype=np.uint32)[None]
     return Problem(
-        TensorToPack(record.name, "float32", values.view(np.uint32), (rows,), record),
-        rows,
+        TensorToPack(record.name, "float32", values.view(np.uint32), (cut,), record),
+        cut,
         np.take_along_axis(ranks, order, axis=1),
         ranks,
-        multisets_of(counts, rows.num_vectors),
+        multisets_of(counts, cut.num_vectors),
     )
 
 
@@ -149,8 +149,8 @@ def by_constriction(problems: list[Problem]) -> Measured:
     uniform = constriction.stream.model.Uniform()
     for each in problems:
         digits = lehmer_digits(each.levels)
-        sizes = np.arange(each.rows.vector_length, 0, -1, dtype=np.int32)
-        digits, sizes = digits[:, :-1].ravel(), np.tile(sizes[:-1], each.rows.num_vectors)
+        sizes = np.arange(each.cut.vector_length, 0, -1, dtype=np.int32)
+        digits, sizes = digits[:, :-1].ravel(), np.tile(sizes[:-1], each.cut.num_vectors)
         encoder = constriction.stream.queue.RangeEncoder()
         _, seconds = timed(lambda: encoder.encode(digits, uniform, sizes))  # noqa: B023
         encode_s += seconds
@@ -171,7 +171,7 @@ def by_our_coders(problems: list[Problem], num_weights: int) -> list[Measured]:
     for way in ("uniform", "conditional"):
         num_bytes, encode_s, decode_s = 0, 0.0, 0.0
         for each in problems:
-            given = each.initial, each.multisets, each.rows
+            given = each.initial, each.multisets, each.cut
             if way == "uniform":
                 code, seconds = timed(lambda: uniform_code(each.levels, each.multisets))  # noqa: B023
                 back = timed(lambda: uniform_levels(code, each.multisets, use_plain=False))  # noqa: B023
@@ -216,7 +216,7 @@ def whole_file(problems: list[Problem], num_weights: int) -> Measured:
 
 
 def fixed_width(problems: list[Problem], num_weights: int) -> Measured:
-    bits = sum(each.levels.size * (each.rows.vector_length - 1).bit_length() for each in problems)
+    bits = sum(each.levels.size * (each.cut.vector_length - 1).bit_length() for each in problems)
     return Measured("fixed width", bits / num_weights, None, None)
 
 
@@ -253,7 +253,7 @@ def main(settings: Settings) -> None:
     by_our_coders(problems[:1], problems[0].levels.size)  # compiles
     num_weights = sum(each.levels.size for each in problems)
     limit = math.fsum(each.multisets.limit_bits() for each in problems) / num_weights
-    small = [each for each in problems if each.rows.vector_length <= 256][:6]
+    small = [each for each in problems if each.cut.vector_length <= 256][:6]
     measured = [
         *by_our_coders(problems, num_weights),
         whole_file(problems, num_weights),

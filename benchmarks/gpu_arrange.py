@@ -9,7 +9,7 @@ Inputs: normal weights, with profiles of their own, `NUM_WEIGHTS` in all, so tha
 them. Timed are, in turns within a round, each way laying out the profiles in the order of the
 weights, `REPEATS` times between two waits for the device:
 
-- ours: `permtrain.core.gpu_kernel.arrange_on_gpu`, into memory that is there; profiles of two and
+- ours: `permtrain.core.gpu_kernel.launch`, into memory that is there; profiles of two and
   three levels are selected there, others sorted;
 - argsort+scatter and argsort of argsort+gather, as in `synchronize.py`.
 
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
-from permtrain.core.arrangement import arrange_vectors_by_sorting
+from permtrain.core.arrangement import arrange_by_sorting
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import bits_of
 from permtrain.errors import PermtrainError, SettingError
@@ -112,7 +112,7 @@ def measure(length: int, dtype: str, levels: int, rounds: int) -> Row | None:
     not_finite = torch.zeros((), dtype=torch.int32, device="cuda")
 
     def ours(profile_VL: Tensor, like_VL: Tensor) -> Tensor:
-        gpu_kernel.arrange_on_gpu([DeviceRows(profile_VL, like_VL, out_VL, not_finite)])
+        gpu_kernel.launch([DeviceRows(profile_VL, like_VL, out_VL, not_finite)])
         return out_VL
 
     arrangements: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -120,7 +120,7 @@ def measure(length: int, dtype: str, levels: int, rounds: int) -> Row | None:
         "argsort+scatter": argsort_scatter,
         "argsort of argsort+gather": argsort_of_argsort_gather,
     }
-    expected_VL = arrange_vectors_by_sorting(profile_VL, like_VL)
+    expected_VL = arrange_by_sorting(profile_VL, like_VL)
     if not torch.equal(bits_of(ours(profile_VL, like_VL)), bits_of(expected_VL)):
         raise PermtrainError(f"ours differs from a stable sort at vectors of {length} {dtype}")
     for arrangement in (argsort_scatter, argsort_of_argsort_gather):

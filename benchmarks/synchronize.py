@@ -54,9 +54,9 @@ from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.core.arrangement import arrange_vectors
-from permtrain.core.plan import GranularityRule, named_tensors, view_by_rule
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import GranularityRule, cut_by_rule, named_tensors
 from permtrain.core.profile import bits_of, profile_of
-from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.lab.models.registry import NETWORKS, build_network
@@ -156,13 +156,13 @@ class MovedTensor:
 
     Attributes:
         parameter: where the arranged weights go.
-        view: how it is cut into weight vectors.
+        cut: how it is cut into weight vectors.
         profile: its initial values, ascending.
         scores: its weights after some steps, whose order counts.
     """
 
     parameter: Tensor
-    view: VectorView
+    cut: Cut
     profile: Tensor
     scores: Tensor
 
@@ -201,12 +201,12 @@ def measure_synchronization(
             },
             rounds,
         )
-        num_weights = sum(tensor.view.num_weights for tensor in tensors)
+        num_weights = sum(tensor.cut.num_weights for tensor in tensors)
         yield SynchronizationRow(
             net=net,
             granularity=granularity,
             num_weights=num_weights,
-            num_vectors=sum(tensor.view.num_vectors for tensor in tensors),
+            num_vectors=sum(tensor.cut.num_vectors for tensor in tensors),
             millions_of_weights_per_second=spread_of(num_weights / s / 1e6 for s in seconds[OURS]),
             ratios={
                 name: ratio_spread(seconds[name], seconds[OURS]) for name in seconds if name != OURS
@@ -234,11 +234,11 @@ def moved_tensors(
     """The weights that a rule permutes, their present values being the initial ones."""
     found = []
     for tensor in named_tensors(model):
-        view = view_by_rule(tensor, rule)
-        if view is not None:
+        cut = cut_by_rule(tensor, rule)
+        if cut is not None:
             initial = tensor.parameter.detach().clone()
-            profile = profile_of(initial, view)
-            found.append(MovedTensor(initial, view, profile, scores[tensor.name]))
+            profile = profile_of(initial, cut)
+            found.append(MovedTensor(initial, cut, profile, scores[tensor.name]))
     return found
 
 
@@ -249,15 +249,15 @@ def synchronize(tensors: list[MovedTensor], arrangement: Arrangement) -> None:
 
 
 def arranged(tensor: MovedTensor, arrangement: Arrangement) -> Tensor:
-    vectors = arrangement(tensor.profile, tensor.view.to_vectors(tensor.scores))
-    return tensor.view.to_tensor(vectors)
+    vectors = arrangement(tensor.profile, tensor.cut.to_vectors(tensor.scores))
+    return tensor.cut.to_tensor(vectors)
 
 
 def check_agreement(tensors: list[MovedTensor]) -> None:
     """All ways must give the same bits for an order without ties: one drawn at random."""
     generator = torch.Generator().manual_seed(0)
     for tensor in tensors:
-        shape, num_weights = tensor.view.shape, tensor.view.num_weights
+        shape, num_weights = tensor.cut.shape, tensor.cut.num_weights
         assert num_weights <= 2**24, "float32 does not tell larger whole numbers apart"
         order = torch.randperm(num_weights, generator=generator).float().reshape(shape)
         tie_free = replace(tensor, scores=order)

@@ -8,7 +8,7 @@ from torch import nn
 from training_problem import small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, Rewiring, SGPerm, initialize_, verify
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 from permtrain.errors import NonFiniteError, ProfileError, SettingError
 from permtrain.verification import Verification, verify_weights
 
@@ -227,10 +227,10 @@ def test_a_misspelt_granularity() -> None:
 
 
 def test_tensors_by_name() -> None:
-    views = {"a": VectorView((2, 2), "neuron")}
+    cuts = {"a": Cut("neuron").of((2, 2))}
     before = {"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.zeros(1)}
     after = {"a": torch.tensor([[2.0, 1.0], [3.0, 3.0]]), "b": torch.ones(1)}
-    found = verify_weights(after, before, views)
+    found = verify_weights(after, before, cuts)
     assert found.intact["a"].tolist() == [True, False]
     assert str(found) == "1 of 2 weight vectors hold other values: a (1 of 2, first 1)"
     assert bool(Verification({})) is True

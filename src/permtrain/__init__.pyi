@@ -1,9 +1,8 @@
 from .core.arrangement import arrange, straight_through
+from .core.cut import Cut
 from .core.permutation import Permutation, permutation_between, ranking_distance
-from .core.plan import Cut
 from .core.profile import profile_of
 from .core.ranking import ranking
-from .core.vectors import VectorView
 from .initial.initialize import initialize_, records_of
 from .initial.record import TensorRecord, initial_values
 from .optim.frozen_zeros import FrozenZeros
@@ -25,7 +24,6 @@ __all__ = [
     "Rewiring",
     "SGPerm",
     "TensorRecord",
-    "VectorView",
     "Verification",
     "arrange",
     "initial_values",

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from permtrain.core.across import joined
-from permtrain.core.plan import (
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import (
     GranularityRule,
     NamedTensor,
     check_rule,
+    cut_by_rule,
     named_tensors,
     uncompiled,
-    view_by_rule,
 )
 from permtrain.core.profile import holds_profile
-from permtrain.core.vectors import VectorView
 from permtrain.errors import ProfileError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.optim.permuted_tensor import PermutedTensor, initial_profile
@@ -118,52 +118,52 @@ def verify(
     if initial is None:
         initial = recorded_initial_weights(model)
     check_rule(granularity, parameters)
-    views = {
-        name: view
+    cuts = {
+        name: cut
         for name, tensor in parameters.items()
         if (
-            view := view_by_rule(
+            cut := cut_by_rule(
                 tensor, granularity, permute_biases=permute_biases, may_go_across=True
             )
         )
         is not None
     }
-    if not views:
+    if not cuts:
         raise SettingError(
             "granularity leaves every parameter of the model alone; nothing to compare"
         )
     by_name = {name: tensor.parameter for name, tensor in parameters.items()}
-    for name in views:
+    for name in cuts:
         if name in initial and _is_same_memory(initial[name], by_name[name]):
             raise ProfileError(
                 f"{name}: the initial values are the model's own weights, not a copy; allowed: "
                 "{name: w.clone() for name, w in model.state_dict().items()} from before the "
                 "training"
             )
-    return verify_weights(by_name, initial, views)
+    return verify_weights(by_name, initial, cuts)
 
 
 def verify_weights(
-    weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], views: Mapping[str, VectorView]
+    weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], cuts: Mapping[str, Cut]
 ) -> Verification:
-    """`verify` for tensors by name: each one that has a view is compared with its initial values.
+    """`verify` for tensors by name: each one that has a cut is compared with its initial values.
 
     Raises:
         ProfileError: initial values of another shape, or none.
     """
     intact = {}
-    for name, view in views.items():
-        if name not in initial or tuple(initial[name].shape) != view.shape:
+    for name, cut in cuts.items():
+        if name not in initial or tuple(initial[name].shape) != cut.shape:
             found = tuple(initial[name].shape) if name in initial else "nothing"
             raise ProfileError(
-                f"{name}: initial values hold {found}; allowed: a tensor of shape {view.shape}"
+                f"{name}: initial values hold {found}; allowed: a tensor of shape {cut.shape}"
             )
-    initial, _ = joined(initial, views)
-    weights, views = joined(weights, views)
-    for name, view in views.items():
+    initial, _ = joined(initial, cuts)
+    weights, cuts = joined(weights, cuts)
+    for name, cut in cuts.items():
         now = weights[name].detach()
         then = initial[name].detach().to(now.device)
-        intact[name] = holds_profile(view.to_vectors(now), view.to_vectors(then))
+        intact[name] = holds_profile(cut.to_vectors(now), cut.to_vectors(then))
     return Verification(intact)
 
 
@@ -174,23 +174,23 @@ def _verify_permuter(permuter: Permuter, parameters: Mapping[str, NamedTensor]) 
             "the permuter keeps no initial values any more, for Rewiring has gone on without it; "
             "compare the weights that it left, `Rewiring.rewired`"
         )
-    weights, profiles, views = {}, {}, {}
+    weights, profiles, cuts = {}, {}, {}
     for permuted in permuter.tensors:
         profile = permuted.profile
         if profile is None:  # before the first step the weights are the initial ones
             with permuted.named_errors():
-                profile = initial_profile(permuted.parameter, permuted.view)
+                profile = initial_profile(permuted.parameter, permuted.cut)
         now = _weights_of(permuted, parameters)
         weights[permuted.name] = now
         profiles[permuted.name] = profile.to(now.device)
-        views[permuted.name] = permuted.view
-    if across := [name for name, view in views.items() if view.is_across]:
+        cuts[permuted.name] = permuted.cut
+    if across := [name for name, cut in cuts.items() if cut.is_across]:
         profiles[", ".join(across)] = torch.cat([profiles[name] for name in across], dim=1)
-    weights, views = joined(weights, views)
+    weights, cuts = joined(weights, cuts)
     return Verification(
         {
-            name: holds_profile(view.to_vectors(weights[name].detach()), profiles[name])
-            for name, view in views.items()
+            name: holds_profile(cut.to_vectors(weights[name].detach()), profiles[name])
+            for name, cut in cuts.items()
         },
         is_before_first_step=all(tensor.profile is None for tensor in permuter.tensors),
     )
@@ -206,9 +206,9 @@ def _weights_of(permuted: PermutedTensor, parameters: Mapping[str, NamedTensor])
         if tensor.parameter is permuted.parameter:
             return tensor.parameter
     named = parameters.get(permuted.name)
-    if named is None or tuple(named.parameter.shape) != permuted.view.shape:
+    if named is None or tuple(named.parameter.shape) != permuted.cut.shape:
         raise ProfileError(
-            f"{permuted.name}: the permuter's tensor of shape {permuted.view.shape} is not in the "
+            f"{permuted.name}: the permuter's tensor of shape {permuted.cut.shape} is not in the "
             "model; allowed: the model whose optimizer it is attached to, or a copy of it"
         )
     return named.parameter

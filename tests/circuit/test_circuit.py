@@ -22,8 +22,8 @@ from permtrain.circuit.benes import route, send
 from permtrain.circuit.check import check, layer_output
 from permtrain.circuit.export import export_circuit
 from permtrain.circuit.routing import LayerCircuit, circuit_of, probe, unit_rows
-from permtrain.core.plan import Cut
-from permtrain.core.vectors import Granularity
+from permtrain.core.cut import Granularity
+from permtrain.core.granularity import Cut
 from permtrain.lab.cli.main import main
 
 ROUTED = [
@@ -43,7 +43,7 @@ ROUTED = [
 
 def circuits_of(path: Path) -> dict[str, LayerCircuit]:
     file = PackedFile(path)
-    return {name: circuit_of(file, name) for name in file if file.entry(name).rows}
+    return {name: circuit_of(file, name) for name in file if file.entry(name).cut}
 
 
 def turned(path: Path) -> nn.Linear:
@@ -150,7 +150,7 @@ def test_the_output_is_that_of_the_layer(
     pack(model, tmp_path / "m", granularity=granularity)
     (circuit,) = circuits_of(tmp_path / "m").values()
     assert (PackedFile(tmp_path / "m").entry("weight").record is None) == (how == "stored")
-    assert circuit.rows.granularity == granularity
+    assert circuit.cut.granularity == granularity
     output = units_output(model, circuit.probe_I)
     assert output.numpy() == pytest.approx(circuit.output_U, rel=1e-12)
     fixed_by_routing = layer_output(circuit.fixed_UI, circuit.routing_UI, circuit.probe_I)
@@ -257,7 +257,7 @@ def test_switches_of_each_unit(net: str, tmp_path: Path) -> None:
     """As docs/circuit.md sets them."""
     pack(NETS[net](), tmp_path / "m")
     export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out", connections=False)
-    circuits = [c for c in circuits_of(tmp_path / "m").values() if c.rows.granularity == "neuron"]
+    circuits = [c for c in circuits_of(tmp_path / "m").values() if c.cut.granularity == "neuron"]
     assert circuits
     with np.load(tmp_path / "out" / "circuit.npz") as arrays:
         for circuit in circuits:

@@ -10,15 +10,15 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from permtrain.core.across import check_exact, from_units, joined, origins, to_units
-from permtrain.core.plan import named_tensors, view_by_rule
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.core.profile import bits_of
-from permtrain.core.vectors import VectorView
 from permtrain.errors import GranularityError, ProfileError
 
 
 @given(fan_in=st.integers(1, 10**9))
 def test_the_unit_is_the_power_of_two_nearest_to_he(fan_in: int) -> None:
-    exponent = VectorView((4, fan_in), "across").exponent
+    exponent = Cut("across").of((4, fan_in)).exponent
     assert abs(math.log2(math.sqrt(2 / fan_in)) - exponent) <= 0.5 + 1e-9
 
 
@@ -26,10 +26,7 @@ def test_fan_in_is_counted_by_the_modules_layout() -> None:
     net = nn.Sequential(
         nn.Linear(32, 5), nn.Conv2d(8, 3, 4), nn.ConvTranspose2d(8, 6, 4, groups=2), nn.Linear(2, 9)
     )
-    exponents = {
-        tensor.name: VectorView(tuple(tensor.parameter.shape), "across", tensor.layout).exponent
-        for tensor in named_tensors(net)
-    }
+    exponents = {tensor.name: tensor.cut.at("across").exponent for tensor in named_tensors(net)}
     # fan-ins 32, 8 * 16, 8 / 2 * 16, 2; a bias's is its length: 5, 3, 6, 9.
     assert exponents == {
         "0.weight": -2, "0.bias": -1, "1.weight": -3, "1.bias": 0, "2.weight": -2, "2.bias": -1,
@@ -44,54 +41,54 @@ def test_fan_in_is_counted_by_the_modules_layout() -> None:
 )
 def test_there_and_back_keeps_every_bit(weights) -> None:
     weights = torch.from_numpy(weights)
-    view = VectorView((3, 40), "across")
-    units = to_units(weights, view)
+    cut = Cut("across").of((3, 40))
+    units = to_units(weights, cut)
     assert units.shape == (1, 120)
-    assert torch.equal(bits_of(from_units(units, view)), bits_of(weights))
+    assert torch.equal(bits_of(from_units(units, cut)), bits_of(weights))
 
 
 @pytest.mark.parametrize("value", [1e-45, 3e38])
 def test_values_that_a_layer_cannot_hold_are_refused(value: float) -> None:
-    views = {"wide": VectorView((1, 800), "across"), "narrow": VectorView((3, 1, 1), "across")}
-    views["wide"], views["large"] = views["wide"], VectorView((2, 2), "across")
+    cuts = {"wide": Cut("across").of((1, 800)), "narrow": Cut("across").of((3, 1, 1))}
+    cuts["wide"], cuts["large"] = cuts["wide"], Cut("across").of((2, 2))
     units = torch.tensor([[1.0, value]])
     if value > 1:
-        views = {"one": VectorView((4, 1), "across")}  # unit 2: 6e38 is infinite
-        assert views["one"].exponent == 1
+        cuts = {"one": Cut("across").of((4, 1))}  # unit 2: 6e38 is infinite
+        assert cuts["one"].exponent == 1
     with pytest.raises(ProfileError, match=r"^(wide|one): in its units of 2\*\*(-4|1) the value"):
-        check_exact(units, views)
-    check_exact(torch.tensor([[1.0, -0.0, 1e-30]]), views)
+        check_exact(units, cuts)
+    check_exact(torch.tensor([[1.0, -0.0, 1e-30]]), cuts)
 
 
 def test_joined_keeps_the_order_and_leaves_others() -> None:
     weights = {"a": torch.ones(1, 8), "b": torch.zeros(2, 2), "c": torch.full((1, 32), 2.0)}
-    views = {
-        "a": VectorView((1, 8), "across"),
-        "b": VectorView((2, 2), "neuron"),
-        "c": VectorView((1, 32), "across"),
+    cuts = {
+        "a": Cut("across").of((1, 8)),
+        "b": Cut("neuron").of((2, 2)),
+        "c": Cut("across").of((1, 32)),
     }
-    tensors, cut = joined(weights, views)
-    assert cut == {"b": views["b"], "a, c": VectorView((40,), "layer")}
+    tensors, cut = joined(weights, cuts)
+    assert cut == {"b": cuts["b"], "a, c": Cut("layer").of((40,))}
     assert tensors["a, c"].tolist() == [2.0] * 8 + [8.0] * 32
-    assert joined(weights, {"b": views["b"]}) == (weights, {"b": views["b"]})
+    assert joined(weights, {"b": cuts["b"]}) == (weights, {"b": cuts["b"]})
 
 
 def test_origins_by_hand() -> None:
-    views = [VectorView((1, 3), "across"), VectorView((1, 2), "across")]
-    assert origins(torch.arange(5), views) == [[3, 0], [0, 2]]
-    assert origins(torch.tensor([3, 4, 0, 1, 2]), views) == [[1, 2], [2, 0]]
+    cuts = [Cut("across").of((1, 3)), Cut("across").of((1, 2))]
+    assert origins(torch.arange(5), cuts) == [[3, 0], [0, 2]]
+    assert origins(torch.tensor([3, 4, 0, 1, 2]), cuts) == [[1, 2], [2, 0]]
 
 
 def test_origins_tell_where_to_from_where_from() -> None:
     """Three tensors of one weight each, around: of two the table would be the same both ways."""
-    views = [VectorView((1, 1), "across")] * 3
-    assert origins(torch.tensor([1, 2, 0]), views) == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    cuts = [Cut("across").of((1, 1))] * 3
+    assert origins(torch.tensor([1, 2, 0]), cuts) == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
 
 
 def test_callers_that_know_of_no_joint_vectors_are_refused() -> None:
     [weight, _] = named_tensors(nn.Linear(3, 2))
     with pytest.raises(GranularityError, match=r"^weight: granularity is 'across'; allowed h"):
-        view_by_rule(weight, "across")
-    view = view_by_rule(weight, ("across", "layer"), may_go_across=True)
-    assert view is not None
-    assert view.is_across
+        cut_by_rule(weight, "across")
+    cut = cut_by_rule(weight, ("across", "layer"), may_go_across=True)
+    assert cut is not None
+    assert cut.is_across

@@ -9,13 +9,13 @@ from torch import Tensor
 import reference
 from permtrain.core.arrangement import (
     arrange,
+    arrange_by_sorting,
     arrange_vectors,
-    arrange_vectors_by_sorting,
     straight_through,
 )
+from permtrain.core.cut import Cut
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import ranking
-from permtrain.core.vectors import Layout, VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError
 from reference import exact
 from strategies import DTYPES, matrices, values
@@ -108,7 +108,7 @@ def test_granularity_says_which_weights_exchange_values() -> None:
     assert arrange(torch.tensor([1.0, 2.0]), like).tolist() == [[2.0, 1.0], [1.0, 2.0]]
     whole = torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert arrange(whole, like, "layer").tolist() == [[4.0, 1.0], [2.0, 3.0]]
-    by_column = VectorView((2, 2), "neuron", Layout(1))
+    by_column = Cut("neuron", 1).of((2, 2))
     profile = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert arrange(profile, like, by_column).tolist() == [[2.0, 3.0], [1.0, 4.0]]
 
@@ -146,8 +146,8 @@ def test_nan_and_infinity_do_not_enter_an_order(function: object, bad: float) ->
 
 
 def test_weights_that_do_not_fit_the_view_are_refused() -> None:
-    with pytest.raises(GranularityError, match=r"shape \(2, 3\) was given to a view of shape"):
-        arrange(torch.zeros(2), torch.zeros(2, 3), VectorView((3, 2), "neuron"))
+    with pytest.raises(GranularityError, match=r"shape \(2, 3\) was given to a cut of shape"):
+        arrange(torch.zeros(2), torch.zeros(2, 3), Cut("neuron").of((3, 2)))
 
 
 def test_gradients_reach_the_profile_through_arrange_but_never_the_weights() -> None:
@@ -246,8 +246,8 @@ def test_gradients_of_scores_take_their_dtype_where_the_profile_has_another() ->
 
 def test_scores_under_other_strides_and_axes_get_the_gradient_at_their_positions() -> None:
     scores = torch.tensor([[1.0, 4.0, 2.0], [3.0, 0.0, 5.0]]).t().requires_grad_()
-    view = VectorView((3, 2), "neuron", Layout(1))
-    out = straight_through(torch.tensor([1.0, 2.0, 3.0]), scores, view)
+    cut = Cut("neuron", 1).of((3, 2))
+    out = straight_through(torch.tensor([1.0, 2.0, 3.0]), scores, cut)
     assert out.tolist() == [[1.0, 2.0], [3.0, 1.0], [2.0, 3.0]]
     (grad,) = torch.autograd.grad(out, scores, torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     assert grad.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
@@ -260,4 +260,4 @@ def test_the_compiled_kernel_and_sorting_arrange_alike(data: st.DataObject) -> N
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
     like = torch.randint(-few, few, (num_vectors, length), generator=generator) / 7
     profile = torch.randn(num_vectors, length, generator=generator).sort(dim=1).values
-    assert torch.equal(arrange_vectors(profile, like), arrange_vectors_by_sorting(profile, like))
+    assert torch.equal(arrange_vectors(profile, like), arrange_by_sorting(profile, like))

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from permtrain.core.arrangement import (
+    arrange_by_sorting,
     arrange_on_device,
     arrange_vectors,
-    arrange_vectors_by_sorting,
 )
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import bits_of
@@ -77,9 +77,9 @@ def profiles_for(like: Tensor) -> dict[str, Tensor]:
 
 def run(*rows: Any) -> None:
     """The programs on one tensor."""
-    from permtrain.core.gpu_kernel import arrange_on_gpu
+    from permtrain.core.gpu_kernel import launch
 
-    arrange_on_gpu([DeviceRows(*rows)])
+    launch([DeviceRows(*rows)])
 
 
 def arranged(profile: Tensor, like: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def arranged(profile: Tensor, like: Tensor) -> Tensor:
 
 
 def assert_exact(profile: Tensor, like: Tensor) -> None:
-    expected = arrange_vectors_by_sorting(profile, like)
+    expected = arrange_by_sorting(profile, like)
     assert torch.equal(bits_of(arranged(profile, like)), bits_of(expected))
 
 
@@ -117,7 +117,7 @@ def test_the_program_compiles_where_there_is_no_gpu_too(
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from permtrain.core.gpu_programs import arrange_rows
+    from permtrain.core.gpu_programs import lay_out_rows
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     constants = {
@@ -132,7 +132,7 @@ def test_the_program_compiles_where_there_is_no_gpu_too(
         "NUM_STARTS": num_starts,
     }
     source = triton.compiler.ASTSource(
-        fn=arrange_rows,
+        fn=lay_out_rows,
         signature={"table_ptr": "*i64", "T": "i32"} | dict.fromkeys(constants, "constexpr"),
         constexprs=constants,
     )
@@ -194,7 +194,7 @@ def test_ties_go_by_position() -> None:
 def test_any_strides_are_read_and_written() -> None:
     like = torch.randn(25, 7, device=DEVICE).t()
     profile = torch.randn(25, 14, device=DEVICE).sort(0).values.t()[::2]
-    expected = arrange_vectors_by_sorting(profile, like)
+    expected = arrange_by_sorting(profile, like)
     assert_exact(profile, like)
     out = torch.zeros(25, 14, device=DEVICE).t()
     run(profile, like, out[::2], torch.zeros((), dtype=torch.int32, device=DEVICE))
@@ -207,7 +207,7 @@ def test_rows_may_be_arranged_in_place() -> None:
     for shape in ((70, 9), (2, 1152)):
         like = like_of("rounded", shape, torch.float32)
         profile = torch.randn(shape).sort(1).values.to(DEVICE)
-        expected = arrange_vectors_by_sorting(profile, like)
+        expected = arrange_by_sorting(profile, like)
         run(profile, like, like, torch.zeros((), dtype=torch.int32, device=DEVICE))
         assert torch.equal(like, expected)
 
@@ -284,15 +284,15 @@ def batch_of(shapes: list[tuple[int, int]], latent: bool) -> list[DeviceRows]:
 @runs_programs
 @pytest.mark.parametrize("latent", [False, True])
 def test_all_tensors_of_a_step_are_arranged_together(latent: bool) -> None:
-    from permtrain.core.gpu_kernel import arrange_on_gpu, in_launches
+    from permtrain.core.gpu_kernel import in_launches, launch
 
     shapes = [(70, 9), (1, 16), (0, 9), (3, 13), (40, 100), (5, 101), (200, 10)]
     batch = batch_of(shapes, latent)
-    expected = [arrange_vectors_by_sorting(rows.profile_VL, rows.like_VL) for rows in batch]
+    expected = [arrange_by_sorting(rows.profile_VL, rows.like_VL) for rows in batch]
     moved = [rows.like_VL.clone() for rows in batch]
     launches = in_launches(batch)
     assert [len(alike) for alike in launches.values()] == [4, 2]  # 16 and 128 words
-    arrange_on_gpu(batch)
+    launch(batch)
     for rows, arranged_VL, moved_VL in zip(batch, expected, moved, strict=True):
         assert torch.equal(rows.out_VL, arranged_VL)
         assert rows.latent_VL is None or torch.equal(rows.latent_VL, moved_VL)
@@ -325,16 +325,16 @@ def test_a_row_that_is_not_finite_takes_its_latent_weights(bad: float) -> None:
     rows.like_VL[1, 3] = bad
     scores = rows.like_VL.clone()
     scores[1] = rows.latent_VL[1]
-    expected = arrange_vectors_by_sorting(rows.profile_VL, scores)
+    expected = arrange_by_sorting(rows.profile_VL, scores)
     copies = DeviceRows(
         rows.profile_VL,
         *(like := rows.like_VL.clone(), like),
         rows.not_finite.clone(),
         rows.latent_VL.clone(),
     )
-    from permtrain.core.gpu_kernel import arrange_on_gpu
+    from permtrain.core.gpu_kernel import launch
 
-    arrange_on_gpu([rows])
+    launch([rows])
     arrange_on_device([copies])  # by torch's sort where there is no GPU
     for done in (rows, copies):
         assert torch.equal(done.out_VL, expected)
@@ -350,7 +350,7 @@ def assert_bad_rows_stay(like: Tensor, bad_rows: list[int]) -> None:
     before = torch.randn(like.shape, device=like.device)
     out, not_finite = before.clone(), torch.zeros((), dtype=torch.int32, device=like.device)
     run(profile, like, out, not_finite)
-    expected = arrange_vectors_by_sorting(profile, like.nan_to_num())
+    expected = arrange_by_sorting(profile, like.nan_to_num())
     expected[bad_rows] = before[bad_rows]
     assert torch.equal(out, expected)
     assert not_finite.item() == bool(bad_rows)
@@ -390,7 +390,7 @@ def test_rows_too_long_for_a_program_keep_to_this_too(device: torch.device, bad:
         before = torch.randn(like.shape, device=device)
         out, not_finite = before.clone(), torch.zeros((), dtype=torch.int32, device=device)
         arrange_on_device([DeviceRows(profile, like.to(device), out, not_finite)])
-        expected = arrange_vectors_by_sorting(profile, like.nan_to_num().to(device))
+        expected = arrange_by_sorting(profile, like.nan_to_num().to(device))
         expected[[1, 3]] = before[[1, 3]]
         assert torch.equal(out, expected)
         assert not_finite.item() == 1
@@ -442,7 +442,7 @@ def test_a_program_can_be_captured_in_a_cuda_graph() -> None:
         arrange_on_device([DeviceRows(profile, like, out, not_finite)])
     like.copy_(torch.randn(8, 1152))
     graph.replay()
-    assert torch.equal(out, arrange_vectors_by_sorting(profile, like))
+    assert torch.equal(out, arrange_by_sorting(profile, like))
 
 
 @needs_triton

@@ -6,9 +6,9 @@ from hypothesis import given
 from torch import Tensor
 
 import reference
+from permtrain.core.cut import Cut
 from permtrain.core.permutation import Permutation, permutation_between, ranking_distance
 from permtrain.core.profile import bits_of
-from permtrain.core.vectors import Layout, VectorView
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError
 from reference import exact
 from strategies import DTYPES, matrices, permutations, shuffled_matrices
@@ -26,9 +26,9 @@ def test_the_permutation_found_turns_before_into_after_bit_for_bit(
     pair: tuple[Tensor, Tensor], device: torch.device
 ) -> None:
     before, after = (w.to(device) for w in pair)
-    view = VectorView(tuple(before.shape), "neuron")
+    cut = Cut("neuron").of(tuple(before.shape))
     found = permutation_between(before, after)
-    moved = view.to_tensor(found.apply(view.to_vectors(before)))
+    moved = cut.to_tensor(found.apply(cut.to_vectors(before)))
     assert torch.equal(bits_of(moved), bits_of(after))
 
 
@@ -36,9 +36,9 @@ def test_the_permutation_found_turns_before_into_after_bit_for_bit(
 def test_every_position_that_kept_its_bits_is_a_fixed_point(pair: tuple[Tensor, Tensor]) -> None:
     """No more can be fixed, so the number of fixed points is the largest possible."""
     before, after = pair
-    view = VectorView(tuple(before.shape), "neuron")
+    cut = Cut("neuron").of(tuple(before.shape))
     found = permutation_between(before, after)
-    changed = bits_of(view.to_vectors(before)) != bits_of(view.to_vectors(after))
+    changed = bits_of(cut.to_vectors(before)) != bits_of(cut.to_vectors(after))
     assert torch.equal(found.moved, changed)
 
 
@@ -76,7 +76,7 @@ def test_values_that_cannot_be_ranked_can_be_followed() -> None:
 def test_the_permutation_of_a_view_has_its_vectors_as_rows() -> None:
     before = torch.tensor([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])
     after = torch.tensor([[2.0, 4.0], [1.0, 6.0], [3.0, 5.0]])
-    found = permutation_between(before, after, VectorView((3, 2), "neuron", Layout(1)))
+    found = permutation_between(before, after, Cut("neuron", 1).of((3, 2)))
     assert found.perm.tolist() == [[1, 0, 2], [0, 2, 1]]
     with pytest.raises(ProfileError):
         permutation_between(before, after, "neuron")
@@ -113,8 +113,8 @@ def test_another_shape_or_dtype_is_refused() -> None:
         permutation_between(w, torch.zeros(3, 2))
     with pytest.raises(ProfileError, match=r"float64 \(2, 3\); allowed: the same dtype and shape"):
         permutation_between(w, w.double())
-    with pytest.raises(GranularityError, match=r"view of shape \(3, 2\)"):
-        permutation_between(w, w, VectorView((3, 2), "neuron"))
+    with pytest.raises(GranularityError, match=r"cut of shape \(3, 2\)"):
+        permutation_between(w, w, Cut("neuron").of((3, 2)))
 
 
 # --- Permutation --------------------------------------------------------------------------------

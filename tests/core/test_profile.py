@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
+from permtrain.core.cut import Cut
 from permtrain.core.profile import bits_of, holds_profile, profile_of
-from permtrain.core.vectors import Layout, VectorView
 from permtrain.errors import NonFiniteError
 from reference import exact
 from strategies import DTYPES, matrices, shuffled_matrices
@@ -66,7 +66,7 @@ def test_granularity_says_whose_values_a_profile_holds() -> None:
     w = torch.tensor([4.0, 3.0, 2.0, 1.0]).reshape(1, 2, 2)
     assert profile_of(w, "kernel").tolist() == [[3.0, 4.0], [1.0, 2.0]]
     assert profile_of(w, "layer").tolist() == [[1.0, 2.0, 3.0, 4.0]]
-    by_column = VectorView((2, 2), "neuron", Layout(1))
+    by_column = Cut("neuron", 1).of((2, 2))
     assert profile_of(w[0], by_column).tolist() == [[2.0, 4.0], [1.0, 3.0]]
 
 
@@ -84,9 +84,9 @@ def test_shuffled_vectors_hold_their_profile(
     pair: tuple[Tensor, Tensor], device: torch.device
 ) -> None:
     before, after = (w.to(device) for w in pair)
-    view = VectorView(tuple(before.shape), "neuron")
-    held = holds_profile(view.to_vectors(after), profile_of(before))
-    assert held.tolist() == [True] * view.num_vectors
+    cut = Cut("neuron").of(tuple(before.shape))
+    held = holds_profile(cut.to_vectors(after), profile_of(before))
+    assert held.tolist() == [True] * cut.num_vectors
 
 
 @given(w=matrices(), data=st.data())

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
+from permtrain.core.cut import Cut
 from permtrain.core.ranking import ranking, ranks_of, sorting_order
-from permtrain.core.vectors import Layout, VectorView
 from permtrain.errors import GranularityError, NonFiniteError
 from strategies import DTYPES, matrices
 
@@ -76,7 +76,7 @@ def test_granularity_says_among_which_weights_a_rank_counts() -> None:
 
 def test_a_view_in_place_of_a_name_ranks_along_its_axis() -> None:
     w = torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])
-    assert ranking(w, VectorView((3, 2), "neuron", Layout(1))).tolist() == [[2, 0], [1, 1], [0, 2]]
+    assert ranking(w, Cut("neuron", 1).of((3, 2))).tolist() == [[2, 0], [1, 1], [0, 2]]
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (0,), (0, 3), (3, 0)])

@@ -14,9 +14,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
 from permtrain import verify
-from permtrain.core.plan import named_tensors
+from permtrain.core.granularity import named_tensors
 from permtrain.core.profile import bits_of
-from permtrain.core.vectors import VectorView
 from permtrain.errors import NonFiniteError, SettingError
 from permtrain.initial.initialize import initialize_, records_of
 from permtrain.initial.record import TensorRecord, initial_values
@@ -199,8 +198,8 @@ def test_shuffle_keeps_each_vector_and_really_moves(granularity):
     for tensor in named_tensors(model):
         old, new = before.get_parameter(tensor.name), tensor.parameter
         record = records[tensor.name]
-        view = VectorView(record.shape, record.granularity, tensor.layout)
-        rows = [bits_of(view.to_vectors(each)).sort(dim=1).values for each in (old, new)]
+        cut = tensor.cut.at(record.granularity)
+        rows = [bits_of(cut.to_vectors(each)).sort(dim=1).values for each in (old, new)]
         assert torch.equal(*rows)
         if old.unique().numel() > 1:
             assert not torch.equal(old, new), tensor.name

@@ -9,12 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from permtrain.core.vectors import Layout, VectorView
+from permtrain.core.cut import Cut
 from permtrain.errors import SettingError
 from permtrain.initial.record import (
     TensorRecord,
@@ -181,46 +180,44 @@ def test_empty_tensors(shape, share):
 # --- vectors -------------------------------------------------------------------------------------
 
 LAYOUTS = [
-    ((6, 20), "neuron", Layout()),
-    ((6, 20), "layer", Layout()),
-    ((6, 20), "neuron", Layout(1)),
-    ((6, 4, 3, 3), "kernel", Layout(0, 2)),
-    ((6, 4, 3, 3), "neuron", Layout(0, 2)),
-    ((6, 4, 3), "neuron", Layout(1, 1)),
-    ((6, 4, 3, 3), "neuron", Layout(1, 2, groups=3)),
-    ((6, 4, 3, 3), "kernel", Layout(1, 2, groups=3)),
-    ((6, 4, 3, 3), "layer", Layout(1, 2, groups=3)),
-    ((6, 4, 2, 3, 3), "neuron", Layout(1, 3, groups=2)),
-    ((9,), "layer", Layout()),
+    ((6, 20), "neuron", (0, 0, 1)),
+    ((6, 20), "layer", (0, 0, 1)),
+    ((6, 20), "neuron", (1, 0, 1)),
+    ((6, 4, 3, 3), "kernel", (0, 2, 1)),
+    ((6, 4, 3, 3), "neuron", (0, 2, 1)),
+    ((6, 4, 3), "neuron", (1, 1, 1)),
+    ((6, 4, 3, 3), "neuron", (1, 2, 3)),
+    ((6, 4, 3, 3), "kernel", (1, 2, 3)),
+    ((6, 4, 3, 3), "layer", (1, 2, 3)),
+    ((6, 4, 2, 3, 3), "neuron", (1, 3, 2)),
+    ((9,), "layer", (0, 0, 1)),
 ]
 
 
 def record_of(shape, granularity, layout, **settings):
+    axis, num_kernel_axes, groups = layout
     return make(
         shape,
         granularity=granularity,
-        output_axis=layout.output_axis,
-        num_kernel_axes=layout.num_kernel_axes,
-        groups=layout.groups,
+        output_axis=axis,
+        num_kernel_axes=num_kernel_axes,
+        groups=groups,
         **settings,
     )
 
 
 def vectors(record, values):
-    layout = Layout(record.output_axis, record.num_kernel_axes, record.groups)
-    view = VectorView(record.shape, record.granularity, layout)
-    return view.to_vectors(torch.from_numpy(values.astype(np.float64))).numpy()
+    return record.cut.to_vectors(values)
 
 
 @pytest.mark.parametrize(("shape", "granularity", "layout"), LAYOUTS)
-def test_vectors_are_the_cores(shape, granularity, layout):
+def test_a_record_knows_its_cut(shape, granularity, layout):
     record = record_of(shape, granularity, layout)
-    view = VectorView(shape, granularity, layout)
-    values = np.arange(record.num_weights, dtype=np.float32).reshape(shape)
-    assert (record.num_vectors, record.vector_length) == (view.num_vectors, view.vector_length)
-    values_VL = record.rows.to_vectors(values)
-    assert np.array_equal(values_VL, view.to_vectors(torch.from_numpy(values)).numpy())
-    assert np.array_equal(record.rows.to_tensor(values_VL), values)
+    assert record.cut == Cut(granularity, *layout).of(shape)
+    assert (record.num_vectors, record.vector_length) == (
+        record.cut.num_vectors,
+        record.cut.vector_length,
+    )
 
 
 @pytest.mark.parametrize(("shape", "granularity", "layout"), LAYOUTS)
@@ -326,7 +323,7 @@ def test_shuffle_keeps_each_vectors_values_and_moves_them(shape, granularity, la
     assert after.dtype == storage_of(dtype)
     assert not np.array_equal(before, after)
     bits = {2: np.int16, 4: np.int32}[before.itemsize]
-    rows = [np.sort(record.rows.to_vectors(each.view(bits)), axis=1) for each in (before, after)]
+    rows = [np.sort(record.cut.to_vectors(each.view(bits)), axis=1) for each in (before, after)]
     assert np.array_equal(*rows)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training_problem import small_net, train, weights_of
 
 from permtrain import IndexOptimizer, LaPerm, SGPerm, initialize_, pack, unpack, verify
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.lab.training.travel import travel_between
 
@@ -66,16 +66,16 @@ def test_weights_do_cross_and_the_layers_together_keep_their_values(method: str)
     assert verify(net, permuter)
     assert verify(net, initial, "across")
     assert not verify(net, initial, "layer")
-    views = {t.name: t.view for t in permuter.tensors}
-    travel = travel_between(initial, weights_of(net), views)
+    cuts = {t.name: t.cut for t in permuter.tensors}
+    travel = travel_between(initial, weights_of(net), cuts)
     assert 0 < travel.changed_layer_fraction < 1
     counts = travel.came_from
-    sizes = [view.num_weights for view in views.values()]
+    sizes = [cut.num_weights for cut in cuts.values()]
     assert [sum(row) for row in counts.values()] == sizes  # each place got one value,
     assert [sum(column) for column in zip(*counts.values(), strict=True)] == sizes  # each went once
-    assert set(travel.rms_ratio) == set(views)
+    assert set(travel.rms_ratio) == set(cuts)
     for name, weight in weights_of(net).items():
-        if name in views:
+        if name in cuts:
             ratio = weight.norm() / initial[name].norm()
             assert travel.rms_ratio[name] == pytest.approx(ratio.item(), rel=1e-5)
     assert travel.rms_ratio["4.weight"] != 1
@@ -101,7 +101,7 @@ def test_patterns_choose_who_takes_part() -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
     rule = {"0.weight": "neuron", "[46].weight": "across"}
     permuter = LaPerm(optimizer, 1, granularity=rule, model=net)
-    granularities = {t.name: t.view.granularity for t in permuter.tensors}
+    granularities = {t.name: t.cut.granularity for t in permuter.tensors}
     assert granularities == {"0.weight": "neuron", "4.weight": "across", "6.weight": "across"}
     train(net, optimizer, range(5))
     assert verify(net, initial, rule)
@@ -244,5 +244,5 @@ def test_a_model_is_packed_bit_for_bit_though_not_as_permutations(tmp_path: Path
 
 def test_travel_within_layers_tells_no_layers() -> None:
     first, now = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]])
-    travel = travel_between({"w": first}, {"w": now}, {"w": VectorView((1, 2), "neuron")})
+    travel = travel_between({"w": first}, {"w": now}, {"w": Cut("neuron").of((1, 2))})
     assert (travel.changed_layer_fraction, travel.came_from, travel.rms_ratio) == (None,) * 3

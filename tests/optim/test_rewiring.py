@@ -69,7 +69,7 @@ def test_it_equals_the_two_one_after_the_other(method: str, num_steps: int) -> N
     model, other = small_net(), small_net()
     optimizer, other_optimizer = adam(model), adam(other)
     profiles = {
-        tensor.name: profile_of(tensor.parameter, tensor.view)
+        tensor.name: profile_of(tensor.parameter, tensor.cut)
         for tensor in METHODS[method](adam(model), model).tensors
     }
     rewiring = Rewiring(METHODS[method](optimizer, model), num_steps)
@@ -87,7 +87,7 @@ def test_it_equals_the_two_one_after_the_other(method: str, num_steps: int) -> N
     for tensor in rewiring.permuter.tensors:
         assert tensor.profile is None
         assert torch.equal(rewiring.rewired[tensor.name], tensor.parameter)
-        assert torch.equal(profile_of(tensor.parameter, tensor.view), profiles[tensor.name])
+        assert torch.equal(profile_of(tensor.parameter, tensor.cut), profiles[tensor.name])
 
     train(model, optimizer, range(num_steps, 12))
     train(other, other_optimizer, range(num_steps, 12))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from permtrain import initialize_
-from permtrain.core.plan import named_tensors
-from permtrain.core.vectors import Granularity, VectorView
+from permtrain.core.cut import Granularity
+from permtrain.core.granularity import named_tensors
 
 
 def shuffled_(model: nn.Module, granularity: Granularity, seed: int = 0) -> nn.Module:
@@ -16,11 +16,11 @@ def shuffled_(model: nn.Module, granularity: Granularity, seed: int = 0) -> nn.M
     for tensor in named_tensors(model):
         if tensor.is_weight:
             weight = tensor.parameter
-            view = VectorView(tuple(weight.shape), granularity, tensor.layout)
-            vectors = view.to_vectors(weight.detach())
+            cut = tensor.cut.at(granularity)
+            vectors = cut.to_vectors(weight.detach())
             order = torch.rand(vectors.shape, generator=generator).argsort(1)
             with torch.no_grad():
-                weight.copy_(view.to_tensor(vectors.gather(1, order)))
+                weight.copy_(cut.to_tensor(vectors.gather(1, order)))
     return model
 
 

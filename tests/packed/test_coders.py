@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
-from permtrain.initial.rows import Rows
 from permtrain.packed.coders import (
     conditional_code,
     conditional_levels,
@@ -80,10 +80,10 @@ def test_the_largest_code_points_outside_all_symbols(length: int) -> None:
 def test_so_it_does_below_the_last_decision(length: int) -> None:
     profile = np.arange(length, dtype=np.int32)[None]
     multisets = multisets_of(profile.astype(np.uint32), 1)
-    rows = Rows((1, length), "neuron")
+    cut = Cut("neuron", shape=(1, length))
     for use_plain in (False, True):
         with pytest.raises(PackedFileError, match="the code points outside all symbols"):
-            conditional_levels(b"\xff" * 40, profile, multisets, rows, use_plain=use_plain)
+            conditional_levels(b"\xff" * 40, profile, multisets, cut, use_plain=use_plain)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_carries_run_through_words(num_words: int, num_levels: int) -> None:
     code = b"\x80" + bytes(4 * num_words - 1) + b"\x12\x34\x56\x78\x9a"
     profile = (np.arange(300, dtype=np.uint32) * num_levels // 300)[None]
     multisets = multisets_of(profile, 1)
-    rows = Rows((1, 300), "neuron")
+    cut = Cut("neuron", shape=(1, 300))
     initial = np.random.default_rng(0).permutation(profile[0]).astype(np.int32)[None]
 
     levels = uniform_levels(code, multisets, use_plain=True)
@@ -169,11 +169,11 @@ def test_carries_run_through_words(num_words: int, num_levels: int) -> None:
     assert again[: 4 * num_words] == code[: 4 * num_words]
     assert np.array_equal(uniform_levels(again, multisets, use_plain=True), levels)
 
-    levels = conditional_levels(code, initial, multisets, rows, use_plain=True)
-    again = conditional_code(levels, initial, multisets, rows)
+    levels = conditional_levels(code, initial, multisets, cut, use_plain=True)
+    again = conditional_code(levels, initial, multisets, cut)
     assert again[: 4 * num_words] == code[: 4 * num_words]
     assert np.array_equal(
-        conditional_levels(again, initial, multisets, rows, use_plain=True), levels
+        conditional_levels(again, initial, multisets, cut, use_plain=True), levels
     )
 
 
@@ -199,45 +199,45 @@ def test_other_values_are_no_arrangement() -> None:
 
 
 @st.composite
-def initial_and_moved(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Rows]:
+def initial_and_moved(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Cut]:
     """Keys before and after some moves, and how their tensor is cut; 40 levels too."""
     num_levels = draw(st.sampled_from([1, 2, 3, 8, 9, 40]))
     shape = (draw(st.integers(1, 5)), draw(st.integers(1, 4)), 3, 3)
-    rows = Rows(shape, draw(st.sampled_from(["kernel", "neuron", "layer"])), 0, 2)
-    size = rows.num_weights
+    cut = Cut(draw(st.sampled_from(["kernel", "neuron", "layer"])), 0, 2, shape=shape)
+    size = cut.num_weights
     before = np.array(
         draw(st.lists(st.integers(0, num_levels - 1), min_size=size, max_size=size)),
         dtype=np.uint32,
-    ).reshape(rows.num_vectors, rows.vector_length)
+    ).reshape(cut.num_vectors, cut.vector_length)
     after = before.copy()
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     for _ in range(draw(st.sampled_from([0, 3, 200]))):
-        v, i, j = rng.integers((rows.num_vectors, rows.vector_length, rows.vector_length))
+        v, i, j = rng.integers((cut.num_vectors, cut.vector_length, cut.vector_length))
         after[v, [i, j]] = after[v, [j, i]]
-    return before, after, rows
+    return before, after, cut
 
 
 @given(initial_and_moved())
-def test_conditional_round_trip(moved: tuple[np.ndarray, np.ndarray, Rows]) -> None:
-    before, after, rows = moved
+def test_conditional_round_trip(moved: tuple[np.ndarray, np.ndarray, Cut]) -> None:
+    before, after, cut = moved
     initial, multisets = coded(before)
     levels, _ = coded(after)
-    code = conditional_code(levels, initial, multisets, rows)
+    code = conditional_code(levels, initial, multisets, cut)
     for use_plain in (False, True):
-        found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+        found = conditional_levels(code, initial, multisets, cut, use_plain=use_plain)
         assert np.array_equal(multisets.keys_of(found), after)
 
 
 @given(initial_and_moved(), st.binary(max_size=80))
 def test_any_bytes_decode_alike_by_both_conditional_decoders(
-    moved: tuple[np.ndarray, np.ndarray, Rows], code: bytes
+    moved: tuple[np.ndarray, np.ndarray, Cut], code: bytes
 ) -> None:
-    before, _, rows = moved
+    before, _, cut = moved
     initial, multisets = coded(before)
     outcomes = []
     for use_plain in (False, True):
         try:
-            found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+            found = conditional_levels(code, initial, multisets, cut, use_plain=use_plain)
             assert np.array_equal(
                 np.sort(multisets.keys_of(found), axis=1), np.sort(before, axis=1)
             )
@@ -250,7 +250,7 @@ def test_any_bytes_decode_alike_by_both_conditional_decoders(
 @pytest.mark.parametrize("num_levels", [3, 784])
 def test_what_hardly_moved_is_coded_in_little(num_levels: int) -> None:
     rng = np.random.default_rng(0)
-    rows = Rows((60, 784), "neuron")
+    cut = Cut("neuron", shape=(60, 784))
     before = rng.permuted(np.tile(np.arange(784), (60, 1)), axis=1) * num_levels // 784
     after = before.copy()
     for v in range(60):
@@ -259,7 +259,7 @@ def test_what_hardly_moved_is_coded_in_little(num_levels: int) -> None:
         after[v] = before[v] if len({*i, *j}) < 40 else after[v]
     initial, multisets = coded(before.astype(np.uint32))
     levels, _ = coded(after.astype(np.uint32))
-    code = conditional_code(levels, initial, multisets, rows)
+    code = conditional_code(levels, initial, multisets, cut)
     assert len(code) < 0.55 * len(uniform_code(levels, multisets))
 
 
@@ -267,18 +267,18 @@ def test_what_hardly_moved_is_coded_in_little(num_levels: int) -> None:
 def test_few_levels_that_gather_in_rows_and_columns(num_levels: int) -> None:
     """Of 300 units with 5 x 5 inputs a third, and of the inputs the middle, hold what is rare."""
     rng = np.random.default_rng(num_levels)
-    rows = Rows((300, 25), "layer")
-    rare = rng.random(rows.shape) < 0.02
+    cut = Cut("layer", shape=(300, 25))
+    rare = rng.random(cut.shape) < 0.02
     rare[:100, 6:19] |= rng.random((100, 13)) < 0.5
-    after = np.where(rare, rng.integers(num_levels, size=rows.shape), num_levels // 2)
+    after = np.where(rare, rng.integers(num_levels, size=cut.shape), num_levels // 2)
     after = after.reshape(1, -1).astype(np.uint32)
     before = rng.permuted(after, axis=1)
     initial, multisets = coded(before)
     levels, _ = coded(after)
-    code = conditional_code(levels, initial, multisets, rows)
+    code = conditional_code(levels, initial, multisets, cut)
     assert len(code) < 0.87 * len(uniform_code(levels, multisets))
     for use_plain in (False, True):
-        found = conditional_levels(code, initial, multisets, rows, use_plain=use_plain)
+        found = conditional_levels(code, initial, multisets, cut, use_plain=use_plain)
         assert np.array_equal(found, levels)
 
 

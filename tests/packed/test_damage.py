@@ -12,8 +12,8 @@ from torch import nn
 from packed.mutants import mutants, repaired, resealed, sealed_anew
 from packed.nets import NETS
 from permtrain import PackedFile
+from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
-from permtrain.initial.rows import Rows
 from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import built
 from permtrain.packed.model import tensors_of
@@ -434,5 +434,5 @@ def test_a_code_may_be_as_long_as_its_symbols_ask_for() -> None:
             uniform_levels(b"\x60" + bytes(8), multisets, use_plain=use_plain)
         with pytest.raises(PackedFileError, match="the code has 9 bytes; allowed: at most 8"):
             conditional_levels(
-                bytes(9), initial, multisets, Rows((1, 4), "neuron"), use_plain=use_plain
+                bytes(9), initial, multisets, Cut("neuron", shape=(1, 4)), use_plain=use_plain
             )

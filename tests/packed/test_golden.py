@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from permtrain import PackedFile
-from permtrain.initial.rows import Rows
+from permtrain.core.cut import Cut
 from permtrain.packed.entries import Alias
 from permtrain.packed.plain_file import write_plain
 
@@ -61,7 +61,7 @@ def test_the_same_weights_are_still_written_so(name: str) -> None:
             e.name,
             e.dtype,
             np.array(file.bits(e.name)),
-            () if e.coder in ("raw", "constant") else (e.rows or Rows(e.shape, "layer"),),
+            () if e.coder in ("raw", "constant") else (e.cut or Cut("layer", shape=e.shape),),
             e.record,
         )
         for e in file.entries.values()

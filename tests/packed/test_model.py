@@ -113,7 +113,7 @@ def test_sorted_values_win_where_levels_take_as_many_bytes(tmp_path: Path) -> No
 def test_the_finest_granularity_that_fits_is_taken(tmp_path: Path) -> None:
     pack(NETS["mixed"](), tmp_path / "m")
     file = PackedFile(tmp_path / "m")
-    cuts = {name: file.entry(name).rows for name in ("0.weight", "2.weight", "3.weight")}
+    cuts = {name: file.entry(name).cut for name in ("0.weight", "2.weight", "3.weight")}
     assert cuts["0.weight"] is not None
     assert cuts["0.weight"].granularity == "kernel"
     assert cuts["2.weight"] is None  # unmoved
@@ -138,7 +138,7 @@ def test_a_profile_shared_by_all_vectors_is_stored_once(tmp_path: Path) -> None:
     pack(shuffled_(model, "neuron"), tmp_path / "m")
     file = PackedFile(tmp_path / "m")
     assert size_of(file, "profile") == 4 * 40
-    assert file.entry("weight").rows is not None
+    assert file.entry("weight").cut is not None
 
 
 def test_a_compiled_model_is_stored_as_the_model_inside(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def layer_table(circuits: Sequence[LayerCircuit]) -> list[str]:
         ("layer", "shape", "networks", "of lines", "moved", "Benes", "Waksman")
     ]
     for circuit in circuits:
-        rows = circuit.rows
-        numbers = (rows.num_vectors, rows.vector_length, circuit.num_moved)
+        cut = circuit.cut
+        numbers = (cut.num_vectors, cut.vector_length, circuit.num_moved)
         switches = (circuit.benes_switches, circuit.waksman_switches)
         shape = "x".join(map(str, circuit.shape))
         cells.append((circuit.name, shape, *(f"{each:,}" for each in (*numbers, *switches))))

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from permtrain.circuit.benes import benes_switches, waksman_switches
 from permtrain.circuit.check import layer_output
+from permtrain.core.cut import Cut
 from permtrain.errors import NonFiniteError
 from permtrain.initial.philox import random_words
-from permtrain.initial.rows import Rows
 from permtrain.packed.entries import TensorEntry
 from permtrain.packed.keys import Bits, sort_keys, values_of_bits
 from permtrain.packed.multiset import levels_of
@@ -30,7 +30,7 @@ class LayerCircuit:
 
     Attributes:
         name, shape: of the tensor.
-        rows: its weight vectors; each has a network of its own.
+        cut: its weight vectors; each has a network of its own.
         fixed_UI: the fixed values, in the order of units and inputs.
         routing_UI: int64; connection (u, i) gets `fixed_UI.ravel()[routing_UI[u, i]]`.
         probe_I, output_U: an input of the layer, and its output with the trained weights, float64.
@@ -38,7 +38,7 @@ class LayerCircuit:
 
     name: str
     shape: tuple[int, ...]
-    rows: Rows
+    cut: Cut
     fixed_UI: Array
     routing_UI: NDArray[np.int64]
     probe_I: NDArray[np.float64]
@@ -53,12 +53,12 @@ class LayerCircuit:
     @property
     def benes_switches(self) -> int:
         """Switches of all its vectors' Benes networks."""
-        return self.rows.num_vectors * benes_switches(self.rows.vector_length)
+        return self.cut.num_vectors * benes_switches(self.cut.vector_length)
 
     @property
     def waksman_switches(self) -> int:
         """Switches of all its vectors' Waksman networks."""
-        return self.rows.num_vectors * waksman_switches(self.rows.vector_length)
+        return self.cut.num_vectors * waksman_switches(self.cut.vector_length)
 
 
 def circuit_of(file: PackedFile, name: str) -> LayerCircuit:
@@ -72,15 +72,15 @@ def circuit_of(file: PackedFile, name: str) -> LayerCircuit:
         NonFiniteError: it holds NaN, infinity, or numbers so large that no output can be told.
     """
     entry = file.entry(name)
-    rows = entry.rows
-    assert rows is not None
+    cut = entry.cut
+    assert cut is not None
     bits, fixed_bits = file.bits(name), file.fixed_bits(name)
-    keys_VL, fixed_VL = (rows.to_vectors(sort_keys(each)) for each in (bits, fixed_bits))
+    keys_VL, fixed_VL = (cut.to_vectors(sort_keys(each)) for each in (bits, fixed_bits))
     sources_VL = sources_of(fixed_VL, keys_VL)
     units = unit_rows(entry)
     # Number the places as the units have them, and carry the numbers as the values are carried.
-    place = units.to_tensor(np.arange(rows.num_weights).reshape(units.num_vectors, -1))
-    place_VL = np.take_along_axis(rows.to_vectors(place), sources_VL, axis=1)
+    place = units.to_tensor(np.arange(cut.num_weights).reshape(units.num_vectors, -1))
+    place_VL = np.take_along_axis(cut.to_vectors(place), sources_VL, axis=1)
     fixed_UI = units.to_vectors(values_of_bits(fixed_bits, entry.dtype))
     weights_UI = units.to_vectors(values_of_bits(bits, entry.dtype))
     probe_I = probe(units.vector_length)
@@ -88,16 +88,16 @@ def circuit_of(file: PackedFile, name: str) -> LayerCircuit:
     num_bad = int((~(np.abs(weights_UI.astype(np.float64)) < _LARGEST_WEIGHT)).sum())
     if num_bad:
         raise NonFiniteError(
-            f"{entry.name}: {num_bad} of {rows.num_weights} weights are NaN, infinite, or "
+            f"{entry.name}: {num_bad} of {cut.num_weights} weights are NaN, infinite, or "
             f"{_LARGEST_WEIGHT:g} or larger; allowed: finite weights, below that"
         )
-    own_places_UI = np.arange(rows.num_weights).reshape(fixed_UI.shape)
+    own_places_UI = np.arange(cut.num_weights).reshape(fixed_UI.shape)
     return LayerCircuit(
         name=entry.name,
         shape=entry.shape,
-        rows=rows,
+        cut=cut,
         fixed_UI=fixed_UI,
-        routing_UI=units.to_vectors(rows.to_tensor(place_VL)),
+        routing_UI=units.to_vectors(cut.to_tensor(place_VL)),
         probe_I=probe_I,
         output_U=layer_output(weights_UI, own_places_UI, probe_I),
     )
@@ -126,11 +126,11 @@ def sources_of(fixed_VL: Bits, keys_VL: Bits) -> NDArray[np.int64]:
     return sources_VL
 
 
-def unit_rows(entry: TensorEntry) -> Rows:
+def unit_rows(entry: TensorEntry) -> Cut:
     """How an arranged tensor is cut into the inputs of its output units, whatever its vectors."""
-    rows = entry.rows
-    assert rows is not None
-    return Rows(entry.shape, "neuron", rows.output_axis, 0, rows.groups)
+    cut = entry.cut
+    assert cut is not None
+    return Cut("neuron", cut.output_axis, 0, cut.groups, entry.shape)
 
 
 def probe(num_inputs: int) -> NDArray[np.float64]:

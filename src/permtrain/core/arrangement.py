@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.ranking import NOT_FINITE, sorting_key, sorting_order
-from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import NonFiniteError, ProfileError
 
 
@@ -39,7 +39,7 @@ def arrange_vectors(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None =
             if cpu_kernel.arrange_on_cpu(profile_VL, like_VL, out_VL) is not None:
                 raise NonFiniteError(NOT_FINITE)
             return out_VL
-    return arrange_vectors_by_sorting(profile_VL, like_VL, out_VL)
+    return arrange_by_sorting(profile_VL, like_VL, out_VL)
 
 
 def arrange_on_device(batch: Iterable[DeviceRows]) -> None:
@@ -56,7 +56,7 @@ def arrange_on_device(batch: Iterable[DeviceRows]) -> None:
     if for_program:
         from permtrain.core import gpu_kernel
 
-        gpu_kernel.arrange_on_gpu(for_program)
+        gpu_kernel.launch(for_program)
 
 
 def _sort_on_device(rows: DeviceRows) -> None:
@@ -88,9 +88,7 @@ def _has_triton() -> bool:
     return find_spec("triton") is not None
 
 
-def arrange_vectors_by_sorting(
-    profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None = None
-) -> Tensor:
+def arrange_by_sorting(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | None = None) -> Tensor:
     """`arrange_vectors` in tensor operations: on any device, and what the kernel is tested against.
 
     The value at place r of the order goes to the position that holds place r: one sort, one
@@ -102,9 +100,7 @@ def arrange_vectors_by_sorting(
     return out_VL.scatter_(1, order_VL, values_VL)
 
 
-def arrange(
-    profile: Tensor, like: Tensor, granularity: Granularity | VectorView = "neuron"
-) -> Tensor:
+def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
     """The profile's values laid out in the order of `like`: sigma_theta(theta_sorted).
 
     Source: Train by Reconnect, section 4, "Synchronization"; index optimizer, Algorithm 1, line 11,
@@ -126,22 +122,22 @@ def arrange(
         >>> arrange(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]]))
         tensor([[3., 1., 2.]])
     """
-    view = as_view(like, granularity)
+    cut = as_cut(like, granularity)
     profile_VL = profile[None] if profile.dim() == 1 else profile
-    V, L = view.num_vectors, view.vector_length
+    V, L = cut.num_vectors, cut.vector_length
     if tuple(profile_VL.shape) not in {(V, L), (1, L)}:
         raise ProfileError(
             f"profile has shape {tuple(profile.shape)}; allowed: {(V, L)}, {(1, L)} or {(L,)}"
         )
     if not (profile_VL[:, 1:] >= profile_VL[:, :-1]).all():
         raise ProfileError("profile does not ascend; allowed: values sorted along the last axis")
-    return view.to_tensor(arrange_vectors(profile_VL, view.to_vectors(like)))
+    return cut.to_tensor(arrange_vectors(profile_VL, cut.to_vectors(like)))
 
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(profile: Tensor, scores: Tensor, view: VectorView) -> Tensor:
-        return arrange(profile, scores, view)
+    def forward(profile: Tensor, scores: Tensor, cut: Cut) -> Tensor:
+        return arrange(profile, scores, cut)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -153,7 +149,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(
-    profile: Tensor, scores: Tensor, granularity: Granularity | VectorView = "neuron"
+    profile: Tensor, scores: Tensor, granularity: Granularity | Cut = "neuron"
 ) -> Tensor:
     """`arrange(profile, like=scores)`, whose gradient passes to `scores` unchanged.
 
@@ -169,4 +165,4 @@ def straight_through(
         >>> out.detach(), scores.grad
         (tensor([[3., 1., 2.]]), tensor([[10., 20., 30.]]))
     """
-    return _StraightThrough.apply(profile, scores, as_view(scores, granularity))  # type: ignore[no-any-return]
+    return _StraightThrough.apply(profile, scores, as_cut(scores, granularity))  # type: ignore[no-any-return]

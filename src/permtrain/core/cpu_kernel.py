@@ -126,18 +126,18 @@ def _first_bad_row(profile_VL: Bits, values_VL: Floats, out_VL: Bits) -> int | N
     V, L = values_VL.shape
     if L > MAX_CACHED:
         for v in range(V):
-            if not _arrange_long(profile_VL[v % len(profile_VL)], values_VL[v], out_VL[v]):
+            if not _lay_out_long(profile_VL[v % len(profile_VL)], values_VL[v], out_VL[v]):
                 return v
         return None
-    arrange_rows = _arrange_short_rows if L <= MAX_SHORT else _arrange_rows
+    lay_out_rows = _lay_out_short_rows if L <= MAX_SHORT else _lay_out_rows
     bad = in_threads(
-        lambda begin, end: arrange_rows(profile_VL, values_VL, out_VL, begin, end),
+        lambda begin, end: lay_out_rows(profile_VL, values_VL, out_VL, begin, end),
         _cut(V, V * L, pieces_per_thread=4, multiple=_LANES if L <= MAX_SHORT else 1),
     )
     return min((v for v in bad if v >= 0), default=None)
 
 
-def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
+def _lay_out_long(profile: Bits, values: Floats, out: Bits) -> bool:
     """One row, cut into chunks for the threads and into parts by value; False if not finite."""
     L = values.size
     chunks = _cut(L, L, pieces_per_thread=1)
@@ -164,7 +164,7 @@ def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
     )
     first_ranks = np.empty(num_parts + 1, np.int32)
     is_level = np.empty(num_parts, np.bool_)
-    _plan_parts(parts_CP, level_starts[: max(num_levels, 0)], first_ranks, is_level)
+    _bound_parts(parts_CP, level_starts[: max(num_levels, 0)], first_ranks, is_level)
     positions = np.empty(L, np.int32)
     in_threads(
         lambda begin, end: _deal_out(
@@ -185,7 +185,7 @@ def _arrange_long(profile: Bits, values: Floats, out: Bits) -> bool:
     # Longer parts, where most weights tie or crowd, are sorted without leaving `positions`.
     longest = min(int(np.diff(first_ranks).max(initial=0, where=~is_level)), MAX_CACHED)
     in_threads(
-        lambda begin, end: _arrange_parts(
+        lambda begin, end: _lay_out_parts(
             profile,
             values,
             out,
@@ -444,7 +444,7 @@ def _radix_sort(bits: Integers, order: Integers, spare: Integers) -> None:
 
 
 @_compiled
-def _arrange_rows(profile_VL: Bits, values_VL: Floats, out_VL: Bits, begin: int, end: int) -> int:
+def _lay_out_rows(profile_VL: Bits, values_VL: Floats, out_VL: Bits, begin: int, end: int) -> int:
     """Rows `begin` to `end`; the first one that is not finite, where it stops, or -1."""
     L = values_VL.shape[1]
     scratch = _scratch(L)
@@ -468,7 +468,7 @@ def _arrange_rows(profile_VL: Bits, values_VL: Floats, out_VL: Bits, begin: int,
             parts_CP[:] = 0
             grid = _grid_of(values, num_parts)
             _count(values, grid, parts_CP[0], scratch.buckets, 0, L)
-            _plan_parts(parts_CP, level_starts[:num_levels], first_ranks, is_level)
+            _bound_parts(parts_CP, level_starts[:num_levels], first_ranks, is_level)
             _deal_out(
                 profile,
                 values,
@@ -482,7 +482,7 @@ def _arrange_rows(profile_VL: Bits, values_VL: Floats, out_VL: Bits, begin: int,
                 0,
                 L,
             )
-            _arrange_parts(
+            _lay_out_parts(
                 profile, values, out, first_ranks, is_level, positions, scratch, 0, num_parts
             )
             continue
@@ -493,10 +493,10 @@ def _arrange_rows(profile_VL: Bits, values_VL: Floats, out_VL: Bits, begin: int,
 
 
 @_compiled
-def _arrange_short_rows(
+def _lay_out_short_rows(
     profile_VL: Bits, values_VL: Floats, out_VL: Bits, begin: int, end: int
 ) -> int:
-    """As `_arrange_rows`: a rank is how many weights come before, counted for 64 rows at once."""
+    """As `_lay_out_rows`: a rank is how many weights come before, counted for 64 rows at once."""
     L = values_VL.shape[1]
     bits_VL = values_VL.view(np.int32)
     keys = np.zeros((L, _LANES), np.int32)
@@ -561,7 +561,7 @@ def _count(
 
 
 @_compiled
-def _plan_parts(
+def _bound_parts(
     parts_CP: Integers, level_starts: Integers, first_ranks: Integers, is_level: NDArray[np.bool_]
 ) -> None:
     """From counts to where each chunk writes each part, and which parts lie on one level."""
@@ -609,7 +609,7 @@ def _deal_out(
 
 
 @_compiled
-def _arrange_parts(
+def _lay_out_parts(
     profile: Bits,
     values: Floats,
     out: Bits,

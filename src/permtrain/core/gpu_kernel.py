@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from permtrain.core.device_rows import DeviceRows
-from permtrain.core.gpu_programs import NUM_FIELDS, arrange_rows
+from permtrain.core.gpu_programs import NUM_FIELDS, lay_out_rows
 from permtrain.core.profile import bits_of
 
 MAX_LENGTH = 1 << 14
@@ -42,7 +42,7 @@ _INFINITY_BITS = {torch.float32: 0x7F800000, torch.float16: 0x7C00, torch.bfloat
 
 
 def supports(profile_VL: Tensor, like_VL: Tensor) -> bool:
-    """Whether `arrange_on_gpu` takes these: plain CUDA tensors in rows that the device can hold.
+    """Whether `launch` takes these: plain CUDA tensors in rows that the device can hold.
 
     Rows have at most `MAX_LENGTH` weights; half as many of 32 bits, or less, where a block has less
     than 128 KiB of shared memory, by which words pass between warps.
@@ -71,7 +71,7 @@ def _shared_memory(device_index: int) -> int:
     return int(driver.get_device_properties(device_index)["max_shared_mem"])
 
 
-def arrange_on_gpu(batch: Iterable[DeviceRows]) -> None:
+def launch(batch: Iterable[DeviceRows]) -> None:
     """Does to each what `DeviceRows` says, without a host synchronisation once it is warm.
 
     A profile that is met for the first time is looked at, for its levels, which waits.
@@ -80,7 +80,7 @@ def arrange_on_gpu(batch: Iterable[DeviceRows]) -> None:
         _launch(kind, alike)
 
 
-class Kind(NamedTuple):
+class LaunchKind(NamedTuple):
     """What tensors that share a launch are alike in; the program is compiled for it."""
 
     device: torch.device
@@ -92,20 +92,20 @@ class Kind(NamedTuple):
     num_starts: int
 
 
-def in_launches(batch: Iterable[DeviceRows]) -> dict[Kind, list[DeviceRows]]:
+def in_launches(batch: Iterable[DeviceRows]) -> dict[LaunchKind, list[DeviceRows]]:
     """Which tensors share a launch of a program."""
-    launches: dict[Kind, list[DeviceRows]] = {}
+    launches: dict[LaunchKind, list[DeviceRows]] = {}
     for rows in batch:
         if rows.like_VL.numel():
             launches.setdefault(_kind_of(rows), []).append(rows)
     return launches
 
 
-def _kind_of(rows: DeviceRows) -> Kind:
+def _kind_of(rows: DeviceRows) -> LaunchKind:
     tensors = [rows.profile_VL, rows.like_VL, rows.out_VL]
     tensors += [] if rows.latent_VL is None else [rows.latent_VL]
     starts = level_starts(rows.profile_VL)
-    return Kind(
+    return LaunchKind(
         rows.like_VL.device,
         rows.like_VL.dtype,
         rows.profile_VL.element_size(),
@@ -158,7 +158,7 @@ def _find_level_starts(bits_VL: Tensor) -> Tensor | None:
     return starts_VL.sort(dim=1).values[:, :num_starts].contiguous()
 
 
-def _launch(kind: Kind, alike: Sequence[DeviceRows]) -> None:
+def _launch(kind: LaunchKind, alike: Sequence[DeviceRows]) -> None:
     words = kind.padded_length
     rows_of_program = max(_MIN_WORDS // words, 1)
     table, num_programs = _table(
@@ -167,7 +167,7 @@ def _launch(kind: Kind, alike: Sequence[DeviceRows]) -> None:
     if table.is_cuda and torch.cuda.is_current_stream_capturing():
         _captured_tables[table.data_ptr()] = table
     with torch.cuda.device_of(table):  # Triton launches on the current device
-        arrange_rows[(num_programs,)](
+        lay_out_rows[(num_programs,)](
             table,
             len(alike),
             BITS=8 * kind.weights.itemsize,

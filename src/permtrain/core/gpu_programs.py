@@ -44,7 +44,7 @@ _NUM_FIELDS = tl.constexpr(NUM_FIELDS)
 
 
 @triton.jit
-def arrange_rows(
+def lay_out_rows(
     table_ptr,
     T,
     BITS: tl.constexpr,

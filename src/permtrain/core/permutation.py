@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.core.profile import bits_of
 from permtrain.core.ranking import ranking
-from permtrain.core.vectors import Granularity, VectorView, as_view
 from permtrain.errors import ProfileError
 
 
@@ -135,7 +135,7 @@ def _cycles_of_row(perm: list[int]) -> list[tuple[int, ...]]:
 
 
 def permutation_between(
-    before: Tensor, after: Tensor, granularity: Granularity | VectorView = "neuron"
+    before: Tensor, after: Tensor, granularity: Granularity | Cut = "neuron"
 ) -> Permutation:
     """The permutation with `after = perm(before)` in every weight vector, bit for bit.
 
@@ -158,9 +158,9 @@ def permutation_between(
         )
     if not before.is_floating_point():
         raise ProfileError(f"before is {before.dtype}; allowed: floating point")
-    view = as_view(before, granularity)
-    before_VL = bits_of(view.to_vectors(before))
-    after_VL = bits_of(view.to_vectors(after))
+    cut = as_cut(before, granularity)
+    before_VL = bits_of(cut.to_vectors(before))
+    after_VL = bits_of(cut.to_vectors(after))
     fixed_VL = before_VL == after_VL
     source_VL = _order_by_value_then_fixed(before_VL, fixed_VL)
     target_VL = _order_by_value_then_fixed(after_VL, fixed_VL)
@@ -185,7 +185,7 @@ def _order_by_value_then_fixed(bits_VL: Tensor, fixed_VL: Tensor) -> Tensor:
 
 
 def ranking_distance(
-    before: Tensor, after: Tensor, granularity: Granularity | VectorView = "neuron"
+    before: Tensor, after: Tensor, granularity: Granularity | Cut = "neuron"
 ) -> Tensor:
     """How many places each weight's rank changed: D = |R_after - R_before|.
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.core.ranking import sorting_order
-from permtrain.core.vectors import Granularity, VectorView, as_view
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -14,7 +14,7 @@ def bits_of(values: Tensor) -> Tensor:
     return values.detach().contiguous().view(_BITS[values.element_size()])
 
 
-def profile_of(w: Tensor, granularity: Granularity | VectorView = "neuron") -> Tensor:
+def profile_of(w: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
     """Values of each vector in ascending order; theta_sorted of Train by Reconnect, Algorithm 1.
 
     Args:
@@ -32,7 +32,7 @@ def profile_of(w: Tensor, granularity: Granularity | VectorView = "neuron") -> T
         >>> profile_of(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
         tensor([[1., 2.]])
     """
-    w_VL = as_view(w, granularity).to_vectors(w.detach())
+    w_VL = as_cut(w, granularity).to_vectors(w.detach())
     profile_VL = w_VL.gather(1, sorting_order(w_VL))
     if profile_VL.shape[0] > 1 and torch.equal(
         bits_of(profile_VL), bits_of(profile_VL[:1]).expand_as(profile_VL)

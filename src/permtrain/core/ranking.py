@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from permtrain.core.vectors import Granularity, VectorView, as_view
+from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.errors import NonFiniteError
 
 NOT_FINITE = "weights hold NaN or infinity; allowed: finite values"
@@ -38,7 +38,7 @@ def ranks_of(order_VL: Tensor) -> Tensor:
     return torch.empty_like(order_VL).scatter_(1, order_VL, places_VL)
 
 
-def ranking(w: Tensor, granularity: Granularity | VectorView = "neuron") -> Tensor:
+def ranking(w: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
     """Place of each weight in its vector's ascending order, 0 for the smallest.
 
     R_j of Train by Reconnect, section 3: `ranking(w)[i]` is the place of w_j[i].
@@ -59,5 +59,5 @@ def ranking(w: Tensor, granularity: Granularity | VectorView = "neuron") -> Tens
         tensor([[1, 0, 2],
                 [2, 1, 0]])
     """
-    view = as_view(w, granularity)
-    return view.to_tensor(ranks_of(sorting_order(view.to_vectors(w))))
+    cut = as_cut(w, granularity)
+    return cut.to_tensor(ranks_of(sorting_order(cut.to_vectors(w))))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from permtrain.core.plan import NamedTensor, first_names, named_tensors, uncompiled
-from permtrain.core.vectors import GRANULARITIES, Granularity, VectorView
+from permtrain.core.cut import GRANULARITIES, Granularity
+from permtrain.core.granularity import NamedTensor, first_names, named_tensors, uncompiled
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
 from permtrain.initial.rules import DTYPES, check_rule, fans
@@ -329,9 +329,9 @@ def _weight_record(
         raise SettingError(
             f"granularity is {granularity!r}; allowed: {', '.join(GRANULARITIES)}{hint}"
         )
-    layout = weight.layout
-    is_transposed = layout.output_axis == 1 and layout.num_kernel_axes > 0
-    fan_in, fan_out = fans(shape, transposed=is_transposed, groups=layout.groups)
+    cut = weight.cut
+    is_transposed = cut.output_axis == 1 and cut.num_kernel_axes > 0
+    fan_in, fan_out = fans(shape, transposed=is_transposed, groups=cut.groups)
     if options.sparse_fans and isinstance(sparsity, float) and 0 <= sparsity < 1:
         fan_in, fan_out = (max(1, round((1 - sparsity) * fan)) for fan in (fan_in, fan_out))
     return TensorRecord(
@@ -343,9 +343,9 @@ def _weight_record(
         fan_in=fan_in,
         fan_out=fan_out,
         granularity=_granularity_that_fits(weight, granularity),
-        output_axis=layout.output_axis,
-        num_kernel_axes=layout.num_kernel_axes,
-        groups=layout.groups,
+        output_axis=cut.output_axis,
+        num_kernel_axes=cut.num_kernel_axes,
+        groups=cut.groups,
         value=_as_number(value) if rule == "constant" else None,
         share=options.share,
         quantiles=options.quantiles,
@@ -378,7 +378,7 @@ def _granularity_that_fits(weight: NamedTensor, granularity: Granularity) -> Gra
     coarser = GRANULARITIES[GRANULARITIES.index(granularity) :]
     for each in coarser[:-1]:
         try:
-            VectorView(tuple(weight.parameter.shape), each, weight.layout)
+            weight.cut.at(each)
         except GranularityError:
             continue
         return each

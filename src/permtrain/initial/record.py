@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from permtrain.core.cut import GRANULARITIES, Cut, Granularity
 from permtrain.errors import SettingError
 from permtrain.initial.philox import MAX_SEED, centred, random_order, word_source
-from permtrain.initial.rows import GRANULARITIES, Rows
 from permtrain.initial.rules import (
     DTYPES,
     check_rule,
@@ -51,7 +51,7 @@ class TensorRecord:
         fan_in, fan_out: counts behind the rule's scale, see `rules.fans`.
         value: the value of rule `"constant"`; None with any other rule.
         granularity: how the tensor is cut into vectors: `"kernel"`, `"neuron"` or `"layer"`.
-        output_axis, num_kernel_axes, groups: as in `core.vectors.Layout`.
+        output_axis, num_kernel_axes, groups: as in `core.cut.Cut`.
         share, quantiles, pairwise, levels, sparsity, sparsity_by: as in `initialize.initialize_`.
         version: of the meaning of all this; a change to bytes changes it.
 
@@ -76,7 +76,7 @@ class TensorRecord:
     seed: int
     fan_in: int
     fan_out: int
-    granularity: str
+    granularity: Granularity
     output_axis: int = 0
     num_kernel_axes: int = 0
     groups: int = 1
@@ -106,10 +106,10 @@ class TensorRecord:
         return self.rule != "shuffle"
 
     @property
-    def rows(self) -> Rows:
+    def cut(self) -> Cut:
         """How the tensor is cut into weight vectors."""
-        return Rows(
-            self.shape, self.granularity, self.output_axis, self.num_kernel_axes, self.groups
+        return Cut(
+            self.granularity, self.output_axis, self.num_kernel_axes, self.groups, self.shape
         )
 
     @property
@@ -118,13 +118,13 @@ class TensorRecord:
 
     @property
     def vector_length(self) -> int:
-        """Number of weights in one vector, L, as in `core.vectors.VectorView`."""
-        return self.rows.vector_length
+        """Number of weights in one vector, L, of its cut."""
+        return self.cut.vector_length
 
     @property
     def num_vectors(self) -> int:
         """Number of vectors, V."""
-        return self.rows.num_vectors
+        return self.cut.num_vectors
 
     @property
     def num_zeros(self) -> int | None:
@@ -280,7 +280,7 @@ def initial_values(record: TensorRecord) -> Array:
         values_VL = profile_VL[0][order_VL]
     else:
         values_VL = np.take_along_axis(profile_VL, order_VL, axis=1)
-    values = record.rows.to_tensor(values_VL)
+    values = np.ascontiguousarray(record.cut.to_tensor(values_VL))
     return values if record.share else _with_zeros(record, values)
 
 
@@ -299,8 +299,8 @@ def shuffled_values(record: TensorRecord, values: Array) -> Array:
     """
     if not record.num_weights:
         return values
-    values_VL = np.take_along_axis(record.rows.to_vectors(values), _positions(record), axis=1)
-    return _with_zeros(record, record.rows.to_tensor(values_VL))
+    values_VL = np.take_along_axis(record.cut.to_vectors(values), _positions(record), axis=1)
+    return _with_zeros(record, np.ascontiguousarray(record.cut.to_tensor(values_VL)))
 
 
 def level_of_places(num_levels: int, length: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from permtrain.core.plan import GranularityRule
+from permtrain.core.granularity import GranularityRule
 from permtrain.errors import SettingError
 from permtrain.optim.attached import closure_of, with_closure
 from permtrain.optim.permuted_tensor import arranged_like

@@ -6,7 +6,7 @@ Source: Qiu and Suda, "Train by Reconnect", NeurIPS 2020 (arXiv:2003.02570), sec
 from torch import nn
 from torch.optim import Optimizer
 
-from permtrain.core.plan import GranularityRule
+from permtrain.core.granularity import GranularityRule
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sync_period import SyncPeriod
 
@@ -30,7 +30,7 @@ class LaPerm(Permuter):
             and embeddings from plain weights. Without it every tensor's output units are taken to
             be on axis 0.
         granularity: which weights may exchange values; a name, patterns, or a function
-            (`permtrain.core.plan`). Default: all weights into one output unit.
+            (`permtrain.core.granularity`). Default: all weights into one output unit.
         permute_biases: each layer's bias becomes a weight vector of its own (the authors' setting
             on MNIST); norm parameters are never permuted.
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from permtrain.core.across import from_units, to_units
 from permtrain.core.arrangement import arrange_on_device, arrange_vectors
+from permtrain.core.cut import Cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
-from permtrain.core.vectors import VectorView
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, ProfileError
 from permtrain.optim.pool import Pool
 
@@ -26,7 +26,7 @@ class PermutedTensor:
     Attributes:
         name: its name in the model, or its place in the optimizer where no model was given.
         parameter: the parameter itself.
-        view: how it is cut into weight vectors.
+        cut: how it is cut into weight vectors.
         profile: (V, L) or (1, L), ascending; None until the first step fixes it. Of a pool's
             member, what it brings in: (1, L), in its units.
         latent: the latent weights, of the parameter's shape; None where they are not kept.
@@ -43,7 +43,7 @@ class PermutedTensor:
 
     name: str
     parameter: Tensor
-    view: VectorView
+    cut: Cut
     profile: Tensor | None = None
     latent: Tensor | None = None
     is_arranged: bool = False
@@ -61,7 +61,7 @@ class PermutedTensor:
     def take_profile(self, keep_latent: bool) -> None:
         """Makes the weights as they are the initial weights."""
         with self.named_errors():
-            self.profile = initial_profile(self.parameter, self.view)
+            self.profile = initial_profile(self.parameter, self.cut)
         self.latent = self.parameter.detach().clone() if keep_latent else None
         self.is_arranged = True
         self.held = None
@@ -88,8 +88,8 @@ class PermutedTensor:
         """The profile laid out in the order of `scores`, in the parameter's shape."""
         assert self.profile is not None
         with self.named_errors():
-            return self.view.to_tensor(
-                arrange_vectors(self.profile, self.view.to_vectors(scores.detach()))
+            return self.cut.to_tensor(
+                arrange_vectors(self.profile, self.cut.to_vectors(scores.detach()))
             )
 
     def show_arranged(self) -> None:
@@ -99,26 +99,26 @@ class PermutedTensor:
             self._show_arranged_on_device(self.not_finite)
             return
         weights = self.parameter.detach()
-        weights_VL = self.view.to_vectors(weights)
+        weights_VL = self.cut.to_vectors(weights)
         if self.latent is None or not self._may_be_written_by_rows(weights_VL):
             self.parameter.copy_(self.arranged_like(self.scores))
             return
         with self.named_errors():
-            arrange_vectors(self.profile, self.view.to_vectors(self.latent), out_VL=weights_VL)
+            arrange_vectors(self.profile, self.cut.to_vectors(self.latent), out_VL=weights_VL)
         torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
 
     def _show_arranged_on_device(self, not_finite: Tensor) -> None:
         """The same without a look at the result: rows that are not finite stay as they are."""
         assert self.profile is not None
-        weights_VL = self.view.to_vectors(self.parameter.detach())
-        scores_VL = self.view.to_vectors(self.scores.detach())
+        weights_VL = self.cut.to_vectors(self.parameter.detach())
+        scores_VL = self.cut.to_vectors(self.scores.detach())
         if self._may_be_written_by_rows(weights_VL):
             arrange_on_device([DeviceRows(self.profile, scores_VL, weights_VL, not_finite)])
             torch.autograd.graph.increment_version(self.parameter)  # compiled code does not do it
         else:
             out_VL = weights_VL.to(self.profile.dtype, copy=True).contiguous()
             arrange_on_device([DeviceRows(self.profile, scores_VL, out_VL, not_finite)])
-            self.parameter.copy_(self.view.to_tensor(out_VL))
+            self.parameter.copy_(self.cut.to_tensor(out_VL))
 
     def rows_on_device(self) -> DeviceRows | None:
         """What `take_latent` and `show_arranged` do, for a device to do at once.
@@ -126,13 +126,13 @@ class PermutedTensor:
         None where the host waits for the device, or where rows are copies: not the memory of the
         parameter and of its latent weights.
         """
-        weights_VL = self.view.to_vectors(self.parameter.detach())
+        weights_VL = self.cut.to_vectors(self.parameter.detach())
         if self.not_finite is None or not self._may_be_written_by_rows(weights_VL):
             return None
         assert self.profile is not None
         latent_VL = None
         if self.latent is not None:
-            latent_VL = self.view.to_vectors(self.latent)
+            latent_VL = self.cut.to_vectors(self.latent)
             if latent_VL.data_ptr() != self.latent.data_ptr() or not latent_VL.is_contiguous():
                 return None
         return DeviceRows(self.profile, weights_VL, weights_VL, self.not_finite, latent_VL)
@@ -155,10 +155,10 @@ class PermutedTensor:
         if self.not_finite is None:
             self.latent.copy_(self.parameter)
             return
-        moved_VL = self.view.to_vectors(self.parameter.detach())
-        latent_VL = self.view.to_vectors(self.latent)
+        moved_VL = self.cut.to_vectors(self.parameter.detach())
+        latent_VL = self.cut.to_vectors(self.latent)
         is_finite_V1 = torch.isfinite(moved_VL).all(dim=1, keepdim=True)
-        self.latent.copy_(self.view.to_tensor(torch.where(is_finite_V1, moved_VL, latent_VL)))
+        self.latent.copy_(self.cut.to_tensor(torch.where(is_finite_V1, moved_VL, latent_VL)))
         self.not_finite.logical_or_(~is_finite_V1.all())
 
     def note_seen(self) -> None:
@@ -202,7 +202,7 @@ class PermutedTensor:
             return
         weights = self.parameter.detach()
         if self.pool is not None:  # where a large one may become infinite
-            weights = to_units(weights, self.view)
+            weights = to_units(weights, self.cut)
         # A sum is finite unless an addend is not, or it overflows: a look at all decides then.
         if not torch.isfinite(weights.sum()) and not torch.isfinite(weights).all():
             raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
@@ -242,22 +242,22 @@ class PermutedTensor:
             raise type(error)(f"{self.name}: {error}") from None
 
 
-def initial_profile(weights: Tensor, view: VectorView) -> Tensor:
+def initial_profile(weights: Tensor, cut: Cut) -> Tensor:
     """What a tensor with these initial weights has for a profile; in units if it goes across.
 
     Raises:
         NonFiniteError: they hold NaN or infinity.
         ProfileError: one that goes across would not keep its bits in units.
     """
-    if not view.is_across:
-        return profile_of(weights, view)
-    units_1L = to_units(weights.detach(), view)
+    if not cut.is_across:
+        return profile_of(weights, cut)
+    units_1L = to_units(weights.detach(), cut)
     profile = profile_of(units_1L, "layer")
-    lost = from_units(units_1L, view) != weights.detach()
+    lost = from_units(units_1L, cut) != weights.detach()
     if lost.any():
         raise ProfileError(
             f"the value {weights[lost][0].item():g} is too small for {weights.dtype} in units of "
-            f"2**{view.exponent}; allowed with granularity 'across': values that keep their bits"
+            f"2**{cut.exponent}; allowed with granularity 'across': values that keep their bits"
         )
     return profile
 
@@ -273,7 +273,7 @@ def arranged_like(tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -
     for tensor, score in zip(tensors, scores, strict=True):
         if tensor.pool is None:
             arranged[id(tensor)] = tensor.arranged_like(score)
-        elif torch.isfinite(to_units(score.detach(), tensor.view)).all():
+        elif torch.isfinite(to_units(score.detach(), tensor.cut)).all():
             members.append(tensor)
         else:
             raise NonFiniteError(f"{tensor.name}: {NOT_FINITE}")

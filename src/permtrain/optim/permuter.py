@@ -7,19 +7,18 @@ class, its groups and its state are not touched.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from permtrain.core.plan import (
+from permtrain.core.granularity import (
     GranularityRule,
     check_rule,
+    cut_by_rule,
     named_tensors,
     unnamed_tensor,
-    view_by_rule,
 )
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.errors import (
@@ -211,9 +210,9 @@ class Permuter(Attached):
             "num_synchronizations": self.num_synchronizations,
             "tensors": {
                 tensor.name: {
-                    "shape": list(tensor.view.shape),
-                    "granularity": tensor.view.granularity,
-                    "layout": list(astuple(tensor.view.layout)),
+                    "shape": list(tensor.cut.shape),
+                    "granularity": tensor.cut.granularity,
+                    "layout": list(tensor.cut.layout),
                     "profile": tensor.profile,
                     "latent": tensor.latent,
                     "checksum": checksum(tensor.parameter),
@@ -251,8 +250,8 @@ class Permuter(Attached):
 
     def __repr__(self) -> str:
         lines = [
-            f"  {tensor.name}: {tensor.view.num_vectors} x {tensor.view.vector_length} "
-            f"({tensor.view.granularity})"
+            f"  {tensor.name}: {tensor.cut.num_vectors} x {tensor.cut.vector_length} "
+            f"({tensor.cut.granularity})"
             for tensor in self.tensors
         ]
         head = f"{type(self).__name__} of {type(self.optimizer).__name__}"
@@ -446,10 +445,8 @@ class Permuter(Attached):
         names = {tensor.name for tensor in self.tensors}
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
             rule = group.get("granularity", self.granularity)
-            view = view_by_rule(
-                tensor, rule, permute_biases=self.permute_biases, may_go_across=True
-            )
-            if view is None:
+            cut = cut_by_rule(tensor, rule, permute_biases=self.permute_biases, may_go_across=True)
+            if cut is None:
                 self._left_alone[id(parameter)] = parameter
                 continue
             if parameter.dtype not in _DTYPES:
@@ -465,8 +462,8 @@ class Permuter(Attached):
             if tensor.name in names:
                 raise SettingError(namesakes(tensor.name))
             names.add(tensor.name)
-            permuted = PermutedTensor(tensor.name, parameter, view)
-            if view.is_across:
+            permuted = PermutedTensor(tensor.name, parameter, cut)
+            if cut.is_across:
                 self._pool.add(permuted)
                 permuted.pool = self._pool
             self._tensors[id(parameter)] = permuted
@@ -514,14 +511,14 @@ class Permuter(Attached):
             )
         for tensor in self.tensors:
             saved = state_dict["tensors"][tensor.name]
-            here = (list(tensor.view.shape), tensor.view.granularity)
+            here = (list(tensor.cut.shape), tensor.cut.granularity)
             there = (list(saved["shape"]), saved["granularity"])
             if here != there:
                 raise CheckpointError(
                     f"{tensor.name}: permuter state has shape and granularity {there}; "
                     f"allowed: {here}"
                 )
-            layout = list(astuple(tensor.view.layout))
+            layout = list(tensor.cut.layout)
             if saved.get("layout", layout) != layout:  # states of before have none
                 raise CheckpointError(
                     f"{tensor.name}: permuter state has vectors of layout {saved['layout']} "
@@ -533,7 +530,7 @@ class Permuter(Attached):
                     f"{tensor.name}: permuter state is {profile.dtype}; "
                     f"allowed: {tensor.parameter.dtype}"
                 )
-            V, L = tensor.view.num_vectors, tensor.view.vector_length
+            V, L = tensor.cut.num_vectors, tensor.cut.vector_length
             if profile is not None and tuple(profile.shape) not in {(V, L), (1, L)}:
                 raise CheckpointError(
                     f"{tensor.name}: permuter state has a profile of shape {tuple(profile.shape)}; "
@@ -542,7 +539,7 @@ class Permuter(Attached):
             latent = saved["latent"]
             found = None if latent is None else (latent.dtype, tuple(latent.shape))
             is_kept = self.keep_latent and profile is not None
-            allowed = (tensor.parameter.dtype, tensor.view.shape) if is_kept else None
+            allowed = (tensor.parameter.dtype, tensor.cut.shape) if is_kept else None
             if found != allowed:
                 raise CheckpointError(
                     f"{tensor.name}: permuter state has latent weights {found}; allowed: {allowed}"

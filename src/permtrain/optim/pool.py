@@ -9,7 +9,7 @@ from torch import Tensor
 
 from permtrain.core.across import check_exact, from_units, to_units
 from permtrain.core.arrangement import arrange_vectors
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 from permtrain.errors import GranularityError, ProfileError, SettingError
 
 
@@ -18,7 +18,7 @@ class Member(Protocol):
 
     name: str
     parameter: Tensor
-    view: VectorView
+    cut: Cut
     profile: Tensor | None
 
 
@@ -71,10 +71,10 @@ class Pool:
             ProfileError: naming the member and the value.
             GranularityError: a member got another dtype since it was added.
         """
-        views = {member.name: member.view for member in self.members}
+        cuts = {member.name: member.cut for member in self.members}
         try:
             self._check_dtypes(self.members)
-            check_exact(self._union(self.members), views)
+            check_exact(self._union(self.members), cuts)
         except (GranularityError, ProfileError):
             for member in self.members:
                 member.profile = None
@@ -88,11 +88,11 @@ class Pool:
 
         Ties: by the order of the members, then by position.
         """
-        views = [member.view for member in members]
-        parts = [to_units(s.detach(), view) for s, view in zip(scores, views, strict=True)]
+        cuts = [member.cut for member in members]
+        parts = [to_units(s.detach(), cut) for s, cut in zip(scores, cuts, strict=True)]
         units_1J = arrange_vectors(self._union(members), torch.cat(parts, dim=1))
-        split = units_1J.split([view.num_weights for view in views], dim=1)
-        return [from_units(part_1L, view) for part_1L, view in zip(split, views, strict=True)]
+        split = units_1J.split([cut.num_weights for cut in cuts], dim=1)
+        return [from_units(part_1L, cut) for part_1L, cut in zip(split, cuts, strict=True)]
 
     def _union(self, members: Sequence[Member]) -> Tensor:
         """All values that members brought in, (1, J), ascending; sorted once, bits kept."""

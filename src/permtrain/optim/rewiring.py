@@ -100,7 +100,7 @@ class Rewiring(Attached):
                 f"allowed: {sorted(expected)}, version 1"
             )
         rewired = state_dict["rewired"]
-        shapes = {tensor.name: tuple(tensor.view.shape) for tensor in self.permuter.tensors}
+        shapes = {tensor.name: tuple(tensor.cut.shape) for tensor in self.permuter.tensors}
         # Layers added after the switch were never permuted.
         saved = {name: tuple(weight.shape) for name, weight in (rewired or {}).items()}
         if not saved.items() <= shapes.items():

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
-from permtrain.core.plan import (
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import (
     GranularityRule,
     NamedTensor,
     check_rule,
+    cut_by_rule,
     named_tensors,
     unnamed_tensor,
-    view_by_rule,
 )
-from permtrain.core.vectors import VectorView
 from permtrain.errors import (
     CheckpointError,
     GranularityError,
@@ -224,9 +224,9 @@ class SGPerm(Optimizer):
             self.inner = self._make_inner(parameters)
 
     @property
-    def views(self) -> dict[str, VectorView]:
+    def cuts(self) -> dict[str, Cut]:
         """How each permuted weight is cut, by name."""
-        return {rows.weight.name: rows.view for rows in self._rows}
+        return {rows.weight.name: rows.cut for rows in self._rows}
 
     @property
     def biases_in_rows(self) -> dict[str, str]:
@@ -388,36 +388,36 @@ class SGPerm(Optimizer):
         check_rule(rule, [tensor.name for tensor in named])
         in_rows: set[int] = set()
         for tensor in named:
-            view = view_by_rule(tensor, rule, permute_biases=self.biases == "apart")
-            if view is None:
+            cut = cut_by_rule(tensor, rule, permute_biases=self.biases == "apart")
+            if cut is None:
                 continue
             if tensor.parameter.dtype not in (torch.float32, torch.float64):
                 raise GranularityError(
                     f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: float32, float64"
                 )
-            if tensor.name in self.views:
+            if tensor.name in self.cuts:
                 raise SettingError(namesakes(tensor.name))
-            bias = self._bias_in_row(tensor, view, named) if self.biases == "row" else None
+            bias = self._bias_in_row(tensor, cut, named) if self.biases == "row" else None
             last = self._rows[-1] if self._rows else None
-            first_row = last.first_row + last.view.num_vectors if last else 0
-            self._rows.append(SortedRows(tensor, view, bias, index, first_row))
+            first_row = last.first_row + last.cut.num_vectors if last else 0
+            self._rows.append(SortedRows(tensor, cut, bias, index, first_row))
             in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
         return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]
 
     def _bias_in_row(
-        self, weight: NamedTensor, view: VectorView, named: list[NamedTensor]
+        self, weight: NamedTensor, cut: Cut, named: list[NamedTensor]
     ) -> Tensor | None:
         for tensor in named:
             if tensor.bias_of is weight.parameter:
-                if view.granularity != "neuron":
+                if cut.granularity != "neuron":
                     raise GranularityError(
                         f"{weight.name}: biases is 'row', and its granularity is "
-                        f"{view.granularity!r}; allowed: 'neuron', one bias for each"
+                        f"{cut.granularity!r}; allowed: 'neuron', one bias for each"
                     )
-                if tensor.parameter.numel() != view.num_vectors:
+                if tensor.parameter.numel() != cut.num_vectors:
                     raise GranularityError(
                         f"{tensor.name} has {tensor.parameter.numel()} values; allowed with biases "
-                        f"'row': {view.num_vectors}, one for each vector of {weight.name}"
+                        f"'row': {cut.num_vectors}, one for each vector of {weight.name}"
                     )
                 if tensor.parameter.dtype != weight.parameter.dtype:
                     raise GranularityError(

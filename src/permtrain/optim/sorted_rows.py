@@ -1,15 +1,15 @@
 """A weight as rows of sorted values and the slot that holds each: what SGPerm permutes."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from permtrain.core.plan import NamedTensor
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import NamedTensor
 from permtrain.core.ranking import sorting_order
-from permtrain.core.vectors import VectorView
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError
 from permtrain.graph.search import lay_out_
 from permtrain.optim.permuted_tensor import checksum
@@ -21,7 +21,7 @@ class SortedRows:
 
     Attributes:
         weight: the tensor and its name.
-        view: how it is cut.
+        cut: how it is cut.
         bias: one more weight of each row, or None.
         group: index of its parameter group.
         first_row: its first row's number among all rows, for random words.
@@ -32,7 +32,7 @@ class SortedRows:
     """
 
     weight: NamedTensor
-    view: VectorView
+    cut: Cut
     bias: Tensor | None
     group: int
     first_row: int
@@ -43,11 +43,11 @@ class SortedRows:
 
     @property
     def length(self) -> int:
-        return self.view.vector_length + (self.bias is not None)
+        return self.cut.vector_length + (self.bias is not None)
 
     def gathered(self, of_weight: Tensor, of_bias: Tensor | None) -> Tensor:
         """Rows of the weight, with the bias as the last column where it is in the row."""
-        rows_VL = self.view.to_vectors(of_weight)
+        rows_VL = self.cut.to_vectors(of_weight)
         if self.bias is None:
             return rows_VL.contiguous()
         assert of_bias is not None
@@ -116,14 +116,14 @@ class SortedRows:
         assert self.values is not None
         assert self.rank_to_slot is not None
         weight = self.weight.parameter
-        own_VL = self.view.to_vectors(weight.detach())
+        own_VL = self.cut.to_vectors(weight.detach())
         if self.bias is None and own_VL.data_ptr() == weight.data_ptr() and own_VL.is_contiguous():
             lay_out_(own_VL, self.values, self.rank_to_slot)
             torch.autograd.graph.increment_version(weight)  # compiled code does not do it
             return
         rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
         weights_VL = rows_VL if self.bias is None else rows_VL[:, :-1]
-        weight.copy_(self.view.to_tensor(weights_VL))
+        weight.copy_(self.cut.to_tensor(weights_VL))
         if self.bias is not None:
             self.bias.copy_(rows_VL[:, -1])
 
@@ -139,7 +139,7 @@ class SortedRows:
     def check_state(self, saved: Mapping[str, Any]) -> None:
         """Refuses the state of rows that were cut in another way."""
         slots = saved["rank_to_slot"]
-        shape = (self.view.num_vectors, self.length)
+        shape = (self.cut.num_vectors, self.length)
         if slots is not None and tuple(slots.shape) != shape:
             raise CheckpointError(
                 f"{self.weight.name}: optimizer state has rows {tuple(slots.shape)}; "
@@ -164,7 +164,7 @@ class SortedRows:
 
     @property
     def _cut(self) -> list[Any]:
-        return [self.view.granularity, *astuple(self.view.layout)]
+        return [self.cut.granularity, *self.cut.layout]
 
     def _checksums(self) -> list[int]:
         return [checksum(parameter) for parameter in self.parameters]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from permtrain.core.plan import named_tensors, refuse_sharded
+from permtrain.core.granularity import named_tensors, refuse_sharded
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.attached import Attached, closure_of
 

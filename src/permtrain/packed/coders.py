@@ -8,8 +8,8 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
-from permtrain.initial.rows import Rows
 from permtrain.packed import plain
 from permtrain.packed.logarithms import logarithms, probabilities, rates
 from permtrain.packed.multiset import Levels, Multisets
@@ -54,15 +54,15 @@ def uniform_levels(code: bytes, multisets: Multisets, *, use_plain: bool) -> Lev
 
 
 def conditional_code(
-    levels_VL: Levels, initial_VL: Levels, multisets: Multisets, rows: Rows
+    levels_VL: Levels, initial_VL: Levels, multisets: Multisets, cut: Cut
 ) -> bytes:
     """The conditional coder's bytes, short where levels are near the initial ones."""
     words = np.empty(4 * levels_VL.size, dtype=np.uint32)
-    return finished(words, *_run_conditional(False, words, levels_VL, initial_VL, multisets, rows))
+    return finished(words, *_run_conditional(False, words, levels_VL, initial_VL, multisets, cut))
 
 
 def conditional_levels(
-    code: bytes, initial_VL: Levels, multisets: Multisets, rows: Rows, *, use_plain: bool
+    code: bytes, initial_VL: Levels, multisets: Multisets, cut: Cut, *, use_plain: bool
 ) -> Levels:
     """The inverse of `conditional_code`.
 
@@ -70,17 +70,15 @@ def conditional_levels(
         PackedFileError: no encoder writes such a code.
     """
     if use_plain:
-        return plain.decode_conditional(
-            code, initial_VL, multisets.counts_RK, *row_and_stride(rows)
-        )
+        return plain.decode_conditional(code, initial_VL, multisets.counts_RK, *row_and_stride(cut))
     levels_VL = np.empty_like(initial_VL)
     words = words_of(code)
-    num_used, _, _ = _run_conditional(True, words, levels_VL, initial_VL, multisets, rows)
+    num_used, _, _ = _run_conditional(True, words, levels_VL, initial_VL, multisets, cut)
     check_used(num_used, code)
     return levels_VL
 
 
-def row_and_stride(rows: Rows) -> tuple[int, int]:
+def row_and_stride(cut: Cut) -> tuple[int, int]:
     """Where a weight's neighbours are, for the conditional coder's contexts.
 
     Returns: weights into one output unit (of a layer as one vector: into one entry of axis 0), and
@@ -88,14 +86,12 @@ def row_and_stride(rows: Rows) -> tuple[int, int]:
         a square image if vectors of inputs are one or three of them, else 1.
 
     Example:
-        >>> row_and_stride(Rows((500, 784), "layer")), row_and_stride(Rows((8, 3, 5, 5), "kernel"))
-        ((784, 28), (75, 5))
+        >>> [row_and_stride(Cut("layer").of(shape)) for shape in ((500, 784), (8, 3, 5, 5))]
+        [(784, 28), (75, 5)]
     """
-    shape = rows.shape
-    is_layer = rows.granularity == "layer"
-    row_length = rows.num_weights // (
-        shape[0] if is_layer else shape[rows.output_axis] * rows.groups
-    )
+    shape = cut.shape
+    is_layer = cut.granularity == "layer"
+    row_length = cut.num_weights // (shape[0] if is_layer else shape[cut.output_axis] * cut.groups)
     if len(shape) > 2:
         return row_length, shape[-1]
     for channels in (1, 3):
@@ -111,7 +107,7 @@ def _run_conditional(
     levels_VL: Levels,
     initial_VL: Levels,
     multisets: Multisets,
-    rows: Rows,
+    cut: Cut,
 ) -> tuple[int, np.uint64, np.uint64]:
     from permtrain.packed.conditional_kernels import code_conditional
 
@@ -119,7 +115,7 @@ def _run_conditional(
     tables = logarithms(), probabilities(), rates()
     depth = tree_depth(counts_RK.shape[1])
     return code_conditional(
-        decoding, words, levels_VL, initial_VL, counts_RK, depth, *row_and_stride(rows), *tables
+        decoding, words, levels_VL, initial_VL, counts_RK, depth, *row_and_stride(cut), *tables
     )
 
 

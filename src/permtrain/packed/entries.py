@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.initial.record import TensorRecord
-from permtrain.initial.rows import Rows
 from permtrain.packed.container import ITEM_SIZES
 from permtrain.packed.keys import SAFETENSORS_DTYPES
 
@@ -56,7 +56,7 @@ class TensorEntry:
         coder: one of `CODERS`.
         digest: the first 48 bits of the SHA-256 of its bytes in C order, base64.
         pieces: what it has in the file, in the order of `piece_names`.
-        rows: how it is cut into weight vectors, if it is an arrangement.
+        cut: how it is cut into weight vectors, if it is an arrangement.
         profile: one of `PROFILES`, likewise.
         record: how its initial values are drawn, where they are needed.
     """
@@ -67,7 +67,7 @@ class TensorEntry:
     coder: str
     digest: str
     pieces: tuple[Piece, ...] = ()
-    rows: Rows | None = None
+    cut: Cut | None = None
     profile: str | None = None
     record: TensorRecord | None = None
 
@@ -120,38 +120,38 @@ def check_entry(entry: TensorEntry) -> None:
         raise PackedFileError(
             f"{entry.name}: rule is {entry.record.rule!r}; allowed: one that draws values"
         )
-    if entry.rows is not None:
-        _check_rows(entry.rows, entry.name)
+    if entry.cut is not None:
+        _check_cut(entry.cut, entry.name)
     _check_pieces(entry)
 
 
-def _check_rows(rows: Rows, name: str) -> None:
-    shape, dims = rows.shape, len(rows.shape)
+def _check_cut(cut: Cut, name: str) -> None:
+    shape, dims = cut.shape, len(cut.shape)
     if dims == 0 or 0 in shape:
         raise PackedFileError(f"{name}: shape is {list(shape)}; allowed: one weight or more")
-    if rows.output_axis >= dims or rows.num_kernel_axes > dims:
+    if cut.output_axis >= dims or cut.num_kernel_axes > dims:
         raise PackedFileError(
-            f"{name}: output_axis {rows.output_axis} and num_kernel_axes {rows.num_kernel_axes} "
+            f"{name}: output_axis {cut.output_axis} and num_kernel_axes {cut.num_kernel_axes} "
             f"name axes that shape {list(shape)} has not"
         )
-    has_groups = rows.groups != 1
-    if has_groups and (rows.output_axis != 1 or not rows.groups or shape[0] % rows.groups):
+    has_groups = cut.groups != 1
+    if has_groups and (cut.output_axis != 1 or not cut.groups or shape[0] % cut.groups):
         raise PackedFileError(
-            f"{name}: groups is {rows.groups}; allowed: 1, or with output_axis 1 a divisor of "
+            f"{name}: groups is {cut.groups}; allowed: 1, or with output_axis 1 a divisor of "
             f"{shape[0]}"
         )
-    if rows.vector_length > MAX_VECTOR_LENGTH:
+    if cut.vector_length > MAX_VECTOR_LENGTH:
         raise PackedFileError(
-            f"{name}: a vector has {rows.vector_length} weights; allowed: {MAX_VECTOR_LENGTH}"
+            f"{name}: a vector has {cut.vector_length} weights; allowed: {MAX_VECTOR_LENGTH}"
         )
 
 
 def _check_pieces(entry: TensorEntry) -> None:
     """Stored values have as many bytes as the tensor's shape asks for."""
     sizes = dict(zip(entry.piece_names, (piece.size for piece in entry.pieces), strict=True))
-    if entry.rows is None or entry.profile == "record":
+    if entry.cut is None or entry.profile == "record":
         return
-    length = entry.rows.vector_length
+    length = entry.cut.vector_length
     if entry.profile == "values":
         row_bytes, what = length * entry.item_size, "profile"
     else:
@@ -162,7 +162,7 @@ def _check_pieces(entry: TensorEntry) -> None:
                 f"{entry.item_size}"
             )
         row_bytes, what = num_levels * count_bytes(length), "counts"
-    allowed = sorted({row_bytes, row_bytes * entry.rows.num_vectors})
+    allowed = sorted({row_bytes, row_bytes * entry.cut.num_vectors})
     if sizes[what] not in allowed:
         raise PackedFileError(
             f"{entry.name}: {what} take {sizes[what]} bytes; allowed: "

@@ -1,6 +1,7 @@
 """Packed files of torch models."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from permtrain.core.plan import (
+from permtrain.core.cut import GRANULARITIES, Cut
+from permtrain.core.granularity import (
     COMPILED_PREFIX,
     GranularityRule,
     NamedTensor,
     check_rule,
+    cut_by_rule,
     first_names,
     named_tensors,
     uncompiled,
-    view_by_rule,
 )
-from permtrain.core.vectors import GRANULARITIES, VectorView
 from permtrain.errors import GranularityError, PackedFileError
 from permtrain.initial.initialize import records_of
 from permtrain.initial.record import TensorRecord
-from permtrain.initial.rows import Rows
 from permtrain.packed.entries import Alias
 from permtrain.packed.keys import SAFETENSORS_DTYPES, Bits, bits_type
 from permtrain.packed.reader import PackedFile
@@ -152,7 +152,7 @@ def tensors_of(
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in SAFETENSORS_DTYPES:
             raise PackedFileError(f"{name} is {dtype}; allowed: {', '.join(SAFETENSORS_DTYPES)}")
-        cuts: tuple[Rows, ...] = ()
+        cuts: tuple[Cut, ...] = ()
         record = None
         if first in named and tensor.is_floating_point():
             cuts = _cuts(named[first], granularity, tuple(tensor.shape))
@@ -175,7 +175,7 @@ def _check_names(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
             )
 
 
-def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Rows, ...]:
+def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) -> tuple[Cut, ...]:
     """Ways to cut a tensor: the rule's one, or all there are, the finest first.
 
     A single number without axes, as a learnt temperature, has no place to go to.
@@ -187,23 +187,23 @@ def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) ->
     if not shape:
         return ()
     if rule is not None:
-        view = view_by_rule(tensor, rule)
-        return () if view is None else (_rows_of(view),)
+        cut = cut_by_rule(tensor, rule)
+        return () if cut is None else (_stored(cut),)
     cuts = []
     for granularity in GRANULARITIES:
         try:
-            view = VectorView(shape, granularity, tensor.layout)
+            cuts.append(_stored(tensor.cut.at(granularity)))
         except GranularityError:  # vectors of a single weight
             continue
-        cuts.append(_rows_of(view))
     return tuple(cuts)
 
 
-def _rows_of(view: VectorView) -> Rows:
-    layout = view.layout
-    num_kernel_axes = layout.num_kernel_axes if view.granularity == "kernel" else 0
-    # A layer's one vector does not ask for the axis; whoever looks for its output units does.
-    return Rows(view.shape, view.granularity, layout.output_axis, num_kernel_axes, layout.groups)
+def _stored(cut: Cut) -> Cut:
+    """The cut as a file says it: only kernels need their number of axes.
+
+    A layer's one vector does not ask for the output axis; whoever looks for its output units does.
+    """
+    return cut if cut.granularity == "kernel" else replace(cut, num_kernel_axes=0)
 
 
 def _record_of(tensor: Tensor, dtype: str, record: TensorRecord | None) -> TensorRecord | None:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from permtrain.core.cut import GRANULARITIES, AnyGranularity, Cut
 from permtrain.errors import PackedFileError, SettingError
 from permtrain.initial.record import TensorRecord
-from permtrain.initial.rows import GRANULARITIES, Rows
 from permtrain.initial.rules import fans
 from permtrain.packed.container import MAX_DIMS
 from permtrain.packed.entries import Alias, Piece, TensorEntry, check_entry
@@ -112,10 +112,10 @@ def _line(entry: TensorEntry, birth: int | None) -> str:
         expected = _expected(entry.shape, layout)
         found |= {field: getattr(entry.record, field) for field in (*_LAYOUT_FIELDS, *_FAN_FIELDS)}
     words += [f"{field}={value}" for field, value in found.items() if value != expected[field]]
-    if entry.rows is not None:
-        letter = entry.rows.granularity[0]
-        layout = {field: getattr(entry.rows, field) for field in _LAYOUT_FIELDS}
-        is_expected = entry.rows == _expected_rows(entry.shape, entry.rows.granularity, found)
+    if entry.cut is not None:
+        letter = entry.cut.granularity[0]
+        layout = {field: getattr(entry.cut, field) for field in _LAYOUT_FIELDS}
+        is_expected = entry.cut == _expected_cut(entry.shape, entry.cut.granularity, found)
         words.append(letter + ("" if is_expected else ",".join(map(str, layout.values()))))
     for piece in entry.pieces:
         words += [] if piece.crc32 is None else [str(piece.size), piece.crc32]
@@ -134,11 +134,13 @@ def _expected(shape: tuple[int, ...], layout: Mapping[str, int] | None = None) -
     return plain | {"dtype": "float32", "fan_in": fan_in, "fan_out": fan_out}
 
 
-def _expected_rows(shape: tuple[int, ...], granularity: str, layout: Mapping[str, Any]) -> Rows:
+def _expected_cut(
+    shape: tuple[int, ...], granularity: AnyGranularity, layout: Mapping[str, Any]
+) -> Cut:
     """The cut of this granularity that goes with a tensor's layout."""
     plain = _expected(shape)
     axis, kernel_axes, groups = (layout.get(field, plain[field]) for field in _LAYOUT_FIELDS)
-    return Rows(shape, granularity, axis, kernel_axes if granularity == "kernel" else 0, groups)
+    return Cut(granularity, axis, kernel_axes if granularity == "kernel" else 0, groups, shape)
 
 
 def _birth_of(name: str, record: TensorRecord) -> _Birth:
@@ -253,11 +255,11 @@ def _entry_from(
         birth = births[number]
     elif fields:
         raise PackedFileError(f"{what}: has {', '.join(fields)}; allowed: nothing but dtype")
-    rows = None
+    cut = None
     if profile is not None:
-        rows = _rows(words.take("[nkl]([0-9]+,[0-9]+,[0-9]+)?", "n, k, l"), shape, fields, what)
+        cut = _cut(words.take("[nkl]([0-9]+,[0-9]+,[0-9]+)?", "n, k, l"), shape, fields, what)
     draft = TensorEntry(
-        name="", shape=shape, dtype=dtype, coder=coder, digest="", rows=rows, profile=profile
+        name="", shape=shape, dtype=dtype, coder=coder, digest="", cut=cut, profile=profile
     )
     pieces = _pieces(draft, words)
     digest = words.take("[A-Za-z0-9_-]{8}", "a digest, 8 digits to base 64")
@@ -287,11 +289,12 @@ def _pieces(entry: TensorEntry, words: _Words) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _rows(word: str, shape: tuple[int, ...], layout: Mapping[str, int], what: str) -> Rows:
+def _cut(word: str, shape: tuple[int, ...], layout: Mapping[str, int], what: str) -> Cut:
     granularity = _GRANULARITY_OF[word[0]]
     if not word[1:]:
-        return _expected_rows(shape, granularity, layout)
-    return Rows(shape, granularity, *(_integer(part, what) for part in word[1:].split(",")))
+        return _expected_cut(shape, granularity, layout)
+    axis, kernel_axes, groups = (_integer(part, what) for part in word[1:].split(","))
+    return Cut(granularity, axis, kernel_axes, groups, shape)
 
 
 def _record(

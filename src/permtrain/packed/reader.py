@@ -134,8 +134,8 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     def multisets(self, name: str) -> Multisets:
         """What values each weight vector of an arranged tensor holds."""
         entry = self.entry(name)
-        assert entry.rows is not None
-        return multisets_of(self._profile(entry, self._initial_keys(entry)), entry.rows.num_vectors)
+        assert entry.cut is not None
+        return multisets_of(self._profile(entry, self._initial_keys(entry)), entry.cut.num_vectors)
 
     def fixed_bits(self, name: str) -> Bits:
         """What a tensor was before it was arranged: its initial values, else the sorted ones.
@@ -143,14 +143,14 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         As `bits`; the same as `bits` for what is no arrangement.
         """
         entry = self.entry(name)
-        if entry.rows is None:
+        if entry.cut is None:
             return self.bits(name)
         initial = self._initial_keys(entry)
         if initial is not None:
             return bits_of_keys(initial)
         profile_RL = self._profile(entry, None)
-        profile_VL = np.broadcast_to(profile_RL, (entry.rows.num_vectors, profile_RL.shape[1]))
-        return entry.rows.to_tensor(bits_of_keys(profile_VL))
+        profile_VL = np.broadcast_to(profile_RL, (entry.cut.num_vectors, profile_RL.shape[1]))
+        return entry.cut.to_tensor(bits_of_keys(profile_VL))
 
     def places_of(self, name: str) -> dict[str, tuple[int, int]]:
         """Where in the file a tensor's bytes begin and end, by what they hold: `code`, ..."""
@@ -193,28 +193,26 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         if entry.coder == "initial":
             assert initial is not None
             return bits_of_keys(initial)
-        assert entry.rows is not None
-        multisets = multisets_of(self._profile(entry, initial), entry.rows.num_vectors)
+        assert entry.cut is not None
+        multisets = multisets_of(self._profile(entry, initial), entry.cut.num_vectors)
         code = self._piece(entry, "code")
         try:
             levels_VL = self._levels(entry, code, multisets, initial)
         except PackedFileError as error:
             raise PackedFileError(f"{entry.name}: {error}") from None
-        return entry.rows.to_tensor(bits_of_keys(multisets.keys_of(levels_VL)))
+        return entry.cut.to_tensor(bits_of_keys(multisets.keys_of(levels_VL)))
 
     def _levels(
         self, entry: TensorEntry, code: bytes, multisets: Multisets, initial: Bits | None
     ) -> Levels:
         if entry.coder == "uniform":
             return uniform_levels(code, multisets, use_plain=self._use_plain)
-        assert entry.rows is not None
+        assert entry.cut is not None
         assert initial is not None
-        keys_VL = entry.rows.to_vectors(initial)
+        keys_VL = entry.cut.to_vectors(initial)
         initial_VL = levels_of(keys_VL, np.sort(keys_VL, axis=1))
         assert initial_VL is not None
-        return conditional_levels(
-            code, initial_VL, multisets, entry.rows, use_plain=self._use_plain
-        )
+        return conditional_levels(code, initial_VL, multisets, entry.cut, use_plain=self._use_plain)
 
     def _initial_keys(self, entry: TensorEntry) -> Bits | None:
         """Sort keys of the initial values, in the tensor's shape; None where they are not known."""
@@ -224,29 +222,29 @@ class PackedFile(Mapping[str, NDArray[Any]]):
 
     def _profile(self, entry: TensorEntry, initial: Bits | None) -> Bits:
         """The sort keys of each vector in ascending order, (V, L) or (1, L)."""
-        rows = entry.rows
-        assert rows is not None
+        cut = entry.cut
+        assert cut is not None
         if entry.profile == "record":
             assert initial is not None
-            return np.sort(rows.to_vectors(initial), axis=1)
+            return np.sort(cut.to_vectors(initial), axis=1)
         if entry.profile == "values":
-            profile_RL = sort_keys(self._numbers(entry, "profile")).reshape(-1, rows.vector_length)
+            profile_RL = sort_keys(self._numbers(entry, "profile")).reshape(-1, cut.vector_length)
             if (profile_RL[:, 1:] < profile_RL[:, :-1]).any():
                 raise PackedFileError(f"{entry.name}: the profile is not in ascending order")
             return profile_RL
         keys = sort_keys(self._numbers(entry, "levels"))
         counts = np.frombuffer(
-            self._piece(entry, "counts"), dtype=bits_type(count_bytes(rows.vector_length))
+            self._piece(entry, "counts"), dtype=bits_type(count_bytes(cut.vector_length))
         )
         counts_RK = counts.reshape(-1, len(keys)).astype(np.int64)
         is_ascending = bool((keys[1:] > keys[:-1]).all())
-        if not is_ascending or (counts_RK.sum(axis=1) != rows.vector_length).any():
+        if not is_ascending or (counts_RK.sum(axis=1) != cut.vector_length).any():
             raise PackedFileError(
                 f"{entry.name}: allowed are ascending levels, and as many counts in each row, "
-                f"{rows.vector_length} together"
+                f"{cut.vector_length} together"
             )
         in_order = np.tile(keys, len(counts_RK))
-        return np.repeat(in_order, counts_RK.ravel()).reshape(-1, rows.vector_length)
+        return np.repeat(in_order, counts_RK.ravel()).reshape(-1, cut.vector_length)
 
     def _placed(self) -> dict[str, int]:
         """Where in the file each tensor's bytes begin; together they fill the section."""

@@ -91,13 +91,13 @@ def _report(file: PackedFile, entry: TensorEntry) -> TensorReport:
     places = file.places_of(entry.name)
     num_bytes = {what: end - begin for what, (begin, end) in places.items()}
     code_bytes = num_bytes.pop("code", 0)
-    limit = None if entry.rows is None else file.multisets(entry.name).limit_bits()
+    limit = None if entry.cut is None else file.multisets(entry.name).limit_bits()
     return TensorReport(
         name=entry.name,
         dtype=entry.dtype,
         coder=entry.coder,
         profile=entry.profile,
-        granularity=None if entry.rows is None else entry.rows.granularity,
+        granularity=None if entry.cut is None else entry.cut.granularity,
         num_weights=math.prod(entry.shape),
         code_bytes=code_bytes,
         stored_bytes=sum(num_bytes.values()),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.files import written_whole
 from permtrain.initial.record import TensorRecord, initial_values
-from permtrain.initial.rows import Rows
 from permtrain.packed import container
 from permtrain.packed.coders import conditional_code, uniform_code
 from permtrain.packed.entries import MAX_VECTOR_LENGTH, Alias, Piece, TensorEntry, count_bytes
@@ -51,7 +51,7 @@ class TensorToPack:
     name: str
     dtype: str
     bits: Bits
-    cuts: tuple[Rows, ...] = ()
+    cuts: tuple[Cut, ...] = ()
     record: TensorRecord | None = None
     must_cut: bool = False
 
@@ -141,7 +141,7 @@ def _is_constant(bits: Bits) -> bool:
 
 
 def _arranged(
-    tensor: TensorToPack, keys: Bits, cut: Rows, initial: Bits | None, coders: Sequence[str]
+    tensor: TensorToPack, keys: Bits, cut: Cut, initial: Bits | None, coders: Sequence[str]
 ) -> tuple[TensorEntry, list[bytes]]:
     """A tensor as an arrangement of its initial values, or of values stored beside."""
     if cut.vector_length > MAX_VECTOR_LENGTH:
@@ -169,7 +169,7 @@ def _arranged(
         data += stored
     pieces = tuple(Piece(len(each), crc32_of(each)) for each in data)
     record = tensor.record if initial is not None else None
-    return _entry(tensor, coder, rows=cut, profile=profile, record=record, pieces=pieces), data
+    return _entry(tensor, coder, cut=cut, profile=profile, record=record, pieces=pieces), data
 
 
 def _stored_profile(profile_VL: Bits) -> tuple[str, list[bytes]]:
@@ -190,7 +190,7 @@ def _bytes_of(bits: Bits) -> bytes:
     return bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _holds(keys: Bits, initial: Bits, cut: Rows) -> bool:
+def _holds(keys: Bits, initial: Bits, cut: Cut) -> bool:
     """Whether each vector holds its initial values; a few vectors are looked at first."""
     keys_VL, initial_VL = cut.to_vectors(keys), cut.to_vectors(initial)
     return all(
@@ -199,7 +199,7 @@ def _holds(keys: Bits, initial: Bits, cut: Rows) -> bool:
     )
 
 
-def _size_with_profile(keys: Bits, cut: Rows) -> float:
+def _size_with_profile(keys: Bits, cut: Cut) -> float:
     """About how many bytes an arrangement takes together with its sorted values."""
     profile_VL = np.sort(cut.to_vectors(keys), axis=1)
     multisets = multisets_of(profile_VL, cut.num_vectors)
@@ -212,7 +212,7 @@ def _entry(
     tensor: TensorToPack,
     coder: str,
     *,
-    rows: Rows | None = None,
+    cut: Cut | None = None,
     profile: str | None = None,
     record: TensorRecord | None = None,
     pieces: tuple[Piece, ...] = (),
@@ -224,7 +224,7 @@ def _entry(
         coder=coder,
         digest=digest_of_bits(tensor.bits),
         pieces=pieces,
-        rows=rows,
+        cut=cut,
         profile=profile,
         record=record,
     )

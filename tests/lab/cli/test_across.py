@@ -6,7 +6,7 @@ import pytest
 from run_problem import interrupted_run, outcome, place_in, tiny
 from safetensors.torch import load_file, save_file
 
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 from permtrain.lab.cli.main import main
 from permtrain.lab.training.run import start_run
 from permtrain.lab.training.settings import PermutationSettings, Settings
@@ -46,8 +46,8 @@ def test_verify_checks_all_layers_together_in_units(
     weights, kept = load_file(path), path.read_bytes()
     names = ["fc1.weight", "fc2.weight", "output.weight"]
     one, _, last = names
-    views = [VectorView(tuple(weights[name].shape), "across") for name in names]
-    assert [view.exponent for view in views] == [-2, -3, -3]  # 64, 100 and 100 inputs
+    cuts = [Cut("across").of(tuple(weights[name].shape)) for name in names]
+    assert [cut.exponent for cut in cuts] == [-2, -3, -3]  # 64, 100 and 100 inputs
     crossed = {name: weight.clone() for name, weight in weights.items()}
     crossed[one][0, 0], crossed[last][0, 0] = 2 * weights[last][0, 0], weights[one][0, 0] / 2
     save_file(crossed, path)

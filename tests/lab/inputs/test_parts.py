@@ -136,7 +136,7 @@ def test_class_means_are_those_of_numpy() -> None:
 
 
 def test_a_layout_that_loses_a_pixel_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "arrange_pixels", lambda pixels, like, matching: pixels * 0)
+    monkeypatch.setattr(quality, "lay_out_pixels", lambda pixels, like, matching: pixels * 0)
     with pytest.raises(ProfileError, match="do not hold their own pixels"):
         laid_out(torch.ones(1, 1, 4, dtype=torch.uint8), torch.rand(1, 1, 4))
 

@@ -12,9 +12,9 @@ from permtrain.core.arrangement import arrange
 from permtrain.errors import NonFiniteError, ProfileError
 from permtrain.lab.inputs.pixels import (
     LUMA,
-    arrange_pixels,
     brightness,
     in_order,
+    lay_out_pixels,
     same_pixels,
     shuffle_generator,
     shuffled,
@@ -41,7 +41,7 @@ def test_what_comes_out_are_the_pixels_that_went_in_taken_whole(
     C: int, P: int, levels: int, seed: int, matching
 ) -> None:
     pixels = some_pixels(3, C, P, seed, levels)
-    arranged = arrange_pixels(pixels, torch.randn(3, C, P), matching)
+    arranged = lay_out_pixels(pixels, torch.randn(3, C, P), matching)
     for before, after in zip(pixels, arranged, strict=True):
         assert multiset(after) == multiset(before)
     assert same_pixels(pixels.byte(), arranged.byte())
@@ -52,7 +52,7 @@ def test_grey_pixels_are_cores_arrangement(P: int, levels: int, seed: int) -> No
     pixels, like = some_pixels(4, 1, P, seed, levels), torch.randn(4, 1, P)
     expected = arrange(pixels[:, 0].sort(dim=1).values, like[:, 0])
     for matching in ("order", "assignment"):
-        assert torch.equal(arrange_pixels(pixels, like, matching)[:, 0], expected)
+        assert torch.equal(lay_out_pixels(pixels, like, matching)[:, 0], expected)
 
 
 @given(P=st.integers(2, 20), seed=st.integers(0, 999))
@@ -60,7 +60,7 @@ def test_colours_by_order_match_the_ranks_of_brightness(P: int, seed: int) -> No
     pixels, like = some_pixels(1, 3, P, seed), torch.randn(1, 3, P)
     by_pixels = sorted(range(P), key=lambda i: float(brightness(pixels)[0, i]))
     by_like = sorted(range(P), key=lambda i: float(brightness(like)[0, i]))
-    arranged = arrange_pixels(pixels, like)
+    arranged = lay_out_pixels(pixels, like)
     for source, place in zip(by_pixels, by_like, strict=True):
         assert torch.equal(arranged[0, :, place], pixels[0, :, source])
 
@@ -68,7 +68,7 @@ def test_colours_by_order_match_the_ranks_of_brightness(P: int, seed: int) -> No
 @given(P=st.integers(2, 5), seed=st.integers(0, 999))
 def test_no_layout_of_colours_is_closer_than_the_assignment(P: int, seed: int) -> None:
     pixels, like = some_pixels(1, 3, P, seed), 255 * torch.rand(1, 3, P)
-    arranged = arrange_pixels(pixels, like, "assignment")
+    arranged = lay_out_pixels(pixels, like, "assignment")
     found = float((arranged - like).square().sum())
     best = min(
         float((pixels[:, :, list(order)] - like).square().sum()) for order in permutations(range(P))
@@ -82,7 +82,7 @@ def test_the_gradient_passes_unchanged_to_what_says_the_order(C: int, matching) 
     pixels = some_pixels(2, C, 9, 0).requires_grad_()
     like = torch.randn(2, C, 9, requires_grad=True)
     weight = torch.randn(2, C, 9)
-    (arrange_pixels(pixels, like, matching) * weight).sum().backward()
+    (lay_out_pixels(pixels, like, matching) * weight).sum().backward()
     assert torch.equal(like.grad, weight)
     assert pixels.grad is None
 
@@ -94,16 +94,16 @@ def test_no_nan_enters_a_ranking(C: int, matching, value: float) -> None:
     fine, bad = torch.rand(1, C, 4), torch.rand(1, C, 4)
     bad[0, 0, 2] = value
     with pytest.raises(NonFiniteError, match="NaN or infinity"):
-        arrange_pixels(fine, bad, matching)
+        lay_out_pixels(fine, bad, matching)
     with pytest.raises(NonFiniteError, match="pixels hold NaN or infinity"):
-        arrange_pixels(bad, fine, matching)
+        lay_out_pixels(bad, fine, matching)
 
 
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ProfileError, match=r"pixels have shape \(1, 1, 4\), like has \(1, 1, 5\)"):
-        arrange_pixels(torch.rand(1, 1, 4), torch.rand(1, 1, 5))
+        lay_out_pixels(torch.rand(1, 1, 4), torch.rand(1, 1, 5))
     with pytest.raises(ProfileError, match="C 1 or 3"):
-        arrange_pixels(torch.rand(1, 2, 4), torch.rand(1, 2, 4))
+        lay_out_pixels(torch.rand(1, 2, 4), torch.rand(1, 2, 4))
 
 
 def test_brightness_is_the_luma() -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from run_problem import STEPS_PER_EPOCH, interrupted_run, place_in, plain, tiny
 from torch import Tensor
 
+from permtrain.core.granularity import named_tensors
 from permtrain.core.permutation import ranking_distance
-from permtrain.core.plan import named_tensors
 from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, PictureError
 from permtrain.lab.pictures.curves import SizedScore

@@ -9,8 +9,8 @@ import pytest
 import torch
 from run_problem import place_in, tiny
 
+from permtrain.core.cut import Cut
 from permtrain.core.profile import profile_of
-from permtrain.core.vectors import VectorView
 from permtrain.errors import SettingError
 from permtrain.lab.recipes.experiments.changing_profiles.arms import (
     FINAL,
@@ -79,7 +79,7 @@ def test_stages_by_hand() -> None:
 
 
 def test_every_stage_ascends_and_keeps_the_norm() -> None:
-    profile = profile_of(torch.randn(3, 40), VectorView((3, 40), "neuron"))
+    profile = profile_of(torch.randn(3, 40), Cut("neuron").of((3, 40)))
     for stage in (Stage(0.9), Stage(levels=3), Stage(0.5, 3), Stage(0.33, 4)):
         staged = staged_profile(profile, stage)
         assert torch.equal(staged, staged.sort(dim=1).values)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 from permtrain.lab.pictures.arrays import evenly
 from permtrain.lab.report.curves import Curve, curves, measures_of
 from permtrain.lab.report.figures import curve_figure, dots_figure, heat_figure, label, size_figure
@@ -101,8 +101,8 @@ LATER = {"w": torch.tensor([[0.1, 0.4], [0.3, 0.2]]), "b": torch.tensor([2.0, 1.
 
 
 def test_movement_of_two_layers() -> None:
-    views = {"w": VectorView((2, 2), "neuron"), "b": VectorView((2,), "layer")}
-    w, b = movement([(0, BORN), (7, LATER)], views)
+    cuts = {"w": Cut("neuron").of((2, 2)), "b": Cut("layer").of((2,))}
+    w, b = movement([(0, BORN), (7, LATER)], cuts)
     assert (w.name, w.shape, w.granularity, w.rows, w.columns) == (
         "w", (2, 2), "neuron", [0, 1], [0, 1],
     )  # fmt: skip
@@ -121,7 +121,7 @@ def test_movement_of_two_layers() -> None:
 
 def test_movement_of_a_large_layer_is_thinned() -> None:
     weights = torch.arange(64 * 2 * 5 * 5, dtype=torch.float32).reshape(64, 2, 5, 5)
-    (layer,) = movement([(0, {"w": weights})], {"w": VectorView((64, 2, 5, 5), "neuron")})
+    (layer,) = movement([(0, {"w": weights})], {"w": Cut("neuron").of((64, 2, 5, 5))})
     (state,) = layer.states
     assert (layer.rows, layer.columns) == (evenly(64, 32), evenly(50, 48))
     assert state.heat == [
@@ -137,14 +137,14 @@ def test_pictures_stay_few(num_layers: int) -> None:
 
 def test_many_layers_are_thinned() -> None:
     names = [f"layer{n}" for n in range(47)]
-    view = VectorView((2,), "layer")
-    layers = movement([(0, {name: torch.zeros(2) for name in names})], dict.fromkeys(names, view))
+    cut = Cut("layer").of((2,))
+    layers = movement([(0, {name: torch.zeros(2) for name in names})], dict.fromkeys(names, cut))
     assert [layer.name for layer in layers] == [names[2 * n] for n in range(24)]
 
 
 def test_pictures_of_a_layer_have_scales_that_hold_all_states() -> None:
-    views = {"w": VectorView((2, 2), "neuron")}
-    (layer,) = movement([(0, BORN), (7, {"w": torch.tensor([[-0.8, 0.1], [0.3, 0.2]])})], views)
+    cuts = {"w": Cut("neuron").of((2, 2))}
+    (layer,) = movement([(0, BORN), (7, {"w": torch.tensor([[-0.8, 0.1], [0.3, 0.2]])})], cuts)
     (heat,) = heat_figure(layer)["data"]
     assert (heat["zmin"], heat["zmax"], heat["x"], heat["y"]) == (-0.8, 0.8, ["0", "1"], ["0", "1"])
     dots = dots_figure(layer)
@@ -153,7 +153,7 @@ def test_pictures_of_a_layer_have_scales_that_hold_all_states() -> None:
 
 
 def test_a_layer_of_zeros_has_a_scale() -> None:
-    (layer,) = movement([(0, {"w": torch.zeros(1, 1)})], {"w": VectorView((1, 1), "neuron")})
+    (layer,) = movement([(0, {"w": torch.zeros(1, 1)})], {"w": Cut("neuron").of((1, 1))})
     assert heat_figure(layer)["data"][0]["zmax"] == 1.0
     assert dots_figure(layer)["data"][0]["x"] == [0.0]
 

@@ -6,7 +6,7 @@ from run_problem import net_with_dropout
 from torch import nn
 from training_problem import assert_same, weights_of
 
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 from permtrain.errors import ProfileError
 from permtrain.lab.data import images as images_module
 from permtrain.lab.data.images import Split
@@ -94,16 +94,16 @@ def test_travel_by_hand() -> None:
         "b": torch.tensor([30.0, 20.0, 10.0]),  # one cycle of two, each rank by 2
         "left alone": torch.ones(2),
     }
-    views = {"a": VectorView((2, 4), "neuron"), "b": VectorView((3,), "layer")}
-    travel = travel_between(before, after, views)
+    cuts = {"a": Cut("neuron").of((2, 4)), "b": Cut("layer").of((3,))}
+    travel = travel_between(before, after, cuts)
     assert travel.moved_fraction == (3 + 4 + 2) / 11
     assert travel.num_cycles == 4
     assert travel.mean_ranking_distance == pytest.approx((8 / 4 + 4 / 3) / 11, rel=1e-12)
-    still = travel_between(before, before, views)
+    still = travel_between(before, before, cuts)
     assert (still.moved_fraction, still.mean_ranking_distance, still.num_cycles) == (0, 0, 0)
 
 
 def test_travel_of_other_values_is_refused() -> None:
-    view = {"a": VectorView((1, 3), "neuron")}
+    cut = {"a": Cut("neuron").of((1, 3))}
     with pytest.raises(ProfileError):
-        travel_between({"a": torch.tensor([[1.0, 2, 3]])}, {"a": torch.tensor([[1.0, 2, 4]])}, view)
+        travel_between({"a": torch.tensor([[1.0, 2, 3]])}, {"a": torch.tensor([[1.0, 2, 4]])}, cut)

@@ -85,7 +85,7 @@ def test_the_weights_file_holds_the_arranged_weights(tmp_path: Path) -> None:
     assert isinstance(trainer.attached, Permuter)
     assert len(trainer.attached.tensors) == 4
     for tensor in trainer.attached.tensors:
-        now, before = (tensor.view.to_vectors(x[tensor.name]) for x in (weights, initial))
+        now, before = (tensor.cut.to_vectors(x[tensor.name]) for x in (weights, initial))
         assert torch.equal(now.sort(dim=1).values, before.sort(dim=1).values)
         assert not torch.equal(now, before)
     trainer.model.load_state_dict(weights)
@@ -185,7 +185,7 @@ def test_biases_in_rows_are_verified_with_their_rows(tmp_path: Path) -> None:
     assert result.intact
     assert result.travel is not None
     trainer = load_run(result.folder, place_in(tmp_path))
-    layers = [name.removesuffix(".weight") for name in trainer.optimizer.views]
+    layers = [name.removesuffix(".weight") for name in trainer.optimizer.cuts]
     initial, now = recorded_initial_weights(trainer.model), trainer.model.state_dict()
     for layer in layers:
         before, after = (

@@ -91,7 +91,7 @@ def test_a_group_added_later_is_permuted_from_the_values_it_came_with(permuter_o
     train(model, optimizer, range(2, 12))
     assert "6.weight" in {tensor.name for tensor in permuter.tensors}
     assert verify(model, permuter)
-    granularity = permuter.tensors[-1].view.granularity
+    granularity = permuter.tensors[-1].cut.granularity
     rule = granularity if granularity == "across" else {"6.weight": granularity}
     assert verify(model, before, rule)
 
@@ -124,7 +124,7 @@ def test_a_layer_made_after_attaching_has_its_name_and_its_layout(permuter_of):
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    view = permuter.tensors[-1].view
+    view = permuter.tensors[-1].cut
     assert permuter.tensors[-1].name == "7.weight"
     assert (view.num_vectors, view.vector_length) == (4, 18)
 
@@ -187,7 +187,7 @@ def test_groups_keep_their_own_settings(permuter_of):
         lr=0.01,
     )
     permuter = permuter_of(optimizer, model=model)
-    views = {tensor.name: tensor.view.granularity for tensor in permuter.tensors}
+    views = {tensor.name: tensor.cut.granularity for tensor in permuter.tensors}
     assert views["4.weight"] == "layer"
     assert "6.weight" not in views
     before = weights_of(model)
@@ -208,7 +208,7 @@ def test_a_groups_patterns_are_held_against_all_of_its_parameters(permuter_of):
         {"params": model[6].parameters(), "granularity": {"*.weight": "layer"}},
     ]
     permuter = permuter_of(torch.optim.SGD(groups, lr=0.01), model=model)
-    views = {tensor.name: tensor.view.granularity for tensor in permuter.tensors}
+    views = {tensor.name: tensor.cut.granularity for tensor in permuter.tensors}
     assert views == {
         "0.weight": "layer", "0.bias": "layer", "4.weight": "neuron", "6.weight": "layer",
     }  # fmt: skip

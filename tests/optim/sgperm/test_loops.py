@@ -70,7 +70,7 @@ def test_a_group_added_later_has_its_own_settings():
     )
     before = weights_of(model)
     train(model, optimizer, range(2, 6))
-    assert optimizer.views["6.weight"].granularity == "layer"
+    assert optimizer.cuts["6.weight"].granularity == "layer"
     assert verify(model, before, {"6.weight": "layer", "4.weight": "neuron"})
 
 
@@ -107,7 +107,7 @@ def test_a_layer_made_after_the_optimizer_has_its_name_and_its_layout():
     optimizer = SGPerm(model.parameters(), model=model)
     model.append(nn.ConvTranspose2d(4, 6, 3, groups=2))
     optimizer.add_param_group({"params": model[1].parameters()})
-    assert optimizer.views["1.weight"].num_vectors == 6
+    assert optimizer.cuts["1.weight"].num_vectors == 6
 
 
 @pytest.mark.parametrize("settings", [{}, {"momentum": 0.0}, {"biases": "row"}], ids=str)

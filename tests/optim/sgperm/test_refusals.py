@@ -27,9 +27,9 @@ def test_a_refused_group_leaves_the_optimizer_as_it_was():
     group = {"params": list(model[6].parameters())}
     with pytest.raises(SettingError, match="search is 'brackets'"):
         optimizer.add_param_group(group | {"search": "brackets"})
-    assert list(optimizer.views) == ["4.weight"]
+    assert list(optimizer.cuts) == ["4.weight"]
     optimizer.add_param_group(group)
-    assert list(optimizer.views) == ["4.weight", "6.weight"]
+    assert list(optimizer.cuts) == ["4.weight", "6.weight"]
     train(model, optimizer, range(2))
 
 

@@ -93,7 +93,7 @@ def test_a_state_from_before_the_first_step_takes_the_weights_as_they_are():
     initial = weights_of(other)
     train(other, other_optimizer, range(3))
     other_optimizer.state_dict()
-    assert verify(other, {name: initial[name] for name in other_optimizer.views})
+    assert verify(other, {name: initial[name] for name in other_optimizer.cuts})
 
 
 def test_a_state_without_its_weights_is_refused_at_the_next_step():

@@ -80,7 +80,7 @@ def in_order(pixels_NCP: Tensor) -> Tensor:
     return _taken(pixels_NCP, sorting_order(brightness(pixels_NCP)))
 
 
-def arrange_pixels(pixels_NCP: Tensor, like_NCP: Tensor, matching: Matching = "order") -> Tensor:
+def lay_out_pixels(pixels_NCP: Tensor, like_NCP: Tensor, matching: Matching = "order") -> Tensor:
     """The pixels laid out as `like` has them; the gradient passes to `like` unchanged.
 
     sortGAN's step between generator and discriminator (Index optimizer thesis, 4.3): both are
@@ -104,7 +104,7 @@ def arrange_pixels(pixels_NCP: Tensor, like_NCP: Tensor, matching: Matching = "o
 
     Example:
         >>> pixels, like = torch.tensor([[[7.0, 5.0, 6.0]]]), torch.tensor([[[0.1, 0.9, 0.2]]])
-        >>> arrange_pixels(pixels, like)
+        >>> lay_out_pixels(pixels, like)
         tensor([[[5., 7., 6.]]])
     """
     if pixels_NCP.shape != like_NCP.shape or pixels_NCP.shape[1] not in (1, 3):

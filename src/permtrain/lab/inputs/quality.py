@@ -9,7 +9,7 @@ from torch import Tensor
 
 from permtrain.errors import ProfileError, SettingError
 from permtrain.lab.data.images import Split
-from permtrain.lab.inputs.pixels import Matching, arrange_pixels, same_pixels
+from permtrain.lab.inputs.pixels import Matching, lay_out_pixels, same_pixels
 from permtrain.lab.training.trainer import Trainer
 
 _BATCH = 500
@@ -120,7 +120,7 @@ def class_means(split: Split, num_classes: int) -> Tensor:
 
 
 def laid_out(shuffled_NCP: Tensor, like_NCP: Tensor, matching: Matching = "order") -> Tensor:
-    """`arrange_pixels` on bytes; what comes out is checked to be a permutation of what went in.
+    """`lay_out_pixels` on bytes; what comes out is checked to be a permutation of what went in.
 
     Args:
         shuffled_NCP: uint8.
@@ -136,7 +136,7 @@ def laid_out(shuffled_NCP: Tensor, like_NCP: Tensor, matching: Matching = "order
     """
     with torch.no_grad():
         parts = [
-            arrange_pixels(pixels.to(like.dtype), like, matching).to(torch.uint8)
+            lay_out_pixels(pixels.to(like.dtype), like, matching).to(torch.uint8)
             for pixels, like in zip(shuffled_NCP.split(_BATCH), like_NCP.split(_BATCH), strict=True)
         ]
     arranged_NCP = torch.cat(parts)

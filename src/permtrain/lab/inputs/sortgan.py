@@ -26,7 +26,7 @@ from permtrain.lab.inputs.networks import (
     FullyConnectedDiscriminator,
     FullyConnectedGenerator,
 )
-from permtrain.lab.inputs.pixels import arrange_pixels, in_order, shuffle_generator, shuffled
+from permtrain.lab.inputs.pixels import in_order, lay_out_pixels, shuffle_generator, shuffled
 from permtrain.lab.inputs.quality import laid_out, psnr
 from permtrain.lab.inputs.settings import SortGANSettings
 from permtrain.lab.inputs.splits import shuffled_split
@@ -228,7 +228,7 @@ class SortGAN:
         nothing = says_NCP.new_zeros(())
         arranged_NCP = says_NCP
         if discriminator is not None or settings.regress == "arranged":
-            arranged_NCP = arrange_pixels(pixels_NCP, says_NCP)
+            arranged_NCP = lay_out_pixels(pixels_NCP, says_NCP)
         compared_NCP = arranged_NCP if settings.regress == "arranged" else says_NCP
         is_of_ranks = settings.regress == "ranks"
         target_NCP = place_in_order(originals_NCP) if is_of_ranks else originals_NCP

@@ -7,16 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from permtrain.core.plan import named_tensors
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import named_tensors
 from permtrain.errors import PictureError
-from permtrain.initial.rows import Rows
 from permtrain.lab.data.load import load_images, open_stream
 from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.data.sources import is_streamed
 from permtrain.lab.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
 from permtrain.lab.training.birth import newborn_network
-from permtrain.lab.training.optimizers import attach, biases_in_rows, make_optimizer, permuted_views
+from permtrain.lab.training.optimizers import attach, biases_in_rows, make_optimizer, permuted_cuts
 from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.rows import with_biases_in_rows
 from permtrain.lab.training.settings import Place, Settings
@@ -37,8 +36,8 @@ class RunWeights:
     method: str
     before: dict[str, Tensor]
     after: dict[str, Tensor]
-    units: dict[str, Rows]
-    vectors: dict[str, VectorView]
+    units: dict[str, Cut]
+    vectors: dict[str, Cut]
     biases: dict[str, str]
 
     def by_unit(self) -> tuple[Layers, Layers]:
@@ -56,10 +55,10 @@ class RunWeights:
         return {name: rows.to_vectors(as_numpy(state[name])) for name, rows in self.units.items()}
 
     def _by_vector(self, state: Mapping[str, Tensor]) -> Layers:
-        joined, views = with_biases_in_rows(state, self.vectors, self.biases)
+        joined, cuts = with_biases_in_rows(state, self.vectors, self.biases)
         return self._by_unit(state) | {
-            name: as_numpy(view.to_vectors(joined[name]))
-            for name, view in views.items()
+            name: as_numpy(cut.to_vectors(joined[name]))
+            for name, cut in cuts.items()
             if name in self.units
         }
 
@@ -86,7 +85,7 @@ def run_weights(path: Path) -> RunWeights:
         optimizer = make_optimizer(settings, model)
         attached = attach(settings.permutation, optimizer, model, settings.seed)
     units = {
-        tensor.name: rows_by_unit(tuple(tensor.parameter.shape), tensor.layout)
+        tensor.name: rows_by_unit(tuple(tensor.parameter.shape), tensor.cut)
         for tensor in named_tensors(model)
         if tensor.parameter.dim() >= 2 and tensor.parameter.numel()
     }
@@ -95,7 +94,7 @@ def run_weights(path: Path) -> RunWeights:
         dict(model.state_dict()),
         after,
         units,
-        permuted_views(optimizer, attached) or {},
+        permuted_cuts(optimizer, attached) or {},
         biases_in_rows(optimizer),
     )
 

@@ -14,10 +14,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from permtrain.core.vectors import Layout
+from permtrain.core.cut import Cut
 from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_line
 from permtrain.initial.record import TensorRecord
-from permtrain.initial.rows import Rows
 from permtrain.lab.pictures.arrays import Floats
 from permtrain.lab.training.record import RunFolder
 from permtrain.packed.model import unpack
@@ -59,9 +58,9 @@ def read_layers(path: Path) -> Layers:
     if _head(file).startswith(_HDF5):
         layers = {name: _vectors(np.moveaxis(k, -1, 0)) for name, k in _keras_kernels(file)}
     else:
-        layouts = _layouts_in(file)
+        cuts = _cuts_in(file)
         layers = {
-            name: rows_by_unit(tuple(tensor.shape), layouts.get(name)).to_vectors(as_numpy(tensor))
+            name: rows_by_unit(tuple(tensor.shape), cuts.get(name)).to_vectors(as_numpy(tensor))
             for name, tensor in _tensors_in(file).items()
             if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
         }
@@ -75,13 +74,11 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     return _tensors_in(_weights_file(folder))
 
 
-def rows_by_unit(
-    shape: tuple[int, ...], layout: Layout | TensorRecord | Rows | None = None
-) -> Rows:
+def rows_by_unit(shape: tuple[int, ...], cut: TensorRecord | Cut | None = None) -> Cut:
     """How a tensor is cut into the inputs of its output units; None takes axis 0 for these."""
-    if layout is None:
-        return Rows(shape, "neuron")
-    return Rows(shape, "neuron", layout.output_axis, 0, layout.groups)
+    if cut is None:
+        return Cut("neuron", shape=shape)
+    return Cut("neuron", cut.output_axis, 0, cut.groups, shape)
 
 
 def as_numpy(tensor: Tensor) -> Floats:
@@ -124,13 +121,13 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def _layouts_in(file: Path) -> dict[str, TensorRecord | Rows]:
+def _cuts_in(file: Path) -> dict[str, TensorRecord | Cut]:
     """Where a packed file says that the output units of its tensors are; nothing of other files."""
     if not _is_packed(file):
         return {}
     packed = PackedFile(file)
     entries = {name: packed.entry(name) for name in packed}
-    layouts = {name: entry.rows or entry.record for name, entry in entries.items()}
+    layouts = {name: entry.cut or entry.record for name, entry in entries.items()}
     return {name: layout for name, layout in layouts.items() if layout is not None}
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from permtrain.core.plan import named_tensors, view_by_rule
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.lab.pictures.arrays import evenly
 from permtrain.lab.report.movement import LayerMovement, most_states, movement
-from permtrain.lab.training.optimizers import permuted_views
+from permtrain.lab.training.optimizers import permuted_cuts
 from permtrain.lab.training.record import RunFolder, load_into
 from permtrain.lab.training.run import (
     load_run,
@@ -76,8 +76,8 @@ class Inspector:
         if self._trainer is None:
             self._trainer = load_run(self.folder.path, self.place)
         trainer = self._trainer
-        views = permuted_views(trainer.optimizer, trainer.attached)
-        shown = _weight_views(trainer) if views is None else views
+        cuts = permuted_cuts(trainer.optimizer, trainer.attached)
+        shown = _weight_views(trainer) if cuts is None else cuts
         saved = self.folder.numbered_checkpoints()
         most = most_states(len(shown))
         for path in (saved[place] for place in evenly(len(saved), most)):
@@ -100,7 +100,7 @@ class Inspector:
             travel=None if verified is None else verified[1],
         )
 
-    def _see(self, path: Path, views: dict[str, VectorView]) -> None:
+    def _see(self, path: Path, cuts: dict[str, Cut]) -> None:
         assert self._trainer is not None
         try:
             load_into(self._trainer, path)
@@ -109,14 +109,14 @@ class Inspector:
                 return
             raise
         weights = self._trainer.shown_weights()
-        self._seen[path] = (self._trainer.position.step, {name: weights[name] for name in views})
+        self._seen[path] = (self._trainer.position.step, {name: weights[name] for name in cuts})
 
 
-def _weight_views(trainer: Trainer) -> dict[str, VectorView]:
+def _weight_views(trainer: Trainer) -> dict[str, Cut]:
     """The weights of a method that permutes nothing, cut as the papers do.
 
     Neurons with a single input have no vectors: of them the layer is one.
     """
     tensors = named_tensors(trainer.model)
-    views = {tensor.name: view_by_rule(tensor, ("neuron", "layer", None)) for tensor in tensors}
-    return {name: view for name, view in views.items() if view is not None}
+    cuts = {tensor.name: cut_by_rule(tensor, ("neuron", "layer", None)) for tensor in tensors}
+    return {name: cut for name, cut in cuts.items() if cut is not None}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from permtrain.core.cut import Cut
 from permtrain.core.permutation import ranking_distance
-from permtrain.core.vectors import VectorView
 from permtrain.lab.pictures.arrays import evenly
 from permtrain.lab.report.thinning import three_digits
 
@@ -68,15 +68,15 @@ def sheet(weights: Tensor) -> Tensor:
     return weights.reshape(weights.shape[0] if weights.dim() > 1 else 1, -1)
 
 
-def layer_state(initial: Tensor, now: Tensor, view: VectorView, step: int) -> LayerState:
+def layer_state(initial: Tensor, now: Tensor, cut: Cut, step: int) -> LayerState:
     """What the page shows of a layer at one checkpoint.
 
-    Shapes: both the view's, with at least one weight.
+    Shapes: both the cut's, with at least one weight.
 
     Example:
         >>> import torch
         >>> first, now = torch.tensor([[0.3, 0.1, 0.2]]), torch.tensor([[0.1, 0.3, 0.2]])
-        >>> state = layer_state(first, now, VectorView((1, 3), "neuron"), step=5)
+        >>> state = layer_state(first, now, Cut("neuron").of((1, 3)), step=5)
         >>> state.heat, state.dots, round(state.moved_fraction, 3)
         ([[0.1, 0.3, 0.2]], [0.3, 0.2, 0.1], 0.667)
     """
@@ -84,26 +84,26 @@ def layer_state(initial: Tensor, now: Tensor, view: VectorView, step: int) -> La
     kept = rows[evenly(rows.shape[0], MOST_ROWS)][:, evenly(rows.shape[1], MOST_COLUMNS)]
     ascending = initial.flatten().sort(stable=True).indices
     chosen = ascending[evenly(len(ascending), MOST_DOTS)]
-    distance = ranking_distance(initial, now, view)
+    distance = ranking_distance(initial, now, cut)
     return LayerState(
         step,
         [[three_digits(weight) for weight in row] for row in kept.tolist()],
         [three_digits(weight) for weight in now.flatten()[chosen].tolist()],
         float((now != initial).double().mean()),
-        float(distance.double().mean()) / view.vector_length,
+        float(distance.double().mean()) / cut.vector_length,
     )
 
 
 def movement(
-    states: Sequence[tuple[int, Mapping[str, Tensor]]], views: Mapping[str, VectorView]
+    states: Sequence[tuple[int, Mapping[str, Tensor]]], cuts: Mapping[str, Cut]
 ) -> list[LayerMovement]:
     """How each layer moved; at most `MOST_LAYERS` layers, evenly chosen.
 
     Args:
         states: step and weights by name, by ascending step; the first is that of birth.
-        views: how each layer is cut into weight vectors.
+        cuts: how each layer is cut into weight vectors.
     """
-    names = list(views)
+    names = list(cuts)
     _, born = states[0]
     layers = []
     for name in (names[place] for place in evenly(len(names), MOST_LAYERS)):
@@ -113,10 +113,10 @@ def movement(
             LayerMovement(
                 name,
                 tuple(initial.shape),
-                views[name].granularity,
+                cuts[name].granularity,
                 evenly(num_rows, MOST_ROWS),
                 evenly(num_columns, MOST_COLUMNS),
-                [layer_state(initial, now[name], views[name], step) for step, now in states],
+                [layer_state(initial, now[name], cuts[name], step) for step, now in states],
             )
         )
     return layers

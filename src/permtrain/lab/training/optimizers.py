@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from permtrain.core.plan import Answer, GranularityRule, named_tensors
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import Answer, GranularityRule, named_tensors
 from permtrain.errors import NoVectorsError, SettingError
 from permtrain.lab.training.settings import OptimizerSettings, PermutationSettings, Settings
 from permtrain.optim.frozen_zeros import FrozenZeros
@@ -130,14 +130,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def permuted_views(
+def permuted_cuts(
     optimizer: torch.optim.Optimizer, attached: Attached | None
-) -> dict[str, VectorView] | None:
+) -> dict[str, Cut] | None:
     """How each permuted tensor is cut, by name; None if nothing is permuted."""
     permuter = attached.permuter if isinstance(attached, Rewiring) else attached
     if isinstance(permuter, Permuter):
-        return {tensor.name: tensor.view for tensor in permuter.tensors}
-    return optimizer.views if isinstance(optimizer, SGPerm) else None
+        return {tensor.name: tensor.cut for tensor in permuter.tensors}
+    return optimizer.cuts if isinstance(optimizer, SGPerm) else None
 
 
 def rewired_weights(attached: Attached | None) -> dict[str, Tensor] | None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from permtrain.core.arrangement import arrange_vectors
-from permtrain.core.plan import NamedTensor, named_tensors
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.lab.training.trainer import Metrics, Trainer
@@ -32,7 +32,7 @@ class _Watched:
 
     name: str
     parameter: Tensor
-    view: VectorView
+    cut: Cut
     ranks_VL: Tensor
     distances: list[tuple[Tensor | float, Tensor | float]] = field(default_factory=list)
 
@@ -95,9 +95,9 @@ class RankingWatch:
 
     def _watched(self, tensor: NamedTensor) -> _Watched:
         parameter = tensor.parameter
-        view = VectorView(tuple(parameter.shape), "neuron", tensor.layout)
+        cut = tensor.cut.at("neuron")
         return _Watched(
-            tensor.name, parameter, view, _ranks(view.to_vectors(self._weight(parameter)))
+            tensor.name, parameter, cut, _ranks(cut.to_vectors(self._weight(parameter)))
         )
 
     def _weight(self, parameter: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class RankingWatch:
 
     def after_step(self, trainer: Trainer) -> None:
         for layer in self._layers:
-            ranks_VL = _ranks(layer.view.to_vectors(self._weight(layer.parameter)))
+            ranks_VL = _ranks(layer.cut.to_vectors(self._weight(layer.parameter)))
             distance = (ranks_VL - layer.ranks_VL).abs_().double() / ranks_VL.shape[1]
             layer.distances.append((distance.mean(), distance.std(correction=0)))
             layer.ranks_VL = ranks_VL
@@ -128,7 +128,7 @@ class RankingWatch:
 
     def _add_lines(self, epoch: int) -> None:
         for layer in self._layers:
-            values_VL = layer.view.to_vectors(self._weight(layer.parameter)).double()
+            values_VL = layer.cut.to_vectors(self._weight(layer.parameter)).double()
             marks = torch.tensor(PERCENTILES, dtype=torch.float64, device=values_VL.device)
             self._lines.append(
                 {

@@ -5,17 +5,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
 
 
 def with_biases_in_rows(
-    weights: Mapping[str, Tensor], views: Mapping[str, VectorView], biases: Mapping[str, str]
-) -> tuple[dict[str, Tensor], dict[str, VectorView]]:
+    weights: Mapping[str, Tensor], cuts: Mapping[str, Cut], biases: Mapping[str, str]
+) -> tuple[dict[str, Tensor], dict[str, Cut]]:
     """The weights as they are permuted: a weight that has its bias in the row, as (V, L + 1).
 
     Args:
         weights: all tensors of the model, by name.
-        views: how each permuted weight is cut.
+        cuts: how each permuted weight is cut.
         biases: from the names of weights to those of the biases in their rows.
 
     Returns:
@@ -23,14 +23,14 @@ def with_biases_in_rows(
 
     Example:
         >>> weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
-        >>> views = {"weight": VectorView((1, 2), "neuron")}
-        >>> joined, _ = with_biases_in_rows(weights, views, {"weight": "bias"})
+        >>> cuts = {"weight": Cut("neuron").of((1, 2))}
+        >>> joined, _ = with_biases_in_rows(weights, cuts, {"weight": "bias"})
         >>> joined["weight"]
         tensor([[1., 2., 3.]])
     """
-    joined, cut = dict(weights), dict(views)
+    joined, cut = dict(weights), dict(cuts)
     for name, bias in biases.items():
-        rows_VL = views[name].to_vectors(weights[name])
+        rows_VL = cuts[name].to_vectors(weights[name])
         joined[name] = torch.cat([rows_VL, weights[bias].reshape(-1, 1)], dim=1)
-        cut[name] = VectorView(tuple(joined[name].shape), "neuron")
+        cut[name] = Cut("neuron").of(tuple(joined[name].shape))
     return joined, cut

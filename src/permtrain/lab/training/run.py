@@ -16,7 +16,7 @@ from permtrain.errors import CheckpointError, PackedFileError, PermtrainError, o
 from permtrain.files import written_whole
 from permtrain.lab.training.change import Change, mean_change
 from permtrain.lab.training.folders import folder_of
-from permtrain.lab.training.optimizers import biases_in_rows, permuted_views, rewired_weights
+from permtrain.lab.training.optimizers import biases_in_rows, permuted_cuts, rewired_weights
 from permtrain.lab.training.ranking_watch import RankingWatch
 from permtrain.lab.training.record import (
     Checkpointer,
@@ -224,16 +224,16 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
         CheckpointError: the file is missing or damaged.
         ProfileError: it holds other tensors.
     """
-    views = permuted_views(trainer.optimizer, trainer.attached)
-    if views is None or rewired_weights(trainer.attached) is not None:
+    cuts = permuted_cuts(trainer.optimizer, trainer.attached)
+    if cuts is None or rewired_weights(trainer.attached) is not None:
         return None
     biases = biases_in_rows(trainer.optimizer)
     weights = read_weights(path)
-    if missing := sorted({*views, *biases.values()} - set(weights)):
+    if missing := sorted({*cuts, *biases.values()} - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
-    initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
-    weights, views = with_biases_in_rows(weights, views, biases)
-    return verify_weights(weights, initial, views)
+    initial, _ = with_biases_in_rows(trainer.initial_weights(), cuts, biases)
+    weights, cuts = with_biases_in_rows(weights, cuts, biases)
+    return verify_weights(weights, initial, cuts)
 
 
 def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | None:
@@ -244,17 +244,17 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     does, the weights are those of that moment. None if the method permutes nothing; no travel where
     the weights are not those of the beginning.
     """
-    views = permuted_views(trainer.optimizer, trainer.attached)
-    if views is None:
+    cuts = permuted_cuts(trainer.optimizer, trainer.attached)
+    if cuts is None:
         return None
     biases = biases_in_rows(trainer.optimizer)
-    initial, _ = with_biases_in_rows(trainer.initial_weights(), views, biases)
+    initial, _ = with_biases_in_rows(trainer.initial_weights(), cuts, biases)
     weights = trainer.shown_weights()
     if (rewired := rewired_weights(trainer.attached)) is not None:
         weights |= {name: weight.cpu() for name, weight in rewired.items()}
-    weights, views = with_biases_in_rows(weights, views, biases)
-    verification = verify_weights(weights, initial, views)
-    return verification, travel_between(initial, weights, views) if verification else None
+    weights, cuts = with_biases_in_rows(weights, cuts, biases)
+    verification = verify_weights(weights, initial, cuts)
+    return verification, travel_between(initial, weights, cuts) if verification else None
 
 
 def verification_text(trainer: Trainer, verification: Verification) -> str:

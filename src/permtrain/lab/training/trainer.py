@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from permtrain.core.plan import named_tensors
+from permtrain.core.granularity import named_tensors
 from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError, one_line
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.lab.data.augment import augment, augmentation_generator
@@ -382,7 +382,7 @@ class Trainer:
 def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_format:
     """The memory format of a name; `auto` is channels last for convolutional networks of ours.
 
-    A network of the user's own may flatten images by `view`, which wants them contiguous.
+    A network of the user's own may flatten images by `cut`, which wants them contiguous.
 
     Example:
         >>> memory_format("auto", "lenet5", nn.Sequential(nn.Conv2d(1, 6, 5)))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from permtrain.core.across import joined, origins
+from permtrain.core.cut import Cut
 from permtrain.core.permutation import permutation_between, ranking_distance
-from permtrain.core.vectors import VectorView
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Travel:
 
 
 def travel_between(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], views: Mapping[str, VectorView]
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], cuts: Mapping[str, Cut]
 ) -> Travel:
     """How far weights travelled from `before` to `after`, a permutation of it.
 
@@ -45,27 +45,27 @@ def travel_between(
     Example:
         >>> import torch
         >>> first, now = torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[2.0, 1.0, 3.0, 4.0]])
-        >>> travel = travel_between({"w": first}, {"w": now}, {"w": VectorView((1, 4), "neuron")})
+        >>> travel = travel_between({"w": first}, {"w": now}, {"w": Cut("neuron").of((1, 4))})
         >>> travel.moved_fraction, travel.mean_ranking_distance, travel.num_cycles
         (0.5, 0.125, 1)
     """
     num_weights = moved = num_cycles = 0
     distance = 0.0
-    across = {name: view for name, view in views.items() if view.is_across}
+    across = {name: cut for name, cut in cuts.items() if cut.is_across}
     came_from = None
     rms_ratio = {name: _rms(after[name]) / _rms(before[name]) for name in across}
-    before, _ = joined(before, views)
-    after, views = joined(after, views)
-    for name, view in views.items():
-        permutation = permutation_between(before[name], after[name], view)
+    before, _ = joined(before, cuts)
+    after, cuts = joined(after, cuts)
+    for name, cut in cuts.items():
+        permutation = permutation_between(before[name], after[name], cut)
         if across and name == ", ".join(across):
             counts = origins(permutation.perm[0], list(across.values()))
             came_from = dict(zip(across, counts, strict=True))
-        num_weights += view.num_weights
+        num_weights += cut.num_weights
         moved += int(permutation.moved.sum())
         num_cycles += permutation.num_cycles
-        places = ranking_distance(before[name], after[name], view)
-        distance += float(places.double().sum()) / view.vector_length
+        places = ranking_distance(before[name], after[name], cut)
+        distance += float(places.double().sum()) / cut.vector_length
     return Travel(
         moved / num_weights,
         distance / num_weights,

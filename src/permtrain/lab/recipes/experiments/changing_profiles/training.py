@@ -100,7 +100,7 @@ class _Training:
         self.history: list[Metrics] = []
         initial = recorded_initial_weights(trainer.model)
         self.first = {
-            tensor.name: profile_of(initial[tensor.name], tensor.view)
+            tensor.name: profile_of(initial[tensor.name], tensor.cut)
             for tensor in self.permuter.tensors
         }
 
@@ -132,22 +132,22 @@ class _Training:
 
     def result(self) -> dict[str, object]:
         last = self.history[-1]
-        views = {tensor.name: tensor.view for tensor in self.permuter.tensors}
+        cuts = {tensor.name: tensor.cut for tensor in self.permuter.tensors}
         final = {
-            name: views[name].to_tensor(staged_profile(profile, self.settings.stages[-1]))
+            name: cuts[name].to_tensor(staged_profile(profile, self.settings.stages[-1]))
             for name, profile in self.first.items()
         }
         weights = self.trainer.shown_weights()
-        permuted = torch.cat([weights[name].flatten() for name in views])
+        permuted = torch.cat([weights[name].flatten() for name in cuts])
         return {
             "wall_s": round(sum(each["wall_s"] for each in self.history), 1),
             "settings_hash": hash_of(self.settings),
             "epochs": last["epoch"],
             "validation_percent": round(100 * last["validation_accuracy"], 4),
             "test_percent": round(100 * last["test_accuracy"], 4),
-            "intact": bool(verify_weights(weights, final, views)),
+            "intact": bool(verify_weights(weights, final, cuts)),
             "zeros": round(float((permuted == 0).double().mean()), 4),
-            "values": max(len(weights[name].unique()) for name in views),
+            "values": max(len(weights[name].unique()) for name in cuts),
             "history": self.history,
         }
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from permtrain.core.plan import GranularityRule
-from permtrain.core.vectors import VectorView
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import GranularityRule
 from permtrain.lab.data.order import permutation
 from permtrain.lab.recipes.experiments.regression.network import (
     COEFFICIENTS,
@@ -276,9 +276,9 @@ def _permutation_columns(session: Session) -> dict[str, Any]:
     initial = {COEFFICIENTS: initial_coefficients(session.settings)}
     with session._arranged():
         now = {COEFFICIENTS: session.networks.coefficients.detach().cpu().clone()}
-    views = {COEFFICIENTS: VectorView(tuple(now[COEFFICIENTS].shape), "neuron")}
-    intact = bool(verify_weights(now, initial, views))
-    travel = travel_between(initial, now, views) if intact else None
+    cuts = {COEFFICIENTS: Cut("neuron").of(tuple(now[COEFFICIENTS].shape))}
+    intact = bool(verify_weights(now, initial, cuts))
+    travel = travel_between(initial, now, cuts) if intact else None
     return {
         "intact": intact,
         "moved_fraction": None if travel is None else round(travel.moved_fraction, 6),

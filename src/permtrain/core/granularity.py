@@ -7,40 +7,19 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
-from permtrain.core.vectors import (
-    ACROSS,
-    COMPUTED_FROM,
-    GRANULARITIES,
-    Granularity,
-    Layout,
-    VectorView,
-    layout_of,
-    plain_layout,
-)
+from permtrain.core.cut import ACROSS, GRANULARITIES, AnyGranularity, Cut, plain_cut
+from permtrain.core.layouts import COMPUTED_FROM, neuron_cut
 from permtrain.errors import GranularityError, NoVectorsError, SettingError
 
-
-@dataclass(frozen=True)
-class Cut:
-    """A granularity with the output axis named, for tensors whose module type does not tell it.
-
-    Example:
-        >>> experts = Cut("neuron", output_axis=1)
-    """
-
-    granularity: Granularity
-    output_axis: int = 0
-
-
 Answer: TypeAlias = str | Cut | tuple[str | Cut | None, ...] | None
-"""A granularity ("across" too), a `Cut`, None for "leave alone", or several of them, the first that
-fits taken."""
+"""A granularity ("across" too), None for "leave alone", or several, the first that fits taken. A
+`Cut` names the output axis where the module's type does not tell it: `Cut("neuron", 1)`."""
 
 GranularityRule: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str, Tensor], Answer]
 """One answer for all weights, answers by name pattern, or a function of name and parameter."""
@@ -53,7 +32,7 @@ class NamedTensor:
     Attributes:
         name: its first name in the model.
         parameter: the parameter itself.
-        layout: where its output units are.
+        cut: into the weights of its output units, its neurons; it may have none of more than one.
         is_norm: whether it scales or shifts a normalisation layer.
         bias_of: the weight that it is the bias of, if it is one.
         has_padding: whether a row of it must stay as it is: an embedding's `padding_idx`.
@@ -61,7 +40,7 @@ class NamedTensor:
 
     name: str
     parameter: Tensor
-    layout: Layout
+    cut: Cut
     is_norm: bool = False
     bias_of: Tensor | None = None
     has_padding: bool = False
@@ -130,7 +109,7 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
                     NamedTensor(
                         full_name,
                         parameter,
-                        layout_of(owner, own_name, parameter),
+                        neuron_cut(owner, own_name, parameter),
                         is_norm=isinstance(owner, _NORMS),
                         bias_of=_weight_beside(name, beside),
                         has_padding=id(parameter) in padded,
@@ -164,7 +143,7 @@ def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
         SettingError: it has no shape yet.
     """
     _refuse_lazy(name, parameter)
-    return NamedTensor(name, parameter, plain_layout(parameter))
+    return NamedTensor(name, parameter, plain_cut(parameter))
 
 
 def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
@@ -212,13 +191,13 @@ def _check_answer(answer: object) -> None:
             raise SettingError(f"granularity is {name!r}{hint}; allowed: {', '.join(_ALL)}, None")
 
 
-def view_by_rule(
+def cut_by_rule(
     tensor: NamedTensor,
     rule: GranularityRule,
     *,
     permute_biases: bool = False,
     may_go_across: bool = False,
-) -> VectorView | None:
+) -> Cut | None:
     """The weight vectors of one tensor under a rule, or None if it is left alone.
 
     A single answer concerns weights of two or more dimensions; norm parameters are left alone, and
@@ -243,20 +222,20 @@ def view_by_rule(
         answer = "layer"
     else:
         answer = None
-    view = _first_that_fits(tensor, answer)
-    if view is not None:
+    cut = _first_that_fits(tensor, answer)
+    if cut is not None:
         refuse_sharded(tensor)
-    if view is not None and tensor.has_padding:
+    if cut is not None and tensor.has_padding:
         raise GranularityError(
             f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero, and a "
             f"permutation would move values into it; allowed: None, as in {{{tensor.name!r}: None}}"
         )
-    if view is not None and view.is_across and not may_go_across:
+    if cut is not None and cut.is_across and not may_go_across:
         raise GranularityError(
             f"{tensor.name}: granularity is {ACROSS!r}; allowed here: {', '.join(GRANULARITIES)} "
             "(LaPerm, IndexOptimizer and verify know of vectors across tensors)"
         )
-    return view
+    return cut
 
 
 def refuse_sharded(tensor: NamedTensor) -> None:
@@ -274,23 +253,23 @@ def refuse_sharded(tensor: NamedTensor) -> None:
         )
 
 
-def _first_that_fits(tensor: NamedTensor, answer: Answer) -> VectorView | None:
+def _first_that_fits(tensor: NamedTensor, answer: Answer) -> Cut | None:
     choices = answer if isinstance(answer, tuple) else (answer,)
     refusals = []
     for choice in choices:
         if choice is None:
             return None
         try:
-            return _view(tensor, choice)
+            return _bound(tensor, choice)
         except GranularityError as error:
             refusals.append(str(error))
     fallback = "" if len(choices) > 1 else f"; a fallback can be named: ({choices[0]!r}, 'layer')"
     raise NoVectorsError(f"{tensor.name}: {'; '.join(refusals)}{fallback}")
 
 
-def _view(tensor: NamedTensor, choice: str | Cut) -> VectorView:
-    shape = tuple(tensor.parameter.shape)
-    if isinstance(choice, Cut):
-        layout = replace(tensor.layout, output_axis=choice.output_axis, groups=1)
-        return VectorView(shape, choice.granularity, layout)
-    return VectorView(shape, choice, tensor.layout)  # type: ignore[arg-type]
+def _bound(tensor: NamedTensor, choice: str | Cut) -> Cut:
+    """A choice, of this tensor."""
+    if not isinstance(choice, Cut):
+        return tensor.cut.at(cast(AnyGranularity, choice))
+    kernels = choice.num_kernel_axes or tensor.cut.num_kernel_axes
+    return replace(choice, num_kernel_axes=kernels).of(tuple(tensor.parameter.shape))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,15 +13,14 @@ from torch.nn.utils import spectral_norm
 from torch.nn.utils.prune import random_unstructured
 
 import reference
-from permtrain.core.vectors import (
+from permtrain.core.cut import (
     GRANULARITIES,
+    Cut,
     Granularity,
-    Layout,
-    VectorView,
-    as_view,
-    layout_of,
-    plain_layout,
+    as_cut,
+    plain_cut,
 )
+from permtrain.core.layouts import neuron_cut
 from permtrain.errors import GranularityError
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
@@ -58,8 +58,8 @@ WEIGHTS = [
 ]
 
 
-def view_of(module: nn.Module, name: str, granularity: Granularity = "neuron") -> VectorView:
-    return VectorView(tuple(getattr(module, name).shape), granularity, layout_of(module, name))
+def cut_of(module: nn.Module, name: str, granularity: Granularity = "neuron") -> Cut:
+    return neuron_cut(module, name).at(granularity)
 
 
 def granularities_of(module: nn.Module) -> list[Granularity]:
@@ -79,27 +79,27 @@ def numbered(shape: tuple[int, ...]) -> Tensor:
 def test_vectors_turn_back_into_the_tensor(module_name: str, name: str) -> None:
     module = MODULES[module_name]()
     for granularity in granularities_of(module):
-        view = view_of(module, name, granularity)
-        w = numbered(view.shape)
-        vectors = view.to_vectors(w)
-        assert vectors.shape == (view.num_vectors, view.vector_length)
+        cut = cut_of(module, name, granularity)
+        w = numbered(cut.shape)
+        vectors = cut.to_vectors(w)
+        assert vectors.shape == (cut.num_vectors, cut.vector_length)
         assert sorted(vectors.flatten().tolist()) == w.flatten().tolist()
-        assert torch.equal(view.to_tensor(vectors), w)
+        assert torch.equal(cut.to_tensor(vectors), w)
 
 
 @pytest.mark.parametrize(("module_name", "name"), WEIGHTS)
 def test_vectors_of_other_strides_are_the_same(module_name: str, name: str) -> None:
     module = MODULES[module_name]()
     for granularity in granularities_of(module):
-        view = view_of(module, name, granularity)
-        w = numbered(view.shape)
+        cut = cut_of(module, name, granularity)
+        w = numbered(cut.shape)
         reversed_axes = tuple(reversed(range(w.dim())))
         other = w.permute(reversed_axes).contiguous().permute(reversed_axes)
         inside = torch.zeros(*w.shape, 2)[..., 1].copy_(w)
-        vectors = view.to_vectors(w)
+        vectors = cut.to_vectors(w)
         for strided in (other, inside):
-            assert torch.equal(view.to_vectors(strided), vectors)
-        assert torch.equal(view.to_tensor(vectors.t().contiguous().t()), w)
+            assert torch.equal(cut.to_vectors(strided), vectors)
+        assert torch.equal(cut.to_tensor(vectors.t().contiguous().t()), w)
 
 
 @given(
@@ -117,19 +117,41 @@ def test_any_shape_and_layout_that_is_accepted_turns_back(
     if output_axis == 1 and shape[0]:
         groups = data.draw(st.sampled_from([g for g in range(1, 5) if shape[0] % g == 0]))
     try:
-        view = VectorView(tuple(shape), granularity, Layout(output_axis, num_kernel_axes, groups))
+        cut = Cut(granularity, output_axis, num_kernel_axes, groups).of(tuple(shape))
     except GranularityError as error:
         assert "is a single weight" in str(error)  # noqa: PT017
         return
-    w = numbered(view.shape)
-    assert view.num_vectors * view.vector_length == w.numel()
-    assert torch.equal(view.to_tensor(view.to_vectors(w)), w)
+    w = numbered(cut.shape)
+    assert cut.num_vectors * cut.vector_length == w.numel()
+    assert torch.equal(cut.to_tensor(cut.to_vectors(w)), w)
+
+
+@given(
+    shape=st.lists(st.integers(0, 4), min_size=1, max_size=5),
+    granularity=st.sampled_from(GRANULARITIES),
+    groups=st.sampled_from([1, 2]),
+)
+def test_arrays_are_cut_as_tensors_are(
+    shape: list[int], granularity: Granularity, groups: int
+) -> None:
+    axis = int(len(shape) > 1 and groups > 1)
+    groups = groups if axis and shape[0] % groups == 0 else 1
+    cut = Cut(granularity, axis, max(len(shape) - 2, 0), groups, tuple(shape))
+    numbers = np.arange(cut.num_weights).reshape(shape)
+    vectors = cut.to_vectors(numbers)
+    assert np.array_equal(vectors, cut.to_vectors(torch.from_numpy(numbers)).numpy())
+    assert np.array_equal(cut.to_tensor(vectors), numbers)
+
+
+def test_a_cut_of_no_tensor_yet_takes_the_shape_of_the_one_it_is_given() -> None:
+    w = torch.tensor([[3.0, 1.0], [2.0, 4.0]])
+    assert as_cut(w, Cut("neuron", output_axis=1)).to_vectors(w).tolist() == [[3, 2], [1, 4]]
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_vectors_of_plain_weights_are_their_own_memory(granularity: Granularity) -> None:
     w = torch.zeros(4, 3, 2, 2)
-    as_view(w, granularity).to_vectors(w).fill_(1.0)
+    as_cut(w, granularity).to_vectors(w).fill_(1.0)
     assert w.all()
 
 
@@ -139,15 +161,15 @@ def test_vectors_of_plain_weights_are_their_own_memory(granularity: Granularity)
 @pytest.mark.parametrize("shape", [(4, 5), (1, 5), (4, 2)])
 def test_linear_vectors_are_rows(shape: tuple[int, int]) -> None:
     w = numbered(shape)
-    assert as_view(w, "neuron").to_vectors(w).tolist() == reference.linear_vectors(w.tolist())
-    assert as_view(w, "layer").to_vectors(w).tolist() == reference.layer_vectors(w.tolist())
+    assert as_cut(w, "neuron").to_vectors(w).tolist() == reference.linear_vectors(w.tolist())
+    assert as_cut(w, "layer").to_vectors(w).tolist() == reference.layer_vectors(w.tolist())
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("Conv")])
 def test_convolution_vectors_are_as_the_reference_says(name: str) -> None:
     module: Any = MODULES[name]()
     w = numbered(tuple(module.weight.shape))
-    vectors = {g: view_of(module, "weight", g).to_vectors(w).tolist() for g in GRANULARITIES}
+    vectors = {g: cut_of(module, "weight", g).to_vectors(w).tolist() for g in GRANULARITIES}
     if "Transpose" in name:
         neuron = reference.transposed_conv_vectors(w.tolist(), module.groups)
         kernel = reference.transposed_conv_kernels(w.tolist(), module.groups)
@@ -163,7 +185,7 @@ def test_convolution_vectors_are_as_the_reference_says(name: str) -> None:
 @pytest.mark.parametrize("name", ["Embedding", "EmbeddingBag"])
 def test_embedding_vectors_are_columns(name: str) -> None:
     w = numbered((7, 3))
-    vectors = view_of(MODULES[name](), "weight").to_vectors(w)
+    vectors = cut_of(MODULES[name](), "weight").to_vectors(w)
     assert vectors.tolist() == reference.embedding_vectors(w.tolist())
 
 
@@ -197,37 +219,37 @@ def test_zeroing_a_neurons_vector_silences_that_output_unit_only(module_name: st
     module: Any = MODULES[module_name]()
     inputs, unit_axis = FORWARD[module_name]
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    view = view_of(module, "weight")
+    cut = cut_of(module, "weight")
     with torch.no_grad():
         module.weight.uniform_(1.0, 2.0)  # all contributions positive, none cancels
         if getattr(module, "bias", None) is not None:
             module.bias.zero_()
         weight = module.weight.clone()
         outputs = module(*inputs)
-        assert view.num_vectors == outputs.shape[unit_axis]
+        assert cut.num_vectors == outputs.shape[unit_axis]
         assert outputs.ne(0).all()
-        for unit in range(view.num_vectors):
-            vectors = view.to_vectors(weight).clone()
+        for unit in range(cut.num_vectors):
+            vectors = cut.to_vectors(weight).clone()
             vectors[unit] = 0.0
-            module.weight.copy_(view.to_tensor(vectors))
+            module.weight.copy_(cut.to_tensor(vectors))
             silenced = module(*inputs)
             changed = silenced.ne(outputs).movedim(unit_axis, 0).flatten(1)
-            assert changed.all(dim=1).tolist() == [u == unit for u in range(view.num_vectors)]
-            assert changed.any(dim=1).tolist() == [u == unit for u in range(view.num_vectors)]
+            assert changed.all(dim=1).tolist() == [u == unit for u in range(cut.num_vectors)]
+            assert changed.any(dim=1).tolist() == [u == unit for u in range(cut.num_vectors)]
             assert not silenced.select(unit_axis, unit).any()
 
 
 def test_zeroing_a_kernel_changes_one_output_unit_by_one_input_channel() -> None:
     module = nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False)
-    view = view_of(module, "weight", "kernel")
+    cut = cut_of(module, "weight", "kernel")
     with torch.no_grad():
         module.weight.uniform_(1.0, 2.0)
         weight = module.weight.clone()
         touched = set()
-        for kernel in range(view.num_vectors):
-            vectors = view.to_vectors(weight).clone()
+        for kernel in range(cut.num_vectors):
+            vectors = cut.to_vectors(weight).clone()
             vectors[kernel] = 0.0
-            module.weight.copy_(view.to_tensor(vectors))
+            module.weight.copy_(cut.to_tensor(vectors))
             missing = set()
             for channel in range(4):
                 x = torch.zeros(1, 4, 1, 1)
@@ -237,19 +259,19 @@ def test_zeroing_a_kernel_changes_one_output_unit_by_one_input_channel() -> None
                 missing |= {(unit, channel) for unit in differs.nonzero().flatten().tolist()}
             assert len(missing) == 1
             touched |= missing
-    assert len(touched) == view.num_vectors == 4 * 3
+    assert len(touched) == cut.num_vectors == 4 * 3
 
 
 def test_zeroing_a_recurrent_units_vector_silences_that_unit_only() -> None:
     module: Any = nn.RNN(3, 4, bias=False)
-    view = view_of(module, "weight_ih_l0")
+    cut = cut_of(module, "weight_ih_l0")
     with torch.no_grad():
         module.weight_ih_l0.uniform_(0.1, 0.2)
         weight = module.weight_ih_l0.clone()
         for unit in range(4):
-            vectors = view.to_vectors(weight).clone()
+            vectors = cut.to_vectors(weight).clone()
             vectors[unit] = 0.0
-            module.weight_ih_l0.copy_(view.to_tensor(vectors))
+            module.weight_ih_l0.copy_(cut.to_tensor(vectors))
             first_step, _ = module(torch.ones(1, 3))
             assert first_step[0].eq(0).tolist() == [u == unit for u in range(4)]
 
@@ -264,33 +286,35 @@ def pruned(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("module", "name", "layout"),
     [
-        (nn.Linear(3, 2), "weight", Layout(0)),
-        (nn.Linear(3, 2), "bias", Layout(0)),
-        (nn.Conv2d(4, 6, 3, groups=2), "weight", Layout(0, 2)),
-        (nn.ConvTranspose1d(4, 6, 3), "weight", Layout(1, 1)),
-        (nn.ConvTranspose3d(4, 6, 3, groups=2), "weight", Layout(1, 3, 2)),
-        (nn.ConvTranspose2d(4, 6, 3, groups=2), "bias", Layout(0)),
-        (nn.Embedding(7, 3), "weight", Layout(1)),
-        (nn.EmbeddingBag(7, 3), "weight", Layout(1)),
-        (nn.Bilinear(3, 2, 4), "weight", Layout(0)),
-        (nn.LSTM(3, 2), "weight_hh_l0", Layout(0)),
-        (nn.MultiheadAttention(4, 2), "in_proj_weight", Layout(0)),
-        (nn.BatchNorm2d(3), "weight", Layout(0)),
-        (spectral_norm(nn.ConvTranspose2d(4, 6, 3, groups=2)), "weight_orig", Layout(1, 2, 2)),
-        (spectral_norm(nn.Conv2d(4, 6, 3)), "weight_orig", Layout(0, 2)),
-        (spectral_norm(nn.Embedding(7, 3)), "weight_orig", Layout(1)),
-        (pruned(nn.ConvTranspose1d(4, 6, 3)), "weight_orig", Layout(1, 1)),
+        (nn.Linear(3, 2), "weight", (0, 0, 1)),
+        (nn.Linear(3, 2), "bias", (0, 0, 1)),
+        (nn.Conv2d(4, 6, 3, groups=2), "weight", (0, 2, 1)),
+        (nn.ConvTranspose1d(4, 6, 3), "weight", (1, 1, 1)),
+        (nn.ConvTranspose3d(4, 6, 3, groups=2), "weight", (1, 3, 2)),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), "bias", (0, 0, 1)),
+        (nn.Embedding(7, 3), "weight", (1, 0, 1)),
+        (nn.EmbeddingBag(7, 3), "weight", (1, 0, 1)),
+        (nn.Bilinear(3, 2, 4), "weight", (0, 0, 1)),
+        (nn.LSTM(3, 2), "weight_hh_l0", (0, 0, 1)),
+        (nn.MultiheadAttention(4, 2), "in_proj_weight", (0, 0, 1)),
+        (nn.BatchNorm2d(3), "weight", (0, 0, 1)),
+        (spectral_norm(nn.ConvTranspose2d(4, 6, 3, groups=2)), "weight_orig", (1, 2, 2)),
+        (spectral_norm(nn.Conv2d(4, 6, 3)), "weight_orig", (0, 2, 1)),
+        (spectral_norm(nn.Embedding(7, 3)), "weight_orig", (1, 0, 1)),
+        (pruned(nn.ConvTranspose1d(4, 6, 3)), "weight_orig", (1, 1, 1)),
     ],
 )
-def test_layout_follows_the_modules_type(module: nn.Module, name: str, layout: Layout) -> None:
-    assert layout_of(module, name) == layout
+def test_layout_follows_the_modules_type(
+    module: nn.Module, name: str, layout: tuple[int, int, int]
+) -> None:
+    assert neuron_cut(module, name).layout == layout
 
 
 def test_subclasses_have_the_layout_of_their_base() -> None:
     class Upsample(nn.ConvTranspose2d):
         pass
 
-    assert layout_of(Upsample(4, 6, 3, groups=2), "weight") == Layout(1, 2, 2)
+    assert neuron_cut(Upsample(4, 6, 3, groups=2), "weight").layout == (1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +324,7 @@ def test_subclasses_have_the_layout_of_their_base() -> None:
 def test_a_tensor_known_by_shape_is_laid_out_as_a_convolution(
     shape: tuple[int, ...], num_kernel_axes: int
 ) -> None:
-    assert plain_layout(torch.zeros(shape)) == Layout(0, num_kernel_axes)
+    assert plain_cut(torch.zeros(shape)) == Cut("neuron", 0, num_kernel_axes, shape=shape)
 
 
 # --- sizes --------------------------------------------------------------------------------------
@@ -312,26 +336,26 @@ def test_a_tensor_known_by_shape_is_laid_out_as_a_convolution(
 def test_granularity_says_how_many_vectors_of_what_length(
     granularity: Granularity, sizes: tuple[int, int]
 ) -> None:
-    view = VectorView((6, 3, 5, 5), granularity, Layout(0, 2))
-    assert (view.num_vectors, view.vector_length) == sizes
-    assert view.num_weights == 450
+    cut = Cut(granularity, 0, 2).of((6, 3, 5, 5))
+    assert (cut.num_vectors, cut.vector_length) == sizes
+    assert cut.num_weights == 450
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
 def test_a_single_weight_is_one_vector(shape: tuple[int, ...], granularity: Granularity) -> None:
-    view = VectorView(shape, granularity)
-    assert (view.num_vectors, view.vector_length) == (1, 1)
+    cut = Cut(granularity).of(shape)
+    assert (cut.num_vectors, cut.vector_length) == (1, 1)
     w = torch.full(shape, 7.0)
-    assert view.to_vectors(w).tolist() == [[7.0]]
-    assert torch.equal(view.to_tensor(view.to_vectors(w)), w)
+    assert cut.to_vectors(w).tolist() == [[7.0]]
+    assert torch.equal(cut.to_tensor(cut.to_vectors(w)), w)
 
 
 def test_a_bias_is_one_vector_at_layer_granularity() -> None:
     w = torch.tensor([1.0, 2.0, 3.0])
-    view = VectorView((3,), "layer")
-    assert view.to_vectors(w).tolist() == [[1.0, 2.0, 3.0]]
-    assert torch.equal(view.to_tensor(view.to_vectors(w)), w)
+    cut = Cut("layer").of((3,))
+    assert cut.to_vectors(w).tolist() == [[1.0, 2.0, 3.0]]
+    assert torch.equal(cut.to_tensor(cut.to_vectors(w)), w)
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
@@ -340,9 +364,9 @@ def test_a_bias_is_one_vector_at_layer_granularity() -> None:
 )
 def test_empty_tensors_turn_back(shape: tuple[int, ...], granularity: Granularity) -> None:
     w = torch.zeros(shape)
-    view = as_view(w, granularity)
-    assert view.num_vectors * view.vector_length == 0
-    assert view.to_tensor(view.to_vectors(w)).shape == shape
+    cut = as_cut(w, granularity)
+    assert cut.num_vectors * cut.vector_length == 0
+    assert cut.to_tensor(cut.to_vectors(w)).shape == shape
 
 
 # --- errors -------------------------------------------------------------------------------------
@@ -351,7 +375,7 @@ def test_empty_tensors_turn_back(shape: tuple[int, ...], granularity: Granularit
 @pytest.mark.parametrize("granularity", ["filter", "Neuron", "", None, 1])
 def test_an_unknown_granularity_is_refused(granularity: Any) -> None:
     with pytest.raises(GranularityError) as caught:
-        VectorView((3, 2), granularity)
+        Cut(granularity).of((3, 2))
     assert str(caught.value) == f"granularity is {granularity!r}; allowed: kernel, neuron, layer"
 
 
@@ -362,7 +386,7 @@ def test_an_output_axis_that_is_not_there_is_refused(
     shape: tuple[int, ...], output_axis: int
 ) -> None:
     with pytest.raises(GranularityError) as caught:
-        VectorView(shape, "neuron", Layout(output_axis))
+        Cut("neuron", output_axis).of(shape)
     assert str(caught.value) == (
         f"output_axis is {output_axis}; allowed for shape {shape}: 0 to {len(shape) - 1}"
     )
@@ -371,19 +395,19 @@ def test_an_output_axis_that_is_not_there_is_refused(
 @pytest.mark.parametrize(
     ("shape", "granularity", "layout", "text"),
     [
-        ((3,), "neuron", Layout(), "a neuron's weight vector of a tensor of shape (3,)"),
-        ((3,), "kernel", Layout(), "a kernel of a tensor of shape (3,)"),
-        ((3, 1), "neuron", Layout(), "a neuron's weight vector of a tensor of shape (3, 1)"),
-        ((3, 2), "kernel", Layout(), "a kernel of a tensor of shape (3, 2)"),
-        ((3, 2, 1, 1), "kernel", Layout(0, 2), "a kernel of a tensor of shape (3, 2, 1, 1)"),
-        ((1, 3), "neuron", Layout(1), "a neuron's weight vector of a tensor of shape (1, 3)"),
+        ((3,), "neuron", (0, 0, 1), "a neuron's weight vector of a tensor of shape (3,)"),
+        ((3,), "kernel", (0, 0, 1), "a kernel of a tensor of shape (3,)"),
+        ((3, 1), "neuron", (0, 0, 1), "a neuron's weight vector of a tensor of shape (3, 1)"),
+        ((3, 2), "kernel", (0, 0, 1), "a kernel of a tensor of shape (3, 2)"),
+        ((3, 2, 1, 1), "kernel", (0, 2, 1), "a kernel of a tensor of shape (3, 2, 1, 1)"),
+        ((1, 3), "neuron", (1, 0, 1), "a neuron's weight vector of a tensor of shape (1, 3)"),
     ],
 )
 def test_vectors_of_a_single_weight_are_refused(
-    shape: tuple[int, ...], granularity: Granularity, layout: Layout, text: str
+    shape: tuple[int, ...], granularity: Granularity, layout: tuple[int, int, int], text: str
 ) -> None:
     with pytest.raises(GranularityError) as caught:
-        VectorView(shape, granularity, layout)
+        Cut(granularity, *layout).of(shape)
     other = "'neuron', 'layer'" if granularity == "kernel" and len(shape) > 1 else "'layer'"
     assert str(caught.value) == (
         f"granularity is {granularity!r}, but {text} is a single weight, nothing to permute; "
@@ -392,19 +416,19 @@ def test_vectors_of_a_single_weight_are_refused(
 
 
 def test_a_tensor_of_another_shape_is_refused() -> None:
-    view = VectorView((6, 3), "neuron")
-    text = r"a tensor of shape \(3, 6\) was given to a view of shape \(6, 3\)"
+    cut = Cut("neuron").of((6, 3))
+    text = r"a tensor of shape \(3, 6\) was given to a cut of shape \(6, 3\)"
     with pytest.raises(GranularityError, match=text):
-        view.to_vectors(torch.zeros(3, 6))
+        cut.to_vectors(torch.zeros(3, 6))
     with pytest.raises(GranularityError, match=text):
-        as_view(torch.zeros(3, 6), view)
+        as_cut(torch.zeros(3, 6), cut)
 
 
-def test_a_view_given_is_the_view_used() -> None:
-    view = VectorView((6, 3), "neuron", Layout(1))
-    assert as_view(torch.zeros(6, 3), view) is view
+def test_a_cut_given_is_the_cut_used() -> None:
+    cut = Cut("neuron", 1).of((6, 3))
+    assert as_cut(torch.zeros(6, 3), cut) is cut
 
 
-def test_views_of_the_same_cut_are_equal() -> None:
-    assert VectorView((6, 3), "neuron") == VectorView((6, 3), "neuron", Layout(0))
-    assert len({VectorView((6, 3), "neuron"), VectorView((6, 3), "neuron")}) == 1
+def test_cuts_of_the_same_settings_are_equal() -> None:
+    assert Cut("neuron").of((6, 3)) == Cut("neuron", 0).of((6, 3))
+    assert len({Cut("neuron").of((6, 3)), Cut("neuron").of((6, 3))}) == 1

@@ -10,32 +10,31 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils import spectral_norm as spectral_norm_by_hook
 from torch.nn.utils.prune import random_unstructured
 
-from permtrain.core.plan import (
-    Cut,
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import (
     GranularityRule,
     check_rule,
+    cut_by_rule,
     named_tensors,
     unnamed_tensor,
-    view_by_rule,
 )
-from permtrain.core.vectors import Layout, VectorView
 from permtrain.errors import GranularityError, SettingError
 
 
 def plan(
     model: nn.Module, rule: GranularityRule = "neuron", *, permute_biases: bool = False
-) -> dict[str, VectorView]:
-    """The views of all tensors that are permuted, as an optimizer asks for them."""
+) -> dict[str, Cut]:
+    """The cuts of all tensors that are permuted, as an optimizer asks for them."""
     tensors = named_tensors(model)
     check_rule(rule, [tensor.name for tensor in tensors])
-    views = {
-        tensor.name: view_by_rule(tensor, rule, permute_biases=permute_biases) for tensor in tensors
+    cuts = {
+        tensor.name: cut_by_rule(tensor, rule, permute_biases=permute_biases) for tensor in tensors
     }
-    return {name: view for name, view in views.items() if view is not None}
+    return {name: cut for name, cut in cuts.items() if cut is not None}
 
 
 def granularities(model: nn.Module, rule: GranularityRule, **settings: bool) -> dict[str, str]:
-    return {name: view.granularity for name, view in plan(model, rule, **settings).items()}
+    return {name: cut.granularity for name, cut in plan(model, rule, **settings).items()}
 
 
 def small_net() -> nn.Sequential:
@@ -55,49 +54,49 @@ def test_tensors_come_in_the_models_order_under_its_names() -> None:
 
 def test_tensors_have_the_layout_of_their_module() -> None:
     model = nn.ModuleDict({"up": nn.ConvTranspose2d(4, 6, 3, groups=2), "in": nn.Embedding(5, 3)})
-    layouts = {tensor.name: tensor.layout for tensor in named_tensors(model)}
+    layouts = {tensor.name: tensor.cut.layout for tensor in named_tensors(model)}
     assert layouts == {
-        "up.weight": Layout(1, 2, 2),
-        "up.bias": Layout(0),
-        "in.weight": Layout(1),
+        "up.weight": (1, 2, 2),
+        "up.bias": (0, 0, 1),
+        "in.weight": (1, 0, 1),
     }
 
 
 @pytest.mark.parametrize(
     ("change", "weight", "layouts"),
     [
-        (spectral_norm_by_hook, "weight_orig", {"weight_orig": Layout(1, 2, 2)}),
+        (spectral_norm_by_hook, "weight_orig", {"weight_orig": (1, 2, 2)}),
         (
             parametrizations.spectral_norm,
             "parametrizations.weight.original",
-            {"parametrizations.weight.original": Layout(1, 2, 2)},
+            {"parametrizations.weight.original": (1, 2, 2)},
         ),
         (
             parametrizations.weight_norm,
             "parametrizations.weight.original1",
             {
-                "parametrizations.weight.original0": Layout(0),
-                "parametrizations.weight.original1": Layout(1, 2, 2),
+                "parametrizations.weight.original0": (0, 0, 1),
+                "parametrizations.weight.original1": (1, 2, 2),
             },
         ),
         (
             lambda module: random_unstructured(module, "weight", 0.5),
             "weight_orig",
-            {"weight_orig": Layout(1, 2, 2)},
+            {"weight_orig": (1, 2, 2)},
         ),
     ],
 )
 def test_what_a_weight_is_computed_from_has_its_layout_and_its_bias(
-    change: Callable[[nn.Module], nn.Module], weight: str, layouts: dict[str, Layout]
+    change: Callable[[nn.Module], nn.Module], weight: str, layouts: dict[str, tuple[int, int, int]]
 ) -> None:
     """Else the units of a generator's transposed convolutions would be its input channels."""
     model = nn.Sequential(change(nn.ConvTranspose2d(4, 6, 3, groups=2)))
     tensors = {tensor.name: tensor for tensor in named_tensors(model)}
     for name, layout in layouts.items():
-        assert tensors[f"0.{name}"].layout == layout
+        assert tensors[f"0.{name}"].cut.layout == layout
     assert tensors["0.bias"].bias_of is tensors[f"0.{weight}"].parameter
-    view = plan(model, {f"0.{weight}": "neuron"})[f"0.{weight}"]
-    assert (view.num_vectors, view.vector_length) == (6, 18)
+    cut = plan(model, {f"0.{weight}": "neuron"})[f"0.{weight}"]
+    assert (cut.num_vectors, cut.vector_length) == (6, 18)
 
 
 def test_looking_at_a_parametrized_model_changes_nothing() -> None:
@@ -138,7 +137,7 @@ def test_tied_parameters_appear_once_under_their_first_name() -> None:
 def test_a_tensor_without_a_module_is_laid_out_by_its_shape() -> None:
     w = torch.zeros(4, 3, 2, 2)
     tensor = unnamed_tensor("w", w)
-    assert (tensor.name, tensor.parameter is w, tensor.layout) == ("w", True, Layout(0, 2))
+    assert (tensor.name, tensor.parameter is w, tensor.cut.layout) == ("w", True, (0, 2, 1))
 
 
 # --- one answer ---------------------------------------------------------------------------------
@@ -193,8 +192,8 @@ def test_several_that_do_not_fit_are_all_named() -> None:
 
 
 def test_permute_biases_makes_each_layers_bias_one_vector_and_leaves_norms_alone() -> None:
-    views = plan(small_net(), "neuron", permute_biases=True)
-    assert {name: (v.num_vectors, v.vector_length) for name, v in views.items()} == {
+    cuts = plan(small_net(), "neuron", permute_biases=True)
+    assert {name: (v.num_vectors, v.vector_length) for name, v in cuts.items()} == {
         "0.weight": (2, 9),
         "0.bias": (1, 2),
         "4.weight": (4, 8),
@@ -318,9 +317,9 @@ def test_a_functions_answer_may_be_several_or_a_cut() -> None:
     def rule(name: str, parameter: Tensor) -> Any:
         return {"weight": Cut("neuron", 1), "bias": ("kernel", "layer")}[name]
 
-    views = plan(nn.Linear(3, 2), rule)
-    assert (views["weight"].num_vectors, views["weight"].vector_length) == (3, 2)
-    assert views["bias"].granularity == "layer"
+    cuts = plan(nn.Linear(3, 2), rule)
+    assert (cuts["weight"].num_vectors, cuts["weight"].vector_length) == (3, 2)
+    assert cuts["bias"].granularity == "layer"
 
 
 def test_a_functions_misspelt_answer_is_refused() -> None:
@@ -333,23 +332,23 @@ def test_a_functions_misspelt_answer_is_refused() -> None:
 
 def test_a_cut_names_the_axis_of_output_units() -> None:
     model = nn.ParameterDict({"experts": nn.Parameter(torch.arange(24.0).reshape(2, 4, 3))})
-    view = plan(model, Cut("neuron", output_axis=1))["experts"]
-    vectors = view.to_vectors(model["experts"].detach())
-    assert (view.num_vectors, view.vector_length) == (4, 6)
+    cut = plan(model, Cut("neuron", output_axis=1))["experts"]
+    vectors = cut.to_vectors(model["experts"].detach())
+    assert (cut.num_vectors, cut.vector_length) == (4, 6)
     assert vectors[1].tolist() == [3.0, 4.0, 5.0, 15.0, 16.0, 17.0]
 
 
 def test_a_cut_overrides_the_modules_layout() -> None:
     model = nn.ConvTranspose2d(4, 6, 3, groups=2)
-    view = plan(model, {"weight": Cut("neuron", 0)})["weight"]
-    assert view.layout == Layout(0, 2, 1)
-    assert (view.num_vectors, view.vector_length) == (4, 27)
+    cut = plan(model, {"weight": Cut("neuron", 0)})["weight"]
+    assert cut.layout == (0, 2, 1)
+    assert (cut.num_vectors, cut.vector_length) == (4, 27)
 
 
 def test_a_cut_may_stand_among_several() -> None:
     model = nn.Sequential(nn.Linear(3, 1), nn.Linear(3, 2))
-    views = plan(model, (Cut("neuron", 1), "layer"))
-    assert [view.granularity for view in views.values()] == ["layer", "neuron"]
+    cuts = plan(model, (Cut("neuron", 1), "layer"))
+    assert [cut.granularity for cut in cuts.values()] == ["layer", "neuron"]
 
 
 def test_a_cut_along_an_axis_that_is_not_there_is_refused_naming_the_tensor() -> None:
@@ -419,10 +418,10 @@ def test_a_cut_along_a_kernels_own_axis_mixes_no_kernels() -> None:
     model = nn.Conv2d(3, 2, 2)
     w = torch.arange(24.0).reshape(2, 3, 2, 2)
     try:
-        view = plan(model, Cut("kernel", output_axis=2))["weight"]
+        cut = plan(model, Cut("kernel", output_axis=2))["weight"]
     except GranularityError:
         return
-    assert sorted(view.to_vectors(w).tolist()) == w.flatten(0, 1).flatten(1).tolist()
+    assert sorted(cut.to_vectors(w).tolist()) == w.flatten(0, 1).flatten(1).tolist()
 
 
 def test_an_embedding_with_a_padding_row_is_refused_by_name() -> None:
