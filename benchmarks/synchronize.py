@@ -269,7 +269,7 @@ def check_agreement(tensors: list[MovedTensor]) -> None:
 
 
 @dataclass(frozen=True)
-class Method:
+class Way:
     """A way to train.
 
     Attributes:
@@ -282,17 +282,20 @@ class Method:
 
 
 PLAIN = "plain Adam"
-METHODS: dict[str, Method] = {
-    PLAIN: Method(SYNC_PERIOD, lambda optimizer, model: None),
-    "LaPerm k=20, neuron": Method(
-        SYNC_PERIOD, lambda optimizer, model: LaPerm(optimizer, SYNC_PERIOD, model=model)
+METHODS: dict[str, Way] = {
+    PLAIN: Way(SYNC_PERIOD, lambda optimizer, model: None),
+    "LaPerm k=20, neuron": Way(
+        SYNC_PERIOD,
+        lambda optimizer, model: LaPerm(optimizer, sync_period=SYNC_PERIOD, model=model),
     ),
-    "LaPerm k=1, neuron": Method(4, lambda optimizer, model: LaPerm(optimizer, 1, model=model)),
-    "index k=1, neuron": Method(
-        4, lambda optimizer, model: IndexOptimizer(optimizer, "neuron", model=model)
+    "LaPerm k=1, neuron": Way(
+        4, lambda optimizer, model: LaPerm(optimizer, sync_period=1, model=model)
     ),
-    "index k=1, layer": Method(
-        4, lambda optimizer, model: IndexOptimizer(optimizer, "layer", model=model)
+    "index k=1, neuron": Way(
+        4, lambda optimizer, model: IndexOptimizer(optimizer, granularity="neuron", model=model)
+    ),
+    "index k=1, layer": Way(
+        4, lambda optimizer, model: IndexOptimizer(optimizer, granularity="layer", model=model)
     ),
 }
 
@@ -321,7 +324,7 @@ class Training:
         images, labels: the batch.
     """
 
-    def __init__(self, model: nn.Module, method: Method, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, model: nn.Module, method: Way, images: Tensor, labels: Tensor) -> None:
         self.model = copy.deepcopy(model).train()
         self.optimizer = Adam(self.model.parameters(), lr=LEARNING_RATE)
         self.permuter = method.attach(self.optimizer, self.model)

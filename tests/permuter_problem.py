@@ -5,26 +5,22 @@ from training_problem import small_net
 
 from permtrain import IndexOptimizer, LaPerm
 
+
+def _made(method, **own):
+    """Makes a permuter of an optimizer, with settings of its own and those that are given."""
+    return lambda optimizer, **more: method(optimizer, **({"model": None} | own | more))
+
+
 PERMUTERS = {
-    "laperm": lambda optimizer, **more: LaPerm(optimizer, 4, **more),
-    "laperm-1": lambda optimizer, **more: LaPerm(optimizer, 1, **more),
-    "laperm-layer": lambda optimizer, **more: LaPerm(
-        optimizer, 3, **({"granularity": "layer"} | more)
-    ),
-    "laperm-kernel": lambda optimizer, **more: LaPerm(
-        optimizer, 3, **({"granularity": ("kernel", "neuron")} | more)
-    ),
-    "index": lambda optimizer, **more: IndexOptimizer(optimizer, **more),
-    "index-neuron": lambda optimizer, **more: IndexOptimizer(
-        optimizer, **({"granularity": "neuron"} | more)
-    ),
-    "laperm-across": lambda optimizer, **more: LaPerm(
-        optimizer, 3, **({"granularity": "across"} | more)
-    ),
-    "index-across": lambda optimizer, **more: IndexOptimizer(
-        optimizer, **({"granularity": "across"} | more)
-    ),
-    "index-4": lambda optimizer, **more: IndexOptimizer(optimizer, sync_period=4, **more),
+    "laperm": _made(LaPerm, sync_period=4),
+    "laperm-1": _made(LaPerm, sync_period=1),
+    "laperm-layer": _made(LaPerm, sync_period=3, granularity="layer"),
+    "laperm-kernel": _made(LaPerm, sync_period=3, granularity=("kernel", "neuron")),
+    "index": _made(IndexOptimizer),
+    "index-neuron": _made(IndexOptimizer, granularity="neuron"),
+    "laperm-across": _made(LaPerm, sync_period=3, granularity="across"),
+    "index-across": _made(IndexOptimizer, granularity="across"),
+    "index-4": _made(IndexOptimizer, sync_period=4),
 }
 INNER = {
     "sgd": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9),

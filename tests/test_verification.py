@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from training_problem import small_net, train, weights_of
 
-from permtrain import IndexOptimizer, LaPerm, Rewiring, SGPerm, initialize_, verify
+from permtrain import IndexOptimizer, LaPerm, Rewiring, initialize_, verify
 from permtrain.core.cut import Cut
 from permtrain.errors import NonFiniteError, ProfileError, SettingError
 from permtrain.verification import Verification, verify_weights
@@ -54,7 +54,7 @@ def with_state_dict():
 def with_permuter():
     model = small_net()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    permuter = LaPerm(optimizer, 2, model=model)
+    permuter = LaPerm(optimizer, sync_period=2, model=model)
     train(model, optimizer, range(4))
     return model, permuter
 
@@ -82,8 +82,12 @@ def test_values_that_moved_to_another_vector() -> None:
     model, initial = with_state_dict()
     with torch.no_grad():
         model[4].weight.copy_(model[4].weight[[1, 0, *range(2, 10)]])
-    assert verify(model, initial).changed == {"4.weight": [0, 1]}
-    assert verify(model, initial, "layer")
+    assert verify(model, initial, granularity="neuron").changed == {"4.weight": [0, 1]}
+    assert verify(model, initial, granularity="layer")
+    finest = verify(model, initial)  # of which nobody says how it was permuted
+    assert finest
+    assert str(finest).endswith("; of 4.weight within the whole layer, not by neuron")
+    assert len(finest.intact["4.weight"]) == 1
 
 
 def test_signs_of_zeros_count() -> None:
@@ -105,19 +109,23 @@ def test_biases_on_demand() -> None:
 
 
 def test_index_in_every_step_and_laperm_in_mid_period() -> None:
-    for attach in (lambda o, m: IndexOptimizer(o, model=m), lambda o, m: LaPerm(o, 4, model=m)):
+    for attach in (
+        lambda o, m: IndexOptimizer(o, model=m),
+        lambda o, m: LaPerm(o, sync_period=4, model=m),
+    ):
         model = small_net()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         permuter = attach(optimizer, model)
         before = verify(model, permuter)
         assert before
-        assert str(before).endswith("which any do as long as the permuter has made no step")
+        assert str(before).endswith("the permuter has not stepped yet, so this proves nothing")
         train(model, optimizer, range(3))
-        assert "no step" not in str(verify(model, permuter))
         if isinstance(permuter, IndexOptimizer):
             assert verify(model, permuter).num_vectors == 3
+            assert "note" not in str(verify(model, permuter))
         else:
-            assert len(verify(model, permuter).changed) == 3
+            with pytest.warns(UserWarning, match=r"^0\.weight is in mid-period"):
+                assert len(verify(model, permuter).changed) == 3
         with permuter.arranged():
             assert verify(model, permuter)
 
@@ -138,7 +146,7 @@ def test_not_a_number_before_the_first_step_is_named(granularity: str) -> None:
     with torch.no_grad():
         model.weight[1, 1] = torch.nan
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    permuter = LaPerm(optimizer, 2, model=model, granularity=granularity)
+    permuter = LaPerm(optimizer, sync_period=2, model=model, granularity=granularity)
     with pytest.raises(NonFiniteError, match=r"^weight: weights hold NaN or infinity; allowed:"):
         verify(model, permuter)
 
@@ -149,7 +157,7 @@ def test_a_copy_of_the_permuters_model_is_found_by_name() -> None:
     assert verify(other, permuter)
     change(other, ("4.weight", 9))
     assert verify(other, permuter).changed == {"4.weight": [9]}
-    with pytest.raises(ProfileError, match=r"0\.weight: the permuter's tensor of shape \(4, 1, "):
+    with pytest.raises(ProfileError, match=r"0\.weight: the method's tensor of shape \(4, 1, "):
         verify(nn.Linear(3, 2), permuter)
 
 
@@ -197,7 +205,7 @@ def test_a_model_without_a_record() -> None:
 def test_a_permuter_that_rewiring_has_left_behind_knows_no_initial_values() -> None:
     model = small_net()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    rewiring = Rewiring(LaPerm(optimizer, 1, model=model), 3)
+    rewiring = Rewiring(LaPerm(optimizer, sync_period=1, model=model), num_steps=3)
     train(model, optimizer, range(2))
     assert verify(model, rewiring.permuter)
     train(model, optimizer, range(2, 6))
@@ -205,25 +213,29 @@ def test_a_permuter_that_rewiring_has_left_behind_knows_no_initial_values() -> N
         verify(model, rewiring.permuter)
 
 
-@pytest.mark.parametrize("what", [lambda m: SGPerm(m.parameters()), lambda m: m], ids=["sg", "net"])
+@pytest.mark.parametrize(
+    "what", [lambda m: torch.optim.Adam(m.parameters()), lambda m: m], ids=["adam", "net"]
+)
 def test_what_holds_no_initial_values_is_refused(what) -> None:
     model = small_net()
     with pytest.raises(
-        ProfileError, match=r"initial is of type (SGPerm|Sequential); allowed: a La"
+        ProfileError, match=r"initial is of type (Adam|Sequential); allowed: a method such as La"
     ):
         verify(model, what(model))
 
 
 def test_a_comparison_of_nothing_is_refused() -> None:
     model = nn.Sequential(nn.BatchNorm1d(3))
-    with pytest.raises(SettingError, match="leaves every parameter of the model alone; nothing to"):
+    with pytest.raises(
+        SettingError, match="the model has no weights of two or more dimensions; nothing to"
+    ):
         verify(model, weights_of(model))
 
 
 def test_a_misspelt_granularity() -> None:
     model, initial = with_state_dict()
     with pytest.raises(SettingError, match="did you mean 'layer'"):
-        verify(model, initial, "layr")
+        verify(model, initial, granularity="layr")
 
 
 def test_tensors_by_name() -> None:

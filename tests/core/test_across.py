@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
-from permtrain.core.across import check_exact, from_units, joined, origins, to_units
+from permtrain.core.across import check_exact, from_units, origins, to_units
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.core.profile import bits_of
+from permtrain.core.vectors import vectors_of
 from permtrain.errors import GranularityError, ProfileError
 
 
@@ -60,17 +61,17 @@ def test_values_that_a_layer_cannot_hold_are_refused(value: float) -> None:
     check_exact(torch.tensor([[1.0, -0.0, 1e-30]]), cuts)
 
 
-def test_joined_keeps_the_order_and_leaves_others() -> None:
+def test_vectors_across_are_one_and_come_last() -> None:
     weights = {"a": torch.ones(1, 8), "b": torch.zeros(2, 2), "c": torch.full((1, 32), 2.0)}
     cuts = {
         "a": Cut("across").of((1, 8)),
         "b": Cut("neuron").of((2, 2)),
         "c": Cut("across").of((1, 32)),
     }
-    tensors, cut = joined(weights, cuts)
-    assert cut == {"b": cuts["b"], "a, c": Cut("layer").of((40,))}
-    assert tensors["a, c"].tolist() == [2.0] * 8 + [8.0] * 32
-    assert joined(weights, {"b": cuts["b"]}) == (weights, {"b": cuts["b"]})
+    vectors = vectors_of(weights, cuts)
+    assert list(vectors) == ["b", "a, c"]
+    assert vectors["a, c"].tolist() == [[2.0] * 8 + [8.0] * 32]
+    assert vectors["b"].tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_origins_by_hand() -> None:

@@ -17,8 +17,12 @@ from permtrain.errors import GranularityError, NonFiniteError, ProfileError, Set
 from permtrain.lab.training.travel import travel_between
 
 PERMUTERS = {
-    "laperm": lambda optimizer, **more: LaPerm(optimizer, 1, granularity="across", **more),
-    "index": lambda optimizer, **more: IndexOptimizer(optimizer, "across", **more),
+    "laperm": lambda optimizer, model=None, **more: LaPerm(
+        optimizer, sync_period=1, granularity="across", model=model, **more
+    ),
+    "index": lambda optimizer, model=None, **more: IndexOptimizer(
+        optimizer, granularity="across", model=model, **more
+    ),
 }
 
 
@@ -64,10 +68,11 @@ def test_weights_do_cross_and_the_layers_together_keep_their_values(method: str)
     permuter = PERMUTERS[method](optimizer, model=net)
     train(net, optimizer, range(10))
     assert verify(net, permuter)
-    assert verify(net, initial, "across")
-    assert not verify(net, initial, "layer")
-    cuts = {t.name: t.cut for t in permuter.tensors}
-    travel = travel_between(initial, weights_of(net), cuts)
+    assert verify(net, initial, granularity="across")
+    assert not verify(net, initial, granularity="layer")
+    cuts = permuter.cuts
+    now = permuter.vectors(weights_of(net))
+    travel = travel_between(permuter.vectors(initial), now, cuts)
     assert 0 < travel.changed_layer_fraction < 1
     counts = travel.came_from
     sizes = [cut.num_weights for cut in cuts.values()]
@@ -100,12 +105,12 @@ def test_patterns_choose_who_takes_part() -> None:
     initial = weights_of(net)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
     rule = {"0.weight": "neuron", "[46].weight": "across"}
-    permuter = LaPerm(optimizer, 1, granularity=rule, model=net)
+    permuter = LaPerm(optimizer, sync_period=1, granularity=rule, model=net)
     granularities = {t.name: t.cut.granularity for t in permuter.tensors}
     assert granularities == {"0.weight": "neuron", "4.weight": "across", "6.weight": "across"}
     train(net, optimizer, range(5))
-    assert verify(net, initial, rule)
-    assert set(verify(net, initial, rule).intact) == {"0.weight", "4.weight, 6.weight"}
+    assert verify(net, initial, granularity=rule)
+    assert set(verify(net, initial, granularity=rule).intact) == {"0.weight", "4.weight, 6.weight"}
 
 
 def test_reset_profile_and_states_hold_what_each_brought_in() -> None:
@@ -128,7 +133,7 @@ def test_a_layer_added_later_takes_part() -> None:
     optimizer.add_param_group({"params": [net[6].weight]})
     train(net, optimizer, range(3, 6))
     assert verify(net, permuter)
-    assert verify(net, initial, "across")
+    assert verify(net, initial, granularity="across")
 
 
 def test_not_a_number_is_told_by_the_layer() -> None:

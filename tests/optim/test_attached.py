@@ -12,12 +12,14 @@ from permtrain.errors import ChangedWeightsError, SettingError
 from permtrain.optim.supermask import Supermask
 
 ATTACHED = {
-    "laperm": lambda optimizer, model: LaPerm(optimizer, 3, model=model),
+    "laperm": lambda optimizer, model: LaPerm(optimizer, sync_period=3, model=model),
     "index": lambda optimizer, model: IndexOptimizer(optimizer, model=model),
     "index-3": lambda optimizer, model: IndexOptimizer(optimizer, model=model, sync_period=3),
     "zeros": lambda optimizer, model: FrozenZeros(optimizer),
-    "rewiring": lambda optimizer, model: Rewiring(LaPerm(optimizer, 3, model=model), 5),
-    "supermask": lambda optimizer, model: Supermask(optimizer, model),
+    "rewiring": lambda optimizer, model: Rewiring(
+        LaPerm(optimizer, sync_period=3, model=model), num_steps=5
+    ),
+    "supermask": lambda optimizer, model: Supermask(optimizer, model=model),
 }
 
 

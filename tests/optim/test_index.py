@@ -21,7 +21,7 @@ from permtrain.errors import SettingError
 def test_trajectory_by_hand_with_ties():
     layer = one_vector([3, 1, 2, 1])  # the profile is 1 1 2 3
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-    permuter = IndexOptimizer(optimizer)
+    permuter = IndexOptimizer(optimizer, model=None)
     # latent 2 2 2 1: position 3 is smallest, then 0 1 2
     assert step_with_gradient(layer, optimizer, [1, -1, 0, 0]) == [1, 2, 3, 1]
     # latent 2 2 1 2
@@ -35,7 +35,7 @@ def test_the_gradient_is_taken_at_the_arranged_weights():
     layer = one_vector([1, 2, 3])
     target = torch.tensor([[0.0, 4.0, 0.0]])
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-    permuter = IndexOptimizer(optimizer)
+    permuter = IndexOptimizer(optimizer, model=None)
     shown, latent = [], []
     for _ in range(2):
         optimizer.zero_grad()
@@ -51,7 +51,7 @@ def test_the_gradient_is_taken_at_the_arranged_weights():
 def test_a_period_above_one_keeps_the_model_fixed_while_latent_weights_move():
     layer = one_vector([1, 2, 3])
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-    permuter = IndexOptimizer(optimizer, sync_period=2)
+    permuter = IndexOptimizer(optimizer, model=None, sync_period=2)
     assert step_with_gradient(layer, optimizer, [-9, 0, 0]) == [1, 2, 3]
     assert permuter.tensors[0].latent.tolist() == [[10, 2, 3]]
     assert step_with_gradient(layer, optimizer, [0, -9, 0]) == [2, 3, 1]
@@ -65,9 +65,9 @@ def test_without_kept_latents_it_is_laperm_with_period_one():
     """ "Index optimizer (without STE)" of tables 5.1 to 5.3 overwrites the latent weights."""
     model, other = small_net(), small_net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    permuter = IndexOptimizer(optimizer, granularity="neuron")
+    permuter = IndexOptimizer(optimizer, model=None, granularity="neuron")
     other_optimizer = torch.optim.SGD(other.parameters(), lr=0.05)
-    LaPerm(other_optimizer, sync_period=1)
+    LaPerm(other_optimizer, model=None, sync_period=1)
 
     def overwrite_latents(step: int) -> None:
         for tensor in permuter.tensors:
@@ -102,7 +102,7 @@ def test_a_closure_with_a_longer_period_is_refused_before_anything_moves():
     model = small_net()
     before = weights_of(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    IndexOptimizer(optimizer, sync_period=3)
+    IndexOptimizer(optimizer, model=None, sync_period=3)
     with pytest.raises(SettingError, match=r"sync_period is 3 and step\(\) got a closure"):
         optimizer.step(lambda: loss_of(model, 0))
     assert_same(weights_of(model), before)

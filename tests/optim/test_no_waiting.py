@@ -16,11 +16,15 @@ from permtrain.optim import permuted_tensor
 from permtrain.optim.permuter import FINITE_CHECK_PERIOD
 
 PERMUTERS = {
-    "laperm": lambda optimizer: LaPerm(optimizer, 2),
-    "laperm-layer": lambda optimizer: LaPerm(optimizer, 1, granularity="layer"),
-    "index": lambda optimizer: IndexOptimizer(optimizer, "neuron"),
-    "index-2": lambda optimizer: IndexOptimizer(optimizer, "neuron", sync_period=2),
-    "index-layer": lambda optimizer: IndexOptimizer(optimizer),
+    "laperm": lambda optimizer: LaPerm(optimizer, model=None, sync_period=2),
+    "laperm-layer": lambda optimizer: LaPerm(
+        optimizer, model=None, sync_period=1, granularity="layer"
+    ),
+    "index": lambda optimizer: IndexOptimizer(optimizer, model=None, granularity="neuron"),
+    "index-2": lambda optimizer: IndexOptimizer(
+        optimizer, model=None, granularity="neuron", sync_period=2
+    ),
+    "index-layer": lambda optimizer: IndexOptimizer(optimizer, model=None),
 }
 # Each has to read the result before the host can go on.
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"}

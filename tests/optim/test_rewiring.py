@@ -17,7 +17,7 @@ from permtrain.optim.laperm import LaPerm
 from permtrain.optim.rewiring import Rewiring
 
 METHODS = {
-    "laperm": lambda optimizer, model: LaPerm(optimizer, 3, model=model),
+    "laperm": lambda optimizer, model: LaPerm(optimizer, sync_period=3, model=model),
     "index": lambda optimizer, model: IndexOptimizer(optimizer, model=model),
 }
 NAMES = ("0.weight", "4.weight", "6.weight")
@@ -48,7 +48,7 @@ def inner_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def test_by_hand() -> None:
     layer = one_vector([0.0, 2.0])
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0, momentum=0.5)
-    rewiring = Rewiring(LaPerm(optimizer, 2), num_steps=2)
+    rewiring = Rewiring(LaPerm(optimizer, model=None, sync_period=2), num_steps=2)
     assert step_with_gradient(layer, optimizer, [-1.0, 1.0]) == [1.0, 1.0]
     # Momentum -2.5 and 1.5: 3.5 and -0.5, whose order lays out 0 and 2.
     assert step_with_gradient(layer, optimizer, [-2.0, 1.0]) == [2.0, 0.0]
@@ -72,7 +72,7 @@ def test_it_equals_the_two_one_after_the_other(method: str, num_steps: int) -> N
         tensor.name: profile_of(tensor.parameter, tensor.cut)
         for tensor in METHODS[method](adam(model), model).tensors
     }
-    rewiring = Rewiring(METHODS[method](optimizer, model), num_steps)
+    rewiring = Rewiring(METHODS[method](optimizer, model), num_steps=num_steps)
     train(model, optimizer, range(num_steps))
 
     permuter = METHODS[method](other_optimizer, other)
@@ -105,14 +105,14 @@ def test_a_saved_state_goes_on_bit_for_bit(method: str, saved_at: int, tmp_path)
     """Before the switch (after 6 steps), in and between periods, at it, and after it."""
     model = small_net()
     optimizer = adam(model)
-    rewiring = Rewiring(METHODS[method](optimizer, model), 6)
+    rewiring = Rewiring(METHODS[method](optimizer, model), num_steps=6)
     train(model, optimizer, range(saved_at))
     torch.save([x.state_dict() for x in (model, optimizer, rewiring)], tmp_path / "state.pt")
     states = torch.load(tmp_path / "state.pt", weights_only=True)
 
     other = dense_net(3)
     other_optimizer = adam(other)
-    other_rewiring = Rewiring(METHODS[method](other_optimizer, other), 6)
+    other_rewiring = Rewiring(METHODS[method](other_optimizer, other), num_steps=6)
     for part, state in zip((other, other_optimizer, other_rewiring), states, strict=True):
         part.load_state_dict(state)
     assert type(other_rewiring.phase) is type(rewiring.phase)
@@ -128,7 +128,7 @@ def test_a_saved_state_goes_on_bit_for_bit(method: str, saved_at: int, tmp_path)
 def test_going_back_to_before_the_switch() -> None:
     model = small_net()
     optimizer = adam(model)
-    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 4)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=4)
     train(model, optimizer, range(3))
     states = [copy.deepcopy(x.state_dict()) for x in (model, optimizer, rewiring)]
     train(model, optimizer, range(3, 8))
@@ -146,7 +146,7 @@ def test_a_copy_goes_on_by_itself(by: str, copied_at: int) -> None:
     """In mid-period, at the switch after 4 steps, and later."""
     model = small_net()
     optimizer = adam(model)
-    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 4)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=4)
     train(model, optimizer, range(copied_at))
     parts = (model, optimizer, rewiring)
     copied = copy.deepcopy(parts) if by == "deep copy" else pickle.loads(pickle.dumps(parts))
@@ -163,7 +163,7 @@ def test_a_copy_goes_on_by_itself(by: str, copied_at: int) -> None:
 def test_arranged_shows_arranged_weights_until_the_switch() -> None:
     model = small_net()
     optimizer = adam(model)
-    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 5)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=5)
     train(model, optimizer, range(4))
     before = weights_of(model)
     with rewiring.arranged():
@@ -178,7 +178,7 @@ def test_arranged_shows_arranged_weights_until_the_switch() -> None:
 def test_detached_it_does_nothing() -> None:
     model, other = small_net(), small_net()
     optimizer = adam(model)
-    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 2)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=2)
     rewiring.detach()
     train(model, optimizer, range(3))
     train(other, adam(other), range(3))
@@ -191,20 +191,24 @@ def test_what_does_not_fit_is_refused() -> None:
     for num_steps in (0, 2.5, True):  # no step would be the 2.5th, and the switch never come
         permuter = METHODS["laperm"](optimizer, model)
         with pytest.raises(SettingError, match=f"num_steps is {num_steps}; allowed: a whole numb"):
-            Rewiring(permuter, num_steps)
+            Rewiring(permuter, num_steps=num_steps)
         permuter.detach()
     model = small_net()
     optimizer = adam(model)
     permuter = METHODS["laperm"](optimizer, model)
     train(model, optimizer, range(2))
     with pytest.raises(SettingError, match="made 2 steps; allowed: one before its first"):
-        Rewiring(permuter, 5)
+        Rewiring(permuter, num_steps=5)
 
 
 def test_a_state_with_a_layer_added_after_the_switch_goes_on_bit_for_bit() -> None:
     def started(model, parameters):
         optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
-        return model, optimizer, Rewiring(LaPerm(optimizer, 2, model=model), 3)
+        return (
+            model,
+            optimizer,
+            Rewiring(LaPerm(optimizer, sync_period=2, model=model), num_steps=3),
+        )
 
     model, other = small_net(), small_net()
     late = model[6].weight
@@ -233,10 +237,10 @@ def test_a_state_with_a_layer_added_after_the_switch_goes_on_bit_for_bit() -> No
 def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
     model = small_net()
     optimizer = adam(model)
-    rewiring = Rewiring(METHODS["laperm"](optimizer, model), 5)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=5)
     train(model, optimizer, range(4))
     model = small_net()
-    shorter = Rewiring(METHODS["laperm"](adam(model), model), 4)
+    shorter = Rewiring(METHODS["laperm"](adam(model), model), num_steps=4)
     with pytest.raises(CheckpointError, match="permuted for 4 steps; allowed: less than num_steps"):
         shorter.load_state_dict(rewiring.state_dict())
     assert shorter.permuter.num_steps == 0
@@ -259,7 +263,7 @@ def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
 )
 def test_a_state_of_something_else_is_refused(state, message: str) -> None:
     model = small_net()
-    rewiring = Rewiring(METHODS["laperm"](adam(model), model), 5)
+    rewiring = Rewiring(METHODS["laperm"](adam(model), model), num_steps=5)
     with pytest.raises(CheckpointError, match=message):
         rewiring.load_state_dict(state)
     assert rewiring.rewired is None

@@ -36,7 +36,7 @@ def test_every_weight_can_be_used_zeros_too() -> None:
     layer = nn.Linear(4, 1, bias=False)
     nn.init.zeros_(layer.weight)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
-    Supermask(optimizer, layer, keep=1.0)
+    Supermask(optimizer, model=layer, keep=1.0)
     assert layer.weight[0].tolist() == pytest.approx([math.sqrt(2 / 4)] * 4)
 
 
@@ -45,7 +45,7 @@ def one_layer() -> tuple[nn.Linear, torch.optim.Optimizer, Supermask]:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0, -1.0, 1.0, -1.0]]))
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
-    supermask = Supermask(optimizer, layer, keep=0.5)
+    supermask = Supermask(optimizer, model=layer, keep=0.5)
     supermask.load_state_dict(
         supermask.state_dict() | {"scores": [torch.tensor([[0.4, 0.3, 0.2, 0.1]])]}
     )
@@ -60,7 +60,7 @@ def test_a_step_moves_scores_by_the_gradient_times_the_weight() -> None:
     layer(inputs).sum().backward()
     optimizer.step()
     # s - .5 x w, w before the mask: .4 - .1, .3 - .05, .2, .1 + .45
-    assert supermask.scores[0][0].tolist() == pytest.approx([0.3, 0.25, 0.2, 0.55])
+    assert supermask.masked[0].score[0].tolist() == pytest.approx([0.3, 0.25, 0.2, 0.55])
     assert layer.weight.tolist() == [[1.0, 0.0, 0.0, -1.0]]
 
 
@@ -77,12 +77,12 @@ def test_gradients_are_the_users_after_a_step() -> None:
 
 def test_scores_that_are_not_finite_are_refused_by_name_and_the_old_ones_kept() -> None:
     layer, optimizer, supermask = one_layer()
-    weights, scores = layer.weight.detach().clone(), supermask.scores[0].clone()
+    weights, scores = layer.weight.detach().clone(), supermask.masked[0].score.clone()
     layer(torch.tensor([[0.2, float("nan"), 0.0, 0.9]])).sum().backward()
     with pytest.raises(NonFiniteError, match=r"^weight: scores hold NaN or infinity"):
         optimizer.step()
     assert torch.equal(layer.weight, weights)
-    assert torch.equal(supermask.scores[0], scores)
+    assert torch.equal(supermask.masked[0].score, scores)
 
 
 def test_a_closure_is_refused() -> None:
@@ -130,8 +130,8 @@ def test_after_a_step_that_raised_the_weights_are_shown_again() -> None:
 
     layer = nn.Linear(4, 1, bias=False)
     optimizer = Fails(layer.parameters(), lr=0.5)
-    supermask = Supermask(optimizer, layer, keep=0.5)
-    weights, scores = layer.weight.detach().clone(), supermask.scores[0].clone()
+    supermask = Supermask(optimizer, model=layer, keep=0.5)
+    weights, scores = layer.weight.detach().clone(), supermask.masked[0].score.clone()
     layer.weight.grad = torch.zeros(1, 4)
     with pytest.raises(RuntimeError, match="no step"):
         optimizer.step()
@@ -139,7 +139,7 @@ def test_after_a_step_that_raised_the_weights_are_shown_again() -> None:
     optimizer.fails = False
     optimizer.step()
     assert torch.equal(layer.weight, weights)
-    assert torch.equal(supermask.scores[0], scores)
+    assert torch.equal(supermask.masked[0].score, scores)
 
 
 def test_a_negative_scores_size_moves_as_a_positive_ones_would() -> None:
@@ -150,7 +150,7 @@ def test_a_negative_scores_size_moves_as_a_positive_ones_would() -> None:
     layer(torch.tensor([[0.2, -0.1, 0.0, 0.9]])).sum().backward()
     optimizer.step()
     # s - .5 x w sign(s): .4 - .1, -.3 + .05, .2, -.1 - .45
-    assert supermask.scores[0][0].tolist() == pytest.approx([0.3, -0.25, 0.2, -0.55])
+    assert supermask.masked[0].score[0].tolist() == pytest.approx([0.3, -0.25, 0.2, -0.55])
     assert layer.weight.tolist() == [[1.0, 0.0, 0.0, -1.0]]
 
 
@@ -160,7 +160,7 @@ def test_it_learns_which_inputs_count() -> None:
     layer = nn.Linear(16, 1, bias=False)
     layer.weight.data.fill_(1.0)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.02)
-    Supermask(optimizer, layer, keep=0.25)
+    Supermask(optimizer, model=layer, keep=0.25)
     constant = layer.weight.detach().max()
     for _ in range(300):
         inputs = torch.randn(32, 16)
@@ -175,10 +175,10 @@ def test_it_learns_which_inputs_count() -> None:
 def test_weights_of_any_width_are_trained(dtype: torch.dtype) -> None:
     model = small_net(dtype=dtype)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    supermask = Supermask(optimizer, model, keep=0.5)
-    before = [scores.clone() for scores in supermask.scores]
+    supermask = Supermask(optimizer, model=model, keep=0.5)
+    before = {name: score.clone() for name, score in supermask.scores.items()}
     train(model, optimizer, range(3))
-    assert all(not torch.equal(*pair) for pair in zip(before, supermask.scores, strict=True))
+    assert not any(torch.equal(score, before[name]) for name, score in supermask.scores.items())
     # fan_in 64, keep 1/2: sqrt(2 / 64 / .5) = 1/4
     assert model[4].weight.abs().unique().tolist() == [0.0, 0.25]
 
@@ -187,15 +187,15 @@ def test_neither_default_dtype_nor_default_device_matter() -> None:
     model, other = small_net(), small_net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     other_optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
-    Supermask(other_optimizer, other)
+    Supermask(other_optimizer, model=other)
     train(other, other_optimizer, range(2))
     torch.set_default_dtype(torch.float64)
     try:
         with torch.device("meta"):
-            supermask = Supermask(optimizer, model)
+            supermask = Supermask(optimizer, model=model)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert {fixed.dtype for fixed in supermask.fixed} == {torch.float32}
+    assert {masked.fixed.dtype for masked in supermask.masked} == {torch.float32}
     train(model, optimizer, range(2))
     assert torch.equal(model[4].weight, other[4].weight)
 
@@ -203,8 +203,8 @@ def test_neither_default_dtype_nor_default_device_matter() -> None:
 def test_what_is_no_weight_is_the_optimizers() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    supermask = Supermask(optimizer, model, keep=0.5)
-    assert [weight is model[0].weight for weight in supermask.weights] == [True]
+    supermask = Supermask(optimizer, model=model, keep=0.5)
+    assert [m.parameter is model[0].weight for m in supermask.masked] == [True]
     before = model[0].bias.detach().clone()
     model(torch.randn(5, 4)).square().sum().backward()
     model[0].bias.grad = torch.ones(3)
@@ -217,7 +217,9 @@ def test_scores_are_of_the_seed_alone() -> None:
     for seed, other in ((1, 5), (1, 6), (2, 5)):
         torch.manual_seed(other)
         model = nn.Linear(30, 2)
-        scores.append(Supermask(torch.optim.SGD(model.parameters()), model, seed=seed).scores[0])
+        scores.append(
+            Supermask(torch.optim.SGD(model.parameters()), model=model, seed=seed).scores["weight"]
+        )
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
     bound = math.sqrt(1 / 30)
@@ -227,11 +229,11 @@ def test_scores_are_of_the_seed_alone() -> None:
 def test_a_state_goes_on_where_it_was() -> None:
     layer, _, supermask = one_layer()
     other = nn.Linear(4, 1, bias=False)
-    again = Supermask(torch.optim.SGD(other.parameters(), lr=0.5), other, keep=0.5, seed=9)
+    again = Supermask(torch.optim.SGD(other.parameters(), lr=0.5), model=other, keep=0.5, seed=9)
     again.load_state_dict(supermask.state_dict())
     assert torch.equal(other.weight, layer.weight)
-    again.scores[0].zero_()
-    assert supermask.scores[0].any()  # a copy
+    again.masked[0].score.zero_()
+    assert supermask.masked[0].score.any()  # a copy
 
 
 def test_detached_it_does_nothing() -> None:
@@ -246,13 +248,13 @@ def test_detached_it_does_nothing() -> None:
 def test_refuses_a_part_out_of_range(keep: float) -> None:
     layer = nn.Linear(2, 1)
     with pytest.raises(SettingError, match=f"keep is {keep}; allowed: above 0, at most 1"):
-        Supermask(torch.optim.SGD(layer.parameters()), layer, keep=keep)
+        Supermask(torch.optim.SGD(layer.parameters()), model=layer, keep=keep)
 
 
 def test_refuses_a_model_without_weights() -> None:
     layer = nn.LayerNorm(3)
     with pytest.raises(SettingError, match="nothing to mask"):
-        Supermask(torch.optim.SGD(layer.parameters()), layer)
+        Supermask(torch.optim.SGD(layer.parameters()), model=layer)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_refuses_a_model_without_weights() -> None:
 def test_refuses_weights_that_cannot_be_signed_constants(layer: nn.Module, text: str) -> None:
     before = layer.weight.detach().clone()
     with pytest.raises(SettingError, match=text):
-        Supermask(torch.optim.SGD(layer.parameters()), layer)
+        Supermask(torch.optim.SGD(layer.parameters()), model=layer)
     assert torch.equal(layer.weight, before)
 
 
@@ -283,8 +285,8 @@ def test_a_layer_without_weights_does_no_harm(shape):
     model = nn.ModuleDict({"full": nn.Linear(4, 2, bias=False), "empty": nn.Linear(1, 1, False)})
     model["empty"].weight = nn.Parameter(torch.empty(shape))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    supermask = Supermask(optimizer, model)
-    assert supermask.names == ["full.weight"]
+    supermask = Supermask(optimizer, model=model)
+    assert list(supermask.parameters) == ["full.weight"]
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()

@@ -59,36 +59,6 @@ or too large for torch.float16; allowed with granularity 'across': values that a
             )
 
 
-def joined(
-    weights: Mapping[str, Tensor], cuts: Mapping[str, Cut]
-) -> tuple[dict[str, Tensor], dict[str, Cut]]:
-    """Tensors that weights cross as one, in units; others as they are.
-
-    Args:
-        weights: by name, at least those that have a cut.
-        cuts: how each permuted tensor is cut.
-
-    Returns:
-        The tensors by name, and how each permuted one is cut: the joint one is called by all its
-        names and is a layer of (J,).
-
-    Example:
-        >>> weights = {"a": torch.tensor([[1.0, 2.0]]), "b": torch.full((1, 8), 0.25)}
-        >>> cuts = {name: Cut("across").of(tuple(w.shape)) for name, w in weights.items()}
-        >>> both, _ = joined(weights, cuts)
-        >>> both["a, b"][:4]
-        tensor([1.0000, 2.0000, 0.5000, 0.5000])
-    """
-    across = [name for name, cut in cuts.items() if cut.is_across]
-    if not across:
-        return dict(weights), dict(cuts)
-    name = ", ".join(across)
-    units_J = torch.cat([to_units(weights[each].detach(), cuts[each])[0] for each in across])
-    cut = {each: cut for each, cut in cuts.items() if not cut.is_across}
-    joint = {name: Cut("layer").of((len(units_J),))}
-    return {**weights, name: units_J}, {**cut, **joint}
-
-
 def origins(from_places_J: Tensor, cuts: Sequence[Cut]) -> list[list[int]]:
     """How many weights of each tensor (row) came from each tensor (column).
 

@@ -1,5 +1,7 @@
 """The profile: a vector's values in ascending order, fixed for ever."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -57,3 +59,16 @@ def holds_profile(w_VL: Tensor, profile_VL: Tensor) -> Tensor:
         return torch.zeros(w_VL.shape[0], dtype=torch.bool, device=w_VL.device)
     sorted_bits_VL = bits_of(w_VL).sort(dim=1).values
     return (sorted_bits_VL == bits_of(profile_VL).sort(dim=1).values).all(dim=1)
+
+
+def holding(vectors: Mapping[str, Tensor], profiles: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`holds_profile` for vectors by name; the profiles come from any device.
+
+    Example:
+        >>> holding({"w": torch.tensor([[2.0, 1.0]])}, {"w": torch.tensor([[1.0, 2.0]])})
+        {'w': tensor([True])}
+    """
+    return {
+        name: holds_profile(vectors_VL, profiles[name].detach().to(vectors_VL.device))
+        for name, vectors_VL in vectors.items()
+    }

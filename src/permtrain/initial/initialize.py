@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from permtrain.core.cut import GRANULARITIES, Granularity
-from permtrain.core.granularity import NamedTensor, first_names, named_tensors, uncompiled
+from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled
+from permtrain.core.notes import leave_note, notes_of
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
 from permtrain.initial.rules import DTYPES, check_rule, fans
@@ -189,7 +190,7 @@ def initialize_(
     with torch.no_grad():
         for name, record in records.items():
             _write(parameters[name], record)
-            _keep_with(model, name, record)
+            leave_note(model, "permtrain_records", name, record.to_dict())
     return records
 
 
@@ -209,27 +210,19 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
         >>> records_of(model) == records
         True
     """
-    model = uncompiled(model)
-    first_name = first_names(model)
-    found: dict[str, dict[str, Any]] = {}
-    for module_name, module in model.named_modules():
-        for own_name, record in vars(module).get("permtrain_records", {}).items():
-            name = f"{module_name}.{own_name}" if module_name else own_name
-            # A tied parameter was perhaps drawn under both names; its first is the one that counts.
-            found.setdefault(first_name.get(name, name), record)
-    return {name: TensorRecord.from_dict(record) for name, record in found.items()}
+    return {name: TensorRecord.from_dict(notes[0][1]) for name, notes in _notes(model).items()}
 
 
-def _keep_with(model: nn.Module, name: str, record: TensorRecord) -> None:
-    """Leaves a record with the module whose own parameter this is."""
-    module_name, _, own_name = name.rpartition(".")
-    module = model.get_submodule(module_name)
-    others = vars(module).get("permtrain_records", {})
-    module.permtrain_records = others | {own_name: record.to_dict()}
+def _notes(model: nn.Module) -> dict[str, list[tuple[str, Any]]]:
+    return notes_of(model, "permtrain_records")
 
 
-def recorded_initial_weights(model: nn.Module) -> dict[str, Tensor]:
+def recorded_initial_weights(model: nn.Module, *, of_last_name: bool = False) -> dict[str, Tensor]:
     """The values that `initialize_` gave this model's parameters, drawn anew, on the CPU.
+
+    Args:
+        of_last_name: where parameters were tied after they were drawn, take the record of the last
+            of a parameter's names in place of the first.
 
     Raises:
         ProfileError: it left no record, or the values cannot be made again from it (`"shuffle"`).
@@ -240,7 +233,8 @@ def recorded_initial_weights(model: nn.Module) -> dict[str, Tensor]:
         >>> torch.equal(recorded_initial_weights(model)["weight"], model.weight.detach())
         True
     """
-    records = records_of(model)
+    place = -1 if of_last_name else 0
+    records = {n: TensorRecord.from_dict(each[place][1]) for n, each in _notes(model).items()}
     if not records:
         raise ProfileError(
             "the model's initial values are not known: permtrain.initialize_ left no record on it; "

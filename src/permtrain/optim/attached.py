@@ -1,24 +1,25 @@
 """Hooks on an optimizer's step: put on, taken off, and carried over to copies."""
 
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeAlias
 
-from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from permtrain.errors import ChangedWeightsError, SettingError
+from permtrain.core import live
+from permtrain.errors import SettingError
+from permtrain.optim.method import Method
 
 Closure: TypeAlias = Callable[[], Any]
 
 _HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
 
 
-class Attached(ABC):
+class Attached(Method):
     """What acts before and after each `optimizer.step()`, from when it is attached.
 
     Copying or pickling it copies its optimizer; the copy is attached if the original is.
@@ -32,6 +33,7 @@ class Attached(ABC):
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        live.detached(self)
 
     def _attach(self) -> None:
         _refuse_without_hooks(self.optimizer)
@@ -39,6 +41,7 @@ class Attached(ABC):
             self.optimizer.register_step_pre_hook(self._before_call),
             self.optimizer.register_step_post_hook(self._after_call),
         ]
+        live.attached(self)
 
     @abstractmethod
     def _before_step(
@@ -106,35 +109,6 @@ def only_creates_state(optimizer: Optimizer) -> bool:
         if parameter.grad is not None
     ]
     return not any(bool(gradient.any()) for gradient in gradients)
-
-
-def namesakes(name: str) -> str:
-    """What to say of two parameters of one name: saved states go by names."""
-    return (
-        f"two parameters of the optimizer are called {name}; allowed: a name of its own for each, "
-        "as with model=...; once a layer was replaced, an optimizer made anew"
-    )
-
-
-def refuse_replaced(model: nn.Module | None, permuted: Mapping[str, Tensor]) -> None:
-    """Refuses a model that would go on with other parameters than those that are permuted.
-
-    One that the model no longer has at all, under any name, was taken out, and may be trained on.
-
-    Raises:
-        ChangedWeightsError: naming the parameter.
-    """
-    if model is None:
-        return
-    present = dict(model.named_parameters(remove_duplicate=False))
-    present_ids = {id(parameter) for parameter in present.values()}
-    for name, parameter in permuted.items():
-        if name in present and id(parameter) not in present_ids:
-            raise ChangedWeightsError(
-                f"{name}: the parameter was replaced in the model, and the optimizer still has the "
-                "old one; allowed: an optimizer made when the model has its final parameters "
-                "(load_state_dict(assign=True) replaces them too)"
-            )
 
 
 def _refuse_without_hooks(optimizer: Optimizer) -> None:

@@ -1,7 +1,6 @@
 """Zeros that stay zero: the baseline of sparse nets, attached like a permuter."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,10 +40,30 @@ class FrozenZeros(Attached):
         self.masks: list[Tensor] = []
         self._attach()
 
-    @contextmanager
-    def arranged(self) -> Iterator[None]:
-        """The weights as they are: for loops that treat all methods alike."""
-        yield
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The weights that it holds, by the names that the optimizer has for them."""
+        found = {}
+        for group_index, group in enumerate(self.optimizer.param_groups):
+            names = group.get("param_names")
+            for index, parameter in enumerate(group["params"]):
+                if parameter.dim() >= 2:
+                    name = names[index] if names else f"group {group_index}, parameter {index}"
+                    found[name] = parameter
+        return found
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first step has told which weights are zero."""
+        return bool(self.masks)
+
+    def intact(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whether each output unit's zeros are still zero, (V,) bool, by name."""
+        masks = zip(self.parameters, self.masks, strict=False)
+        return {
+            name: ~(mask & (weights[name].detach().to(mask.device) != 0)).flatten(1).any(dim=1)
+            for name, mask in masks
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """The masks, one bool tensor for each weight, true where it is held at zero."""
@@ -69,12 +88,7 @@ class FrozenZeros(Attached):
         ]
 
     def _weights(self) -> list[Tensor]:
-        return [
-            parameter
-            for group in self.optimizer.param_groups
-            for parameter in group["params"]
-            if parameter.dim() >= 2
-        ]
+        return list(self.parameters.values())
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

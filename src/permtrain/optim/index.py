@@ -6,13 +6,13 @@ Source: "Index optimizer and sortGAN", semester thesis, ETH Zurich, 2021, chapte
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from permtrain.core.granularity import GranularityRule
 from permtrain.errors import SettingError
 from permtrain.optim.attached import closure_of, with_closure
-from permtrain.optim.permuted_tensor import arranged_like
+from permtrain.optim.parameters import UNSAID, ModelOrNone
+from permtrain.optim.permuted_tensor import laid_out
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sync_period import SyncPeriod
 
@@ -34,8 +34,8 @@ class IndexOptimizer(Permuter):
 
     Args:
         optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
-        granularity: which weights may exchange values. Default, as in the source: a whole layer.
         model, permute_biases: as in `LaPerm`.
+        granularity: which weights may exchange values. Default, as in the source: a whole layer.
         sync_period: steps between new arrangements; 1 in the source. Closures need 1. While it is
             None ("not now") the model shows the latent weights: plain training.
 
@@ -48,6 +48,7 @@ class IndexOptimizer(Permuter):
 
     Example:
         >>> import torch, permtrain
+        >>> from torch import nn
         >>> model = nn.Linear(8, 4)
         >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         >>> permuter = IndexOptimizer(optimizer, granularity="neuron", model=model)
@@ -63,15 +64,15 @@ class IndexOptimizer(Permuter):
     def __init__(
         self,
         optimizer: Optimizer,
-        granularity: GranularityRule = "layer",
         *,
-        model: nn.Module | None = None,
+        model: ModelOrNone = UNSAID,
+        granularity: GranularityRule = "layer",
         sync_period: SyncPeriod = 1,
         permute_biases: bool = False,
     ) -> None:
         super().__init__(
             optimizer,
-            sync_period,
+            sync_period=sync_period,
             model=model,
             granularity=granularity,
             permute_biases=permute_biases,
@@ -84,7 +85,7 @@ class IndexOptimizer(Permuter):
         closure = closure_of(args, kwargs)
         if closure is None:
             return None
-        if any(self._period(tensor) != 1 for tensor in self.tensors):
+        if any(tensor.sync_period != 1 for tensor in self.tensors):
             raise SettingError(
                 f"sync_period is {self.sync_period!r} and step() got a closure; allowed with "
                 "closures: 1"
@@ -93,7 +94,7 @@ class IndexOptimizer(Permuter):
         def at_arranged_weights() -> Any:
             latent = [tensor.parameter.detach().clone() for tensor in self.tensors]
             with torch.no_grad():
-                arranged = arranged_like(self.tensors, latent)
+                arranged = laid_out(self.tensors, latent)
                 for tensor, values in zip(self.tensors, arranged, strict=True):
                     tensor.parameter.copy_(values)
             succeeded = False

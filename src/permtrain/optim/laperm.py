@@ -3,10 +3,10 @@
 Source: Qiu and Suda, "Train by Reconnect", NeurIPS 2020 (arXiv:2003.02570), section 4, Algorithm 1.
 """
 
-from torch import nn
 from torch.optim import Optimizer
 
 from permtrain.core.granularity import GranularityRule
+from permtrain.optim.parameters import UNSAID, ModelOrNone
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sync_period import SyncPeriod
 
@@ -23,16 +23,26 @@ class LaPerm(Permuter):
 
     Args:
         optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
-        sync_period: steps between synchronisations, from 1; or a function from the step (applied
+        sync_period: steps between synchronizations, from 1; or a function from the step (applied
             steps, counted from 1) to them, which may return None for "not now", so that permutation
             can begin and stop in mid-training.
-        model: names the parameters in messages and saved states, and tells transposed convolutions
-            and embeddings from plain weights. Without it every tensor's output units are taken to
-            be on axis 0.
+        model: names the parameters in messages and saved states, tells transposed convolutions and
+            embeddings from plain weights, and lets `verify(model)` know what was permuted. None for
+            bare parameters: every tensor's output units are taken to be on axis 0. Leaving it out
+            is warned of.
         granularity: which weights may exchange values; a name, patterns, or a function
             (`permtrain.core.granularity`). Default: all weights into one output unit.
         permute_biases: each layer's bias becomes a weight vector of its own (the authors' setting
             on MNIST); norm parameters are never permuted.
+
+    How to choose k: within k steps a weight must be able to pass its neighbors, or the
+    synchronization undoes the steps. The step of Adam is about its learning rate; the gap between
+    two values of a vector of L weights of standard deviation s is about 2.5 s / L in the middle of
+    the range. So k times the rate should be a few gaps or more: k = 20 at 1e-3 does for vectors of
+    some hundred weights; short vectors (kernels), small rates and profiles of few levels need a
+    larger k, or `IndexOptimizer`, which keeps what steps add up to. A falling rate needs a growing
+    k. The papers use 10 to 30 on small nets and 250 to 1,200 on deep ones, where a larger k starts
+    slower and ends higher (Train by Reconnect, section 5.2).
 
     Param groups: `granularity` and `sync_period` in a group override the constructor's.
 
@@ -51,6 +61,7 @@ class LaPerm(Permuter):
 
     Example:
         >>> import torch, permtrain
+        >>> from torch import nn
         >>> model = nn.Linear(8, 4)
         >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         >>> permuter = LaPerm(optimizer, sync_period=2, model=model)
@@ -69,15 +80,15 @@ class LaPerm(Permuter):
     def __init__(
         self,
         optimizer: Optimizer,
-        sync_period: SyncPeriod,
         *,
-        model: nn.Module | None = None,
+        sync_period: SyncPeriod,
+        model: ModelOrNone = UNSAID,
         granularity: GranularityRule = "neuron",
         permute_biases: bool = False,
     ) -> None:
         super().__init__(
             optimizer,
-            sync_period,
+            sync_period=sync_period,
             model=model,
             granularity=granularity,
             permute_biases=permute_biases,

@@ -1,25 +1,25 @@
-"""A parameter under permutation: its profile, its scores, and whether somebody else wrote it."""
+"""A parameter under permutation, and the blocks of them that are arranged together."""
 
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from permtrain.core.across import from_units, to_units
 from permtrain.core.arrangement import arrange_on_device, arrange_vectors
 from permtrain.core.cut import Cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, ProfileError
-from permtrain.optim.pool import Pool
+from permtrain.optim.sync_period import SyncPeriod, period_at
 
 
-@dataclass
+@dataclass(eq=False)
 class PermutedTensor:
     """A parameter under permutation.
 
@@ -27,31 +27,45 @@ class PermutedTensor:
         name: its name in the model, or its place in the optimizer where no model was given.
         parameter: the parameter itself.
         cut: how it is cut into weight vectors.
-        profile: (V, L) or (1, L), ascending; None until the first step fixes it. Of a pool's
-            member, what it brings in: (1, L), in its units.
+        block: the tensors that it is arranged together with.
+        profile: (V, L) or (1, L), ascending; None until the first step fixes it.
         latent: the latent weights, of the parameter's shape; None where they are not kept.
         is_arranged: whether the parameter is the arrangement of the present scores.
         held: the weights shown to the user, while the latent ones stand in their place; None where
             arranging the latent ones gives them again.
+        sync_period: that of its parameter group, or the permuter's.
+        is_due: whether the step that is being made synchronizes it.
+        is_off: whether the schedule says "not now" in that step.
         seen: version and address of the parameter when we last wrote it.
         expected_checksum: of weights that still have to be loaded.
         not_finite: where the host runs ahead of the parameter's device, an int32 there that becomes
-            1 once a step meets NaN or infinity; None elsewhere, and for members of a pool, which
-            are arranged while the host waits.
-        pool: the tensors that it exchanges values with; None for one that keeps its own.
+            1 once a step meets NaN or infinity; None elsewhere.
     """
 
     name: str
     parameter: Tensor
     cut: Cut
+    block: "Block" = field(repr=False)
     profile: Tensor | None = None
     latent: Tensor | None = None
     is_arranged: bool = False
     held: Tensor | None = None
+    sync_period: SyncPeriod = None
+    is_due: bool = False
+    is_off: bool = False
     seen: tuple[int, int] | None = None
     expected_checksum: int | None = None
     not_finite: Tensor | None = None
-    pool: Pool | None = field(default=None, repr=False, compare=False)
+
+    def enter_step(self, step: int) -> None:
+        """Notes what the schedule says of a step, which is counted from 1."""
+        period = period_at(self.sync_period, step)
+        self.is_off = period is None
+        self.is_due = period is not None and step % period == 0
+
+    def take_own_period(self, sync_period: SyncPeriod) -> None:
+        """Takes the sync period that its parameter group has of its own."""
+        self.sync_period = sync_period
 
     @property
     def scores(self) -> Tensor:
@@ -60,8 +74,7 @@ class PermutedTensor:
 
     def take_profile(self, keep_latent: bool) -> None:
         """Makes the weights as they are the initial weights."""
-        with self.named_errors():
-            self.profile = initial_profile(self.parameter, self.cut)
+        self.profile = self.initial_profile()
         self.latent = self.parameter.detach().clone() if keep_latent else None
         self.is_arranged = True
         self.held = None
@@ -76,21 +89,116 @@ class PermutedTensor:
                 stacklevel=2,
             )
 
+    def initial_profile(self) -> Tensor:
+        """What the weights as they are would have for a profile.
+
+        Raises:
+            NonFiniteError, ProfileError: naming the parameter.
+        """
+        with self.named_errors():
+            return self._profile_of(self.parameter.detach())
+
+    def _profile_of(self, weights: Tensor) -> Tensor:
+        return profile_of(weights, self.cut)
+
     def _cannot_learn(self) -> bool:
         """Whether a weight that is to be trained has nothing to permute, as one made of zeros."""
         assert self.profile is not None
         is_weight = self.parameter.requires_grad and self.parameter.dim() >= 2
-        if not is_weight or self.pool is not None or self.parameter.numel() < 2:
+        if not is_weight or self.parameter.numel() < 2:
             return False
         return bool((self.profile[:, 0] == self.profile[:, -1]).all())
 
-    def arranged_like(self, scores: Tensor) -> Tensor:
+    def laid_out(self, scores: Tensor) -> Tensor:
         """The profile laid out in the order of `scores`, in the parameter's shape."""
         assert self.profile is not None
         with self.named_errors():
             return self.cut.to_tensor(
                 arrange_vectors(self.profile, self.cut.to_vectors(scores.detach()))
             )
+
+    def set_profile(self, values: Tensor) -> None:
+        """Takes other values for the profile, in any order; the scores stay.
+
+        Raises:
+            ProfileError: another shape or dtype; NonFiniteError: they are not finite.
+        """
+        V, L = self.cut.num_vectors, self.cut.vector_length
+        values_VL = values.detach()[None] if values.dim() == 1 else values.detach()
+        if tuple(values_VL.shape) not in {(V, L), (1, L)} or values.dtype != self.parameter.dtype:
+            raise ProfileError(
+                f"{self.name}: values are {values.dtype} of shape {tuple(values.shape)}; allowed: "
+                f"{self.parameter.dtype} of shape {(V, L)}, {(1, L)} or {(L,)}"
+            )
+        with self.named_errors():
+            rows = Cut("neuron", shape=tuple(values_VL.shape))
+            self.profile = profile_of(values_VL.to(self.parameter.device), rows)
+
+    def leave_step(self) -> None:
+        """After the inner step: puts in place what the model shows where it is not arranged."""
+        if self.latent is not None and not self.is_due:
+            self.take_latent()
+            if self.held is not None and not self.is_off:
+                self.parameter.copy_(self.held)
+        self.is_arranged = self.is_due
+        self.held = None
+        self.note_seen()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it: plain data and tensors, which are references."""
+        return {
+            "shape": list(self.cut.shape),
+            "granularity": self.cut.granularity,
+            "layout": list(self.cut.layout),
+            "profile": self.profile,
+            "latent": self.latent,
+            "checksum": checksum(self.parameter),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes over a state that `check_state` has passed; the weights are loaded apart."""
+        device = self.parameter.device
+        profile, latent = saved["profile"], saved["latent"]
+        self.profile = None if profile is None else profile.detach().to(device, copy=True)
+        self.latent = None if latent is None else latent.detach().to(device, copy=True)
+        self.expected_checksum = saved["checksum"] if profile is not None else None
+        self.is_arranged = False
+        self.forget_not_finite()
+
+    def check_state(self, saved: Mapping[str, Any], keep_latent: bool) -> None:
+        """Refuses the state of another tensor, or of one that was cut in another way.
+
+        Raises:
+            CheckpointError: naming the tensor, what the state has and what is allowed.
+        """
+        here = (list(self.cut.shape), self.cut.granularity)
+        there = (list(saved["shape"]), saved["granularity"])
+        layout = list(self.cut.layout)
+        profile, latent = saved["profile"], saved["latent"]
+        V, L = self.cut.num_vectors, self.cut.vector_length
+        found = None if latent is None else (latent.dtype, tuple(latent.shape))
+        is_kept = keep_latent and profile is not None
+        allowed = (self.parameter.dtype, self.cut.shape) if is_kept else None
+        if here != there:
+            problem = f"shape and granularity {there}; allowed: {here}"
+        elif saved.get("layout", layout) != layout:  # states of before have none
+            problem = (
+                f"vectors of layout {saved['layout']} (output axis, kernel axes, groups); "
+                f"allowed: {layout}"
+            )
+        elif profile is not None and profile.dtype != self.parameter.dtype:
+            problem = f"values of {profile.dtype}; allowed: {self.parameter.dtype}"
+        elif profile is not None and tuple(profile.shape) not in {(V, L), (1, L)}:
+            problem = f"a profile of shape {tuple(profile.shape)}; allowed: {(V, L)}, {(1, L)}"
+        elif found != allowed:
+            problem = f"latent weights {found}; allowed: {allowed}"
+        else:
+            return
+        raise CheckpointError(f"{self.name}: permuter state has {problem}")
+
+    def needs_held(self) -> bool:
+        """Whether what is shown has to be kept while the latent weights stand in its place."""
+        return not (self.is_due and self.is_arranged)
 
     def show_arranged(self) -> None:
         """Puts the profile, laid out in the order of the scores, in the parameter."""
@@ -101,7 +209,7 @@ class PermutedTensor:
         weights = self.parameter.detach()
         weights_VL = self.cut.to_vectors(weights)
         if self.latent is None or not self._may_be_written_by_rows(weights_VL):
-            self.parameter.copy_(self.arranged_like(self.scores))
+            self.parameter.copy_(self.laid_out(self.scores))
             return
         with self.named_errors():
             arrange_vectors(self.profile, self.cut.to_vectors(self.latent), out_VL=weights_VL)
@@ -200,12 +308,14 @@ class PermutedTensor:
         """
         if self.not_finite is not None:
             return
-        weights = self.parameter.detach()
-        if self.pool is not None:  # where a large one may become infinite
-            weights = to_units(weights, self.cut)
+        weights = self._looked_at(self.parameter.detach())
         # A sum is finite unless an addend is not, or it overflows: a look at all decides then.
         if not torch.isfinite(weights.sum()) and not torch.isfinite(weights).all():
             raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
+
+    def _looked_at(self, weights: Tensor) -> Tensor:
+        """The weights as they are ranked."""
+        return weights
 
     def found_not_finite(self) -> bool:
         """Whether a step since the last call met NaN or infinity; waits for the device."""
@@ -217,8 +327,11 @@ class PermutedTensor:
     def forget_not_finite(self) -> None:
         """Begins to note anew, where the parameter is now."""
         device = self.parameter.device
-        notes = self.pool is None and runs_ahead_of(device)
+        notes = self._may_note_not_finite() and runs_ahead_of(device)
         self.not_finite = torch.zeros((), dtype=torch.int32, device=device) if notes else None
+
+    def _may_note_not_finite(self) -> bool:
+        return True
 
     def _follows_to_another_device(self) -> bool:
         device = self.parameter.device
@@ -242,79 +355,77 @@ class PermutedTensor:
             raise type(error)(f"{self.name}: {error}") from None
 
 
-def initial_profile(weights: Tensor, cut: Cut) -> Tensor:
-    """What a tensor with these initial weights has for a profile; in units if it goes across.
+class Block:
+    """Tensors that a permuter arranges together: as it is, each by itself."""
 
-    Raises:
-        NonFiniteError: they hold NaN or infinity.
-        ProfileError: one that goes across would not keep its bits in units.
-    """
-    if not cut.is_across:
-        return profile_of(weights, cut)
-    units_1L = to_units(weights.detach(), cut)
-    profile = profile_of(units_1L, "layer")
-    lost = from_units(units_1L, cut) != weights.detach()
-    if lost.any():
-        raise ProfileError(
-            f"the value {weights[lost][0].item():g} is too small for {weights.dtype} in units of "
-            f"2**{cut.exponent}; allowed with granularity 'across': values that keep their bits"
-        )
-    return profile
+    def tensor(self, name: str, parameter: Tensor, cut: Cut) -> PermutedTensor:
+        """A parameter that joins the block."""
+        return PermutedTensor(name, parameter, cut, self)
+
+    def check_step(self) -> None:
+        """Refuses what would go wrong in the next step."""
+
+    def check_profiles(self) -> None:
+        """Refuses profiles, just taken, that do not go together."""
+
+    def profiles(self, tensors: Sequence[PermutedTensor]) -> dict[str, Tensor]:
+        """The profiles of the block's vectors, by the names of `core.vectors.vectors_of`."""
+        return {tensor.name: _profile_or_initial(tensor) for tensor in tensors}
+
+    def laid_out(self, tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor's profile in the order of its scores.
+
+        Raises:
+            NonFiniteError: scores hold NaN or infinity, by the tensor's name.
+        """
+        return [tensor.laid_out(score) for tensor, score in zip(tensors, scores, strict=True)]
+
+    def show_moved(self, tensors: Sequence[PermutedTensor]) -> None:
+        """After the inner step: its weights become the latent ones, arranged ones are shown.
+
+        What a device can do without the host is handed to it together, for all tensors.
+        """
+        together: list[DeviceRows] = []
+        written: list[Tensor] = []
+        for tensor in tensors:
+            rows = tensor.rows_on_device()
+            if rows is not None:
+                together.append(rows)
+                written.append(tensor.parameter)
+                continue
+            if tensor.latent is not None:
+                tensor.take_latent()
+            tensor.show_arranged()
+        arrange_on_device(together)
+        for parameter in written:
+            torch.autograd.graph.increment_version(parameter)  # compiled code does not do it
 
 
-def arranged_like(tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor's profile laid out in the order of its scores; members of a pool together.
+def _profile_or_initial(tensor: PermutedTensor) -> Tensor:
+    """The profile; before the first step that of the weights, which are the initial ones."""
+    return tensor.initial_profile() if tensor.profile is None else tensor.profile
+
+
+def in_blocks(tensors: Sequence[PermutedTensor]) -> dict[Block, list[PermutedTensor]]:
+    """The tensors of each block, in their order."""
+    found: dict[Block, list[PermutedTensor]] = {}
+    for tensor in tensors:
+        found.setdefault(tensor.block, []).append(tensor)
+    return found
+
+
+def laid_out(tensors: Sequence[PermutedTensor], scores: Sequence[Tensor]) -> list[Tensor]:
+    """Each tensor's profile in the order of its scores, whatever block it is of.
 
     Raises:
         NonFiniteError: scores hold NaN or infinity, by the tensor's name.
     """
+    score_of = {id(tensor): score for tensor, score in zip(tensors, scores, strict=True)}
     arranged: dict[int, Tensor] = {}
-    members: list[PermutedTensor] = []
-    for tensor, score in zip(tensors, scores, strict=True):
-        if tensor.pool is None:
-            arranged[id(tensor)] = tensor.arranged_like(score)
-        elif torch.isfinite(to_units(score.detach(), tensor.cut)).all():
-            members.append(tensor)
-        else:
-            raise NonFiniteError(f"{tensor.name}: {NOT_FINITE}")
-    if members:
-        pool = members[0].pool
-        assert pool is not None  # a permuter has but one
-        theirs = [s for t, s in zip(tensors, scores, strict=True) if t.pool is not None]
-        together = pool.arranged_like(members, theirs)
-        arranged |= {id(m): values for m, values in zip(members, together, strict=True)}
+    for block, theirs in in_blocks(tensors).items():
+        values = block.laid_out(theirs, [score_of[id(tensor)] for tensor in theirs])
+        arranged |= {id(tensor): each for tensor, each in zip(theirs, values, strict=True)}
     return [arranged[id(tensor)] for tensor in tensors]
-
-
-def arrange_moved(tensors: Iterable[PermutedTensor]) -> None:
-    """After the inner step: its weights become the latent ones, and arranged ones are shown.
-
-    What a device can do without the host is handed to it together, for all tensors of the step.
-    """
-    together: list[DeviceRows] = []
-    written: list[Tensor] = []
-    members: list[PermutedTensor] = []
-    for tensor in tensors:
-        if tensor.pool is not None:
-            if tensor.latent is not None:
-                tensor.take_latent()
-            members.append(tensor)
-            continue
-        rows = tensor.rows_on_device()
-        if rows is not None:
-            together.append(rows)
-            written.append(tensor.parameter)
-            continue
-        if tensor.latent is not None:
-            tensor.take_latent()
-        tensor.show_arranged()
-    for tensor, values in zip(
-        members, arranged_like(members, [member.scores for member in members]), strict=True
-    ):
-        tensor.parameter.copy_(values)
-    arrange_on_device(together)
-    for parameter in written:
-        torch.autograd.graph.increment_version(parameter)  # compiled code does not do it
 
 
 def runs_ahead_of(device: torch.device) -> bool:

@@ -10,31 +10,32 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from permtrain.core.granularity import (
-    GranularityRule,
-    check_rule,
-    cut_by_rule,
-    named_tensors,
-    unnamed_tensor,
-)
+from permtrain.core.cut import Cut
+from permtrain.core.granularity import GranularityRule, check_rule, cut_by_rule
+from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
+from permtrain.core.vectors import vectors_of
 from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
     GranularityError,
     NonFiniteError,
+    ProfileError,
     SettingError,
 )
-from permtrain.optim.attached import Attached, namesakes, only_creates_state, refuse_replaced
-from permtrain.optim.permuted_tensor import (
-    PermutedTensor,
-    arrange_moved,
-    arranged_like,
-    checksum,
+from permtrain.optim.attached import Attached, only_creates_state
+from permtrain.optim.parameters import (
+    ModelOrNone,
+    leave_cuts,
+    model_said,
+    named_parameters,
+    namesakes,
+    refuse_replaced,
 )
+from permtrain.optim.permuted_tensor import Block, PermutedTensor, in_blocks, laid_out
 from permtrain.optim.pool import Pool
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
@@ -60,9 +61,9 @@ class Permuter(Attached):
     def __init__(
         self,
         optimizer: Optimizer,
-        sync_period: SyncPeriod,
         *,
-        model: nn.Module | None,
+        sync_period: SyncPeriod,
+        model: ModelOrNone,
         granularity: GranularityRule,
         permute_biases: bool,
     ) -> None:
@@ -71,6 +72,7 @@ class Permuter(Attached):
                 f"optimizer is {type(optimizer).__name__}; allowed: a torch.optim.Optimizer"
             )
         check_sync_period(sync_period)
+        model = model_said(model, type(self).__name__)
         if permute_biases and (model is None or callable(granularity)):
             raise SettingError(
                 "permute_biases is True; allowed only with model=... and a granularity by name "
@@ -90,12 +92,10 @@ class Permuter(Attached):
         self._model = model
         self._tensors: dict[int, PermutedTensor] = {}
         self._left_alone: dict[int, Tensor] = {}
-        self._periods: dict[int, SyncPeriod] = {}
-        self._pool = Pool()
+        self._alone, self._pool = Block(), Pool()
         self._inside_step = False
         self._inert_step = False
         self._is_showing = False
-        self._step_periods: list[int | None] = []
         self._adopt_new_parameters(first_time=True)
         if not self._tensors:
             raise SettingError(
@@ -110,6 +110,104 @@ class Permuter(Attached):
         """The parameters under permutation, in the optimizer's order."""
         return list(self._tensors.values())
 
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The parameters under permutation, by name."""
+        return {tensor.name: tensor.parameter for tensor in self.tensors}
+
+    @property
+    def cuts(self) -> dict[str, Cut]:
+        """How each of them is cut into weight vectors, by name."""
+        return {tensor.name: tensor.cut for tensor in self.tensors}
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """The weights whose order counts, by name: the latent ones where they are kept."""
+        return {tensor.name: tensor.scores.detach() for tensor in self.tensors}
+
+    @property
+    def unarranged(self) -> list[str]:
+        """Names of the parameters whose weights are not a permutation now."""
+        if self._is_showing or self.keep_latent:  # then the model shows the last arrangement
+            return []
+        return [tensor.name for tensor in self.tensors if self._is_to_be_arranged(tensor)]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first step has fixed the initial values."""
+        return any(tensor.profile is not None for tensor in self.tensors)
+
+    def vectors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weight vectors of weights by name, (V, L) each; those across tensors as one."""
+        return vectors_of(weights, self.cuts)
+
+    def intact(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whether each weight vector holds its profile's values, (V,) bool, by name.
+
+        Raises:
+            NonFiniteError: before the first step, weights hold NaN or infinity.
+            ProfileError: `Rewiring` has gone on without it.
+        """
+        return holding(self.vectors(weights), self.profiles())
+
+    def profiles(self) -> dict[str, Tensor]:
+        """The values of each weight vector, (V, L) or (1, L), by the names of `vectors`.
+
+        Before the first step those of the weights as they are, which are the initial ones. Errors
+        as of `intact`.
+        """
+        if self.num_steps and not self.has_begun:
+            raise ProfileError(
+                "the permuter keeps no initial values any more, for Rewiring has gone on without "
+                "it; ask the Rewiring"
+            )
+        profiles: dict[str, Tensor] = {}
+        for block, tensors in in_blocks(self.tensors).items():
+            profiles |= block.profiles(tensors)
+        return profiles
+
+    def set_profile(self, name: str, values: Tensor) -> None:
+        """Gives a parameter other values to be laid out, in training; the order stays.
+
+        Where the model shows arranged weights it shows the new values at once; in LaPerm's
+        mid-period they are laid out at the next synchronization. `verify` compares with them.
+
+        Args:
+            name: the parameter's, as in `cuts`.
+            values: (V, L), or (1, L) or (L,) for all vectors, in any order.
+
+        Raises:
+            SettingError: no such parameter is permuted, or its weights go across tensors.
+            ProfileError: values of another shape or dtype.
+            NonFiniteError: values that are NaN or infinite.
+            ChangedWeightsError: weights were changed since the last step.
+
+        Example:
+            >>> from torch import nn
+            >>> from permtrain import IndexOptimizer
+            >>> layer = nn.Linear(2, 2, bias=False)
+            >>> with torch.no_grad():
+            ...     _ = layer.weight.copy_(torch.tensor([[0.5, -0.1], [0.2, 0.7]]))
+            >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            >>> permuter = IndexOptimizer(optimizer, granularity="neuron", model=layer)
+            >>> permuter.set_profile("weight", torch.tensor([-1.0, 1.0]))
+            >>> layer.weight.detach()
+            tensor([[ 1., -1.],
+                    [-1.,  1.]])
+        """
+        self._settle()
+        found = {tensor.name: tensor for tensor in self.tensors if tensor.block is self._alone}
+        if name not in found:
+            raise SettingError(f"name is {name!r}; allowed: {', '.join(found)}")
+        tensor = found[name]
+        with torch.no_grad(), torch.inference_mode(False):
+            if tensor.profile is None:
+                self._take_profiles([each for each in self.tensors if each.profile is None])
+            tensor.set_profile(values)
+            if tensor.is_arranged:
+                tensor.show_arranged()
+                tensor.note_seen()
+
     @torch.no_grad()
     def synchronize(self) -> None:
         """Arranges the weights now, whether or not the period is complete.
@@ -123,7 +221,7 @@ class Permuter(Attached):
         """
         self._settle()
         started = [tensor for tensor in self.tensors if tensor.profile is not None]
-        arranged = arranged_like(started, [tensor.scores for tensor in started])
+        arranged = laid_out(started, [tensor.scores for tensor in started])
         for tensor, values in zip(started, arranged, strict=True):
             tensor.parameter.copy_(values)
             tensor.is_arranged = True
@@ -140,9 +238,11 @@ class Permuter(Attached):
         the schedule says "not now" the weights are left as they are.
 
         Example:
+            >>> from torch import nn
             >>> model = nn.Linear(3, 2)
             >>> from permtrain import LaPerm
-            >>> permuter = LaPerm(torch.optim.SGD(model.parameters(), lr=0.1), sync_period=20)
+            >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            >>> permuter = LaPerm(optimizer, sync_period=20, model=model)
             >>> with permuter.arranged():
             ...     out = model(torch.ones(1, 3))
         """
@@ -153,7 +253,7 @@ class Permuter(Attached):
         shown = [tensor for tensor in self.tensors if self._is_to_be_arranged(tensor)]
         training_weights = [tensor.parameter.detach().clone() for tensor in shown]
         with torch.no_grad():
-            arranged = arranged_like(shown, [tensor.scores for tensor in shown])
+            arranged = laid_out(shown, [tensor.scores for tensor in shown])
             for tensor, values in zip(shown, arranged, strict=True):
                 tensor.parameter.copy_(values)
                 tensor.note_seen()
@@ -182,10 +282,7 @@ class Permuter(Attached):
         """
         self._refuse_inside_arranged()
         self._inside_step = False  # weights are as they are after a step that raised, too
-        for tensor in self.tensors:
-            tensor.take_profile(self.keep_latent)
-        if self._pool.members:
-            self._pool.check_exact()
+        self._take_profiles(self.tensors)
 
     def detach(self) -> None:
         """Takes the hooks off; the optimizer goes on as a plain one from the weights as they are.
@@ -208,17 +305,7 @@ class Permuter(Attached):
             "method": type(self).__name__,
             "num_steps": self.num_steps,
             "num_synchronizations": self.num_synchronizations,
-            "tensors": {
-                tensor.name: {
-                    "shape": list(tensor.cut.shape),
-                    "granularity": tensor.cut.granularity,
-                    "layout": list(tensor.cut.layout),
-                    "profile": tensor.profile,
-                    "latent": tensor.latent,
-                    "checksum": checksum(tensor.parameter),
-                }
-                for tensor in self.tensors
-            },
+            "tensors": {tensor.name: tensor.state_dict() for tensor in self.tensors},
         }
 
     @torch.inference_mode(False)
@@ -236,14 +323,7 @@ class Permuter(Attached):
         self._adopt_new_parameters()
         self._check_state(state_dict)
         for tensor in self.tensors:
-            saved = state_dict["tensors"][tensor.name]
-            device = tensor.parameter.device
-            profile, latent = saved["profile"], saved["latent"]
-            tensor.profile = None if profile is None else profile.detach().to(device, copy=True)
-            tensor.latent = None if latent is None else latent.detach().to(device, copy=True)
-            tensor.expected_checksum = saved["checksum"] if profile is not None else None
-            tensor.is_arranged = False
-            tensor.forget_not_finite()
+            tensor.load_state_dict(state_dict["tensors"][tensor.name])
         self.num_steps = state_dict["num_steps"]
         self.num_synchronizations = state_dict["num_synchronizations"]
         self._inside_step = False
@@ -273,24 +353,22 @@ class Permuter(Attached):
         self._adopt_new_parameters()
         if self.num_steps % FINITE_CHECK_PERIOD == 0:
             self._refuse_what_was_not_finite()
-        self._pool.refuse_frozen()
-        is_new = [tensor.profile is None for tensor in self.tensors]
-        if any(is_new):
+        self._alone.check_step()
+        self._pool.check_step()
+        new = [tensor for tensor in self.tensors if tensor.profile is None]
+        if new:
             self._refuse_replaced_in_model()
-        for tensor, new in zip(self.tensors, is_new, strict=True):
-            if new:
-                tensor.take_profile(self.keep_latent)
-            else:
-                tensor.check_unchanged()
-        if any(t.pool is not None for t, new in zip(self.tensors, is_new, strict=True) if new):
-            self._pool.check_exact()
-        self._step_periods = [
-            period_at(self._period(tensor), self.num_steps + 1) for tensor in self.tensors
-        ]
+            self._take_profiles(new)
+        for tensor in self.tensors:
+            tensor.check_unchanged()
+            tensor.enter_step(self.num_steps + 1)
         replaced = self._with_closure_replaced(args, kwargs)
         self._inside_step = True
-        for tensor, due in zip(self.tensors, self._due(), strict=True):
-            self._enter(tensor, due)
+        for tensor in self.tensors:
+            if tensor.latent is not None:
+                if tensor.needs_held():
+                    tensor.held = tensor.parameter.detach().clone()
+                tensor.parameter.copy_(tensor.latent)
         return replaced
 
     @torch.no_grad()
@@ -305,40 +383,21 @@ class Permuter(Attached):
         if not applied:
             self._recover()
             return
-        due = self._due()
+        due = [tensor for tensor in self.tensors if tensor.is_due]
         try:
-            for tensor, tensor_due in zip(self.tensors, due, strict=True):
-                if tensor_due or tensor.latent is not None:
+            for tensor in self.tensors:
+                if tensor.is_due or tensor.latent is not None:
                     tensor.check_finite()
         except NonFiniteError:
             self._recover()
             raise
-        arrange_moved(t for t, tensor_due in zip(self.tensors, due, strict=True) if tensor_due)
-        for tensor, tensor_due, period in zip(self.tensors, due, self._step_periods, strict=True):
-            self._leave(tensor, tensor_due, shows_latent=period is None)
+        for block, tensors in in_blocks(due).items():
+            block.show_moved(tensors)
+        for tensor in self.tensors:
+            tensor.leave_step()
         self.num_steps += 1
-        self.num_synchronizations += any(due)
+        self.num_synchronizations += bool(due)
         self._inside_step = False
-
-    # --- the two settings of the mechanism -------------------------------------------------------
-
-    def _enter(self, tensor: PermutedTensor, due: bool) -> None:
-        """Before the inner step: puts in place the weights that it is to move."""
-        if tensor.latent is not None:
-            # A pool's new member would arrange the others in another way than they are shown.
-            if not (due and tensor.is_arranged) or tensor.pool is not None:
-                tensor.held = tensor.parameter.detach().clone()
-            tensor.parameter.copy_(tensor.latent)
-
-    def _leave(self, tensor: PermutedTensor, due: bool, shows_latent: bool) -> None:
-        """After the inner step: puts in place what the model shows where it is not arranged."""
-        if tensor.latent is not None and not due:
-            tensor.take_latent()
-            if tensor.held is not None and not shows_latent:
-                tensor.parameter.copy_(tensor.held)
-        tensor.is_arranged = due
-        tensor.held = None
-        tensor.note_seen()
 
     def _with_closure_replaced(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -348,18 +407,17 @@ class Permuter(Attached):
 
     # --- bookkeeping -----------------------------------------------------------------------------
 
-    def _due(self) -> list[bool]:
-        """Which tensors the step that is being made synchronises."""
-        step = self.num_steps + 1
-        return [period is not None and step % period == 0 for period in self._step_periods]
-
-    def _period(self, tensor: PermutedTensor) -> SyncPeriod:
-        return self._periods.get(id(tensor.parameter), self.sync_period)
+    def _take_profiles(self, tensors: list[PermutedTensor]) -> None:
+        """Makes the weights as they are the initial ones; NonFiniteError if they are not finite."""
+        for tensor in tensors:
+            tensor.take_profile(self.keep_latent)
+        for block in in_blocks(tensors):
+            block.check_profiles()
 
     def _is_to_be_arranged(self, tensor: PermutedTensor) -> bool:
         if tensor.profile is None or tensor.is_arranged:
             return False
-        return period_at(self._period(tensor), max(self.num_steps, 1)) is not None
+        return period_at(tensor.sync_period, max(self.num_steps, 1)) is not None
 
     def _settle(self) -> None:
         """Leaves no half-done step, and no weights that somebody else wrote."""
@@ -404,14 +462,12 @@ class Permuter(Attached):
         """Finds parameters added to the optimizer, and refuses ones that vanished from it."""
         present: set[int] = set()
         new: list[tuple[str, Tensor, dict[str, Any]]] = []
-        self._periods.clear()
         for group_index, group in enumerate(self.optimizer.param_groups):
             names = group.get("param_names")
+            if "sync_period" in group:
+                check_sync_period(group["sync_period"])
             for index, parameter in enumerate(group["params"]):
                 present.add(id(parameter))
-                if "sync_period" in group:
-                    check_sync_period(group["sync_period"])
-                    self._periods[id(parameter)] = group["sync_period"]
                 if id(parameter) not in self._tensors and id(parameter) not in self._left_alone:
                     name = names[index] if names else f"group {group_index}, parameter {index}"
                     new.append((name, parameter, group))
@@ -423,18 +479,22 @@ class Permuter(Attached):
                 )
         if new:
             self._adopt(new, first_time)
-        self._refuse_periods_in_pool()
+        self._hand_out_periods()
+
+    def _hand_out_periods(self) -> None:
+        """The permuter's sync period, or that of its group, which a scheduler may change."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                tensor = self._tensors.get(id(parameter))
+                if tensor is None:
+                    continue
+                if "sync_period" in group:
+                    tensor.take_own_period(group["sync_period"])
+                else:
+                    tensor.sync_period = self.sync_period
 
     def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:
-        known = named_tensors(self._model) if self._model is not None else []
-        by_id = {id(tensor.parameter): tensor for tensor in known}
-        strangers = [name for name, parameter, _ in new if id(parameter) not in by_id]
-        if self._model is not None and strangers:
-            raise SettingError(
-                f"{strangers[0]} of the optimizer is no parameter of the model that was given; "
-                "allowed: the model whose parameters the optimizer holds"
-            )
-        named = [by_id.get(id(p)) or unnamed_tensor(name, p) for name, p, _ in new]
+        named = named_parameters(self._model, [(name, parameter) for name, parameter, _ in new])
         if first_time:
             check_rule(self.granularity, [tensor.name for tensor in named])
         for group in self.optimizer.param_groups:
@@ -462,23 +522,12 @@ class Permuter(Attached):
             if tensor.name in names:
                 raise SettingError(namesakes(tensor.name))
             names.add(tensor.name)
-            permuted = PermutedTensor(tensor.name, parameter, cut)
-            if cut.is_across:
-                self._pool.add(permuted)
-                permuted.pool = self._pool
-            self._tensors[id(parameter)] = permuted
+            block = self._pool if cut.is_across else self._alone
+            self._tensors[id(parameter)] = block.tensor(tensor.name, parameter, cut)
+        leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts)
 
     def _refuse_replaced_in_model(self) -> None:
-        refuse_replaced(self._model, {tensor.name: tensor.parameter for tensor in self.tensors})
-
-    def _refuse_periods_in_pool(self) -> None:
-        """A pool is arranged as a whole: its members have no sync period of their own."""
-        for member in self._pool.members:
-            if id(member.parameter) in self._periods:
-                raise SettingError(
-                    f"{member.name}: its group has a sync_period of its own; allowed with "
-                    "granularity 'across': the same for all, given to the permuter"
-                )
+        refuse_replaced(self._model, self.parameters)
 
     def _permuted_by_others(self) -> dict[int, str]:
         owners = {
@@ -510,40 +559,7 @@ class Permuter(Attached):
                 f"unexpected {sorted(saved_names - names)}"
             )
         for tensor in self.tensors:
-            saved = state_dict["tensors"][tensor.name]
-            here = (list(tensor.cut.shape), tensor.cut.granularity)
-            there = (list(saved["shape"]), saved["granularity"])
-            if here != there:
-                raise CheckpointError(
-                    f"{tensor.name}: permuter state has shape and granularity {there}; "
-                    f"allowed: {here}"
-                )
-            layout = list(tensor.cut.layout)
-            if saved.get("layout", layout) != layout:  # states of before have none
-                raise CheckpointError(
-                    f"{tensor.name}: permuter state has vectors of layout {saved['layout']} "
-                    f"(output axis, kernel axes, groups); allowed: {layout}"
-                )
-            profile = saved["profile"]
-            if profile is not None and profile.dtype != tensor.parameter.dtype:
-                raise CheckpointError(
-                    f"{tensor.name}: permuter state is {profile.dtype}; "
-                    f"allowed: {tensor.parameter.dtype}"
-                )
-            V, L = tensor.cut.num_vectors, tensor.cut.vector_length
-            if profile is not None and tuple(profile.shape) not in {(V, L), (1, L)}:
-                raise CheckpointError(
-                    f"{tensor.name}: permuter state has a profile of shape {tuple(profile.shape)}; "
-                    f"allowed: {(V, L)}, {(1, L)}"
-                )
-            latent = saved["latent"]
-            found = None if latent is None else (latent.dtype, tuple(latent.shape))
-            is_kept = self.keep_latent and profile is not None
-            allowed = (tensor.parameter.dtype, tensor.cut.shape) if is_kept else None
-            if found != allowed:
-                raise CheckpointError(
-                    f"{tensor.name}: permuter state has latent weights {found}; allowed: {allowed}"
-                )
+            tensor.check_state(state_dict["tensors"][tensor.name], self.keep_latent)
 
     def _check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote since the last step; loaded ones may come."""
@@ -557,7 +573,6 @@ class Permuter(Attached):
             self._check_unchanged()
         # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
         return super().__getstate__() | {
-            "_periods": {},
             "_tensors": self.tensors,
             "_left_alone": list(self._left_alone.values()),
         }

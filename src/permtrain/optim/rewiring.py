@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.core.cut import Cut
+from permtrain.core.profile import holding
+from permtrain.errors import CheckpointError, ProfileError, SettingError
 from permtrain.optim.attached import Attached
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.permuter import Permuter
@@ -40,7 +42,7 @@ class Rewiring(Attached):
         >>> with torch.no_grad():
         ...     _ = layer.weight.copy_(torch.tensor([[0.0, 0.0, 1.0]]))
         >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-        >>> rewiring = Rewiring(LaPerm(optimizer, sync_period=1), num_steps=1)
+        >>> rewiring = Rewiring(LaPerm(optimizer, sync_period=1, model=layer), num_steps=1)
         >>> for gradient in ([0.0, -5.0, 0.0], [1.0, 0.5, 1.0]):
         ...     layer.weight.grad = torch.tensor([gradient])
         ...     _ = optimizer.step()
@@ -49,7 +51,7 @@ class Rewiring(Attached):
         [[0.0, 0.5, 0.0]]
     """
 
-    def __init__(self, permuter: Permuter, num_steps: int) -> None:
+    def __init__(self, permuter: Permuter, *, num_steps: int) -> None:
         is_whole = isinstance(num_steps, Integral) and not isinstance(num_steps, bool)
         if not is_whole or num_steps < 1:
             raise SettingError(f"num_steps is {num_steps!r}; allowed: a whole number, 1 or more")
@@ -63,6 +65,8 @@ class Rewiring(Attached):
         self.zeros = FrozenZeros(permuter.optimizer)
         self.rewired: dict[str, Tensor] | None = None
         """The permuted weights as the first phase left them, by name; None until then."""
+        self._profiles: dict[str, Tensor] | None = None
+        """Their initial values, to verify them; a checkpoint does not keep them."""
         # What they do before and after a step is called from here, for hooks cannot be put on and
         # taken off while torch goes through them.
         self.permuter.detach()
@@ -73,6 +77,59 @@ class Rewiring(Attached):
     def phase(self) -> Permuter | FrozenZeros:
         """What acts on the next step."""
         return self.permuter if self.rewired is None else self.zeros
+
+    @property
+    def ended_at(self) -> int | None:
+        """The last step of the first phase, once it is over."""
+        return None if self.rewired is None else self.num_steps
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The parameters that are or were permuted, by name."""
+        return self.permuter.parameters
+
+    @property
+    def cuts(self) -> dict[str, Cut]:
+        """How each of them is cut, by name."""
+        return self.permuter.cuts
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """What the optimizer moves in place of the model's weights, by name."""
+        return self.phase.scores
+
+    @property
+    def unarranged(self) -> list[str]:
+        """Names of the parameters whose weights are not a permutation, in the first phase."""
+        return self.phase.unarranged
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the initial values are known; after loading a state of the second phase: no."""
+        return self.permuter.has_begun if self.rewired is None else self._profiles is not None
+
+    def vectors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weight vectors of weights by name, (V, L) each."""
+        return self.permuter.vectors(weights)
+
+    def weights_to_verify(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights given; after the first phase those that it ended with."""
+        return {**weights, **(self.rewired or {})}
+
+    def intact(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whether each weight vector holds its initial values, (V,) bool, by name.
+
+        Raises:
+            ProfileError: they are not known, for a state of the second phase was loaded.
+        """
+        if self.rewired is None:
+            return self.permuter.intact(weights)
+        if self._profiles is None:
+            raise ProfileError(
+                "a state of Rewiring's second phase holds no initial values; allowed: a model with "
+                "the record of permtrain.initialize_, or vectors(weights) compared by hand"
+            )
+        return holding(self.vectors(weights), self._profiles)
 
     def arranged(self) -> AbstractContextManager[None]:
         """Shows arranged weights inside the block in the first phase, and any as they are later."""
@@ -114,7 +171,8 @@ class Rewiring(Attached):
         if rewired is None:
             self.permuter.load_state_dict(state_dict["permuter"])
             self.rewired = None
-        else:
+        self._profiles = None
+        if rewired is not None:
             self.rewired = {
                 tensor.name: rewired[tensor.name].to(tensor.parameter.device, copy=True)
                 for tensor in self.permuter.tensors
@@ -137,5 +195,6 @@ class Rewiring(Attached):
             self.rewired = {
                 tensor.name: tensor.parameter.detach().clone() for tensor in self.permuter.tensors
             }
+            self._profiles = self.permuter.profiles()
             for tensor in self.permuter.tensors:  # it is not asked any more
                 tensor.profile = tensor.latent = None

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
+from permtrain.core import live
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import (
     GranularityRule,
@@ -18,8 +19,9 @@ from permtrain.core.granularity import (
     check_rule,
     cut_by_rule,
     named_tensors,
-    unnamed_tensor,
 )
+from permtrain.core.profile import holding
+from permtrain.core.vectors import vectors_of
 from permtrain.errors import (
     CheckpointError,
     GranularityError,
@@ -28,7 +30,17 @@ from permtrain.errors import (
     SettingError,
 )
 from permtrain.graph.search import permute_ranks_
-from permtrain.optim.attached import namesakes, only_creates_state, refuse_replaced
+from permtrain.optim.attached import only_creates_state
+from permtrain.optim.method import Method
+from permtrain.optim.parameters import (
+    UNSAID,
+    ModelOrNone,
+    leave_cuts,
+    model_said,
+    named_parameters,
+    namesakes,
+    refuse_replaced,
+)
 from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
 from permtrain.optim.sorted_rows import SortedRows
 
@@ -57,7 +69,7 @@ AUTHORS_CODE: dict[str, Any] = PUBLISHED | {
 """What the authors' code does where the paper is silent: `SGPerm(..., **AUTHORS_CODE)`."""
 
 
-class SGPerm(Optimizer):
+class SGPerm(Optimizer, Method):
     """Moves weights along cycles that gradients recommend; no value ever changes.
 
     At step t, with r <- momentum r + (1 - dampening) g for every parameter:
@@ -113,6 +125,7 @@ class SGPerm(Optimizer):
 
     Example:
         >>> import permtrain
+        >>> from torch import nn
         >>> model = nn.Linear(64, 4)
         >>> before = {name: w.clone() for name, w in model.state_dict().items()}
         >>> optimizer = SGPerm(model.parameters(), model=model, search="bracket")
@@ -128,7 +141,7 @@ class SGPerm(Optimizer):
         self,
         params: Iterable[Any],
         *,
-        model: nn.Module | None = None,
+        model: ModelOrNone = UNSAID,
         granularity: GranularityRule = "neuron",
         biases: Biases = "inner",
         recommendation: Recommendation = "momentum",
@@ -147,6 +160,7 @@ class SGPerm(Optimizer):
         inner: InnerFactory | None = None,
         seed: int = 0,
     ) -> None:
+        model = model_said(model, type(self).__name__)
         if biases not in ("row", "apart", "inner"):
             raise SettingError(f"biases is {biases!r}; allowed: row, apart, inner")
         if recommendation not in ("momentum", "difference"):
@@ -195,6 +209,7 @@ class SGPerm(Optimizer):
             )
         self._make_inner = inner
         self._hand_to_inner(self._inner_parameters)
+        live.attached(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters; their values at the next step are their initial values."""
@@ -224,6 +239,14 @@ class SGPerm(Optimizer):
             self.inner = self._make_inner(parameters)
 
     @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The parameters that it permutes, by name, biases in rows among them."""
+        permuted = {id(each) for rows in self._rows for each in rows.parameters}
+        names = {rows.weight.name: rows.weight.parameter for rows in self._rows}
+        known = {tensor.name: tensor.parameter for tensor in self._known}
+        return names | {name: each for name, each in known.items() if id(each) in permuted}
+
+    @property
     def cuts(self) -> dict[str, Cut]:
         """How each permuted weight is cut, by name."""
         return {rows.weight.name: rows.cut for rows in self._rows}
@@ -235,6 +258,24 @@ class SGPerm(Optimizer):
         return {
             rows.weight.name: names[id(rows.bias)] for rows in self._rows if rows.bias is not None
         }
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first step has fixed the initial values."""
+        return any(rows.values is not None for rows in self._rows)
+
+    def vectors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weight vectors of weights by name, (V, L), or (V, L + 1) with a bias in the row."""
+        return vectors_of(weights, self.cuts, self.biases_in_rows)
+
+    def intact(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whether each weight vector holds its initial values, (V,) bool, by name.
+
+        Raises:
+            NonFiniteError: before the first step, weights hold NaN or infinity.
+        """
+        profiles = {rows.weight.name: rows.initial_values() for rows in self._rows}
+        return holding(self.vectors(weights), profiles)
 
     @_disable_dynamo  # a search and counters, compiled already
     @torch.no_grad()
@@ -363,6 +404,7 @@ class SGPerm(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        live.attached(self)
         for rows in self._rows:  # a copy's parameters are other tensors
             if rows.seen is not None:
                 rows.note_seen()
@@ -371,19 +413,14 @@ class SGPerm(Optimizer):
         """Makes rows of a group's weights; returns the parameters that are not permuted."""
         if self._model is not None:
             self._known = named_tensors(self._model)  # it may have grown
-        by_id = {id(known.parameter): known for known in self._known}
         names = group.get("param_names")
-        named = [
-            by_id.get(id(parameter))
-            or unnamed_tensor(names[i] if names else f"group {index}, parameter {i}", parameter)
-            for i, parameter in enumerate(group["params"])
-        ]
-        strangers = [tensor.name for tensor in named if id(tensor.parameter) not in by_id]
-        if self._model is not None and strangers:
-            raise SettingError(
-                f"{strangers[0]} of the optimizer is no parameter of the model that was given; "
-                "allowed: the model whose parameters the optimizer holds"
-            )
+        named = named_parameters(
+            self._model,
+            [
+                (names[i] if names else f"group {index}, parameter {i}", parameter)
+                for i, parameter in enumerate(group["params"])
+            ],
+        )
         rule = group["granularity"]
         check_rule(rule, [tensor.name for tensor in named])
         in_rows: set[int] = set()
@@ -402,6 +439,7 @@ class SGPerm(Optimizer):
             first_row = last.first_row + last.cut.num_vectors if last else 0
             self._rows.append(SortedRows(tensor, cut, bias, index, first_row))
             in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
+        leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts, self.biases_in_rows)
         return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]
 
     def _bias_in_row(

@@ -63,6 +63,18 @@ class SortedRows:
         Raises:
             NonFiniteError: they hold NaN or infinity, naming the weight.
         """
+        self.values, order_VL = self._sorted()
+        self.rank_to_slot = order_VL.to(torch.int32)
+
+    def initial_values(self) -> Tensor:
+        """The sorted values, (V, L); before the first step those of the weights as they are.
+
+        Raises:
+            NonFiniteError: as `begin`.
+        """
+        return self._sorted()[0] if self.values is None else self.values
+
+    def _sorted(self) -> tuple[Tensor, Tensor]:
         rows_VL = self.gathered(
             self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
         )
@@ -70,8 +82,7 @@ class SortedRows:
             order_VL = sorting_order(rows_VL)
         except NonFiniteError as error:
             raise NonFiniteError(f"{self.weight.name}: {error}") from None
-        self.values = rows_VL.gather(1, order_VL)
-        self.rank_to_slot = order_VL.to(torch.int32)
+        return rows_VL.gather(1, order_VL), order_VL
 
     def forget(self) -> None:
         """Whatever the weights are at the next step becomes the initial ones."""

@@ -5,8 +5,8 @@ Neural Network?", CVPR 2020, sections 3 and 4.2. A rival of permutations for sma
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,6 +52,33 @@ def signed_constants(weights: Tensor, fan_in: int, keep: float) -> Tensor:
     return signs * math.sqrt(2 / fan_in / keep)
 
 
+@dataclass(eq=False)
+class MaskedWeight:
+    """A weight whose scores the optimizer moves.
+
+    Attributes:
+        name: in the model.
+        parameter: shows the used ones of the fixed weights.
+        fixed: the signed constants, of the parameter's shape.
+        score: what says which are used, likewise.
+        gradient: the user's during a step, in which the score's stands in its place.
+        seen: version and address of the parameter when we last wrote it.
+    """
+
+    name: str
+    parameter: Tensor
+    fixed: Tensor
+    score: Tensor
+    gradient: Tensor | None = None
+    seen: tuple[int, int] | None = None
+
+    def note_seen(self) -> None:
+        self.seen = (self.parameter._version, self.parameter.data_ptr())
+
+    def is_as_seen(self) -> bool:
+        return self.seen == (self.parameter._version, self.parameter.data_ptr())
+
+
 class Supermask(Attached):
     """Trains which weights of a model are used, attached to the optimizer that moves the scores.
 
@@ -79,7 +106,7 @@ class Supermask(Attached):
     Example:
         >>> layer = nn.Linear(4, 2, bias=False)
         >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-        >>> supermask = Supermask(optimizer, layer, keep=0.5)
+        >>> supermask = Supermask(optimizer, model=layer, keep=0.5)
         >>> layer(torch.ones(1, 4)).sum().backward()
         >>> _ = optimizer.step()
         >>> layer.weight.abs().unique().tolist(), int((layer.weight != 0).sum())
@@ -87,7 +114,7 @@ class Supermask(Attached):
     """
 
     def __init__(
-        self, optimizer: Optimizer, model: nn.Module, keep: float = 0.5, *, seed: int = 0
+        self, optimizer: Optimizer, *, model: nn.Module, keep: float = 0.5, seed: int = 0
     ) -> None:
         if not 0 < keep <= 1:
             raise SettingError(f"keep is {keep}; allowed: above 0, at most 1")
@@ -112,24 +139,46 @@ class Supermask(Attached):
                 )
         self.optimizer = optimizer
         self.keep = keep
-        self.names = [tensor.name for tensor in masked]
-        self.weights = [tensor.parameter for tensor in masked]
-        self.fixed = [signed_constants(w, _fan_in(w), keep) for w in self.weights]
         generator = torch.Generator("cpu").manual_seed(seed)
-        self.scores = [_first_scores(w.detach(), generator) for w in self.weights]
-        self._gradients: list[Tensor | None] | None = None
-        """The user's gradients during a step, in which the scores' stand in their place."""
+        self.masked = [
+            MaskedWeight(
+                tensor.name,
+                tensor.parameter,
+                signed_constants(tensor.parameter, _fan_in(tensor.parameter), keep),
+                _first_scores(tensor.parameter.detach(), generator),
+            )
+            for tensor in masked
+        ]
+        self._is_inside_step = False
         self._attach()
         self._show()
 
-    @contextmanager
-    def arranged(self) -> Iterator[None]:
-        """The weights as they are: for loops that treat all methods alike."""
-        yield
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The weights that it masks, by name."""
+        return {masked.name: masked.parameter for masked in self.masked}
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """What the optimizer moves in their place, by name."""
+        return {masked.name: masked.score for masked in self.masked}
+
+    def intact(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whether each output unit's weights are the used ones of the fixed ones, bit for bit."""
+        found = {}
+        for masked in self.masked:
+            now = weights[masked.name].detach()
+            shown = used_weights(masked.fixed, masked.score, self.keep).to(now.device)
+            found[masked.name] = (now == shown).flatten(1).all(dim=1)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Fixed weights and scores, in the order of the model's weights."""
-        return {"version": 1, "fixed": self.fixed, "scores": self.scores}
+        return {
+            "version": 1,
+            "fixed": [masked.fixed for masked in self.masked],
+            "scores": [masked.score for masked in self.masked],
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Goes on with saved scores.
@@ -137,37 +186,36 @@ class Supermask(Attached):
         Raises:
             CheckpointError: they are not of these weights.
         """
-        shapes = [tuple(weight.shape) for weight in self.weights]
+        shapes = [tuple(masked.parameter.shape) for masked in self.masked]
         for key in ("fixed", "scores"):
             saved = state_dict.get(key, [])
             if state_dict.get("version") != 1 or [tuple(t.shape) for t in saved] != shapes:
                 raise CheckpointError(
                     f"supermask state does not fit the weights; allowed: {shapes}"
                 )
-        for key in ("fixed", "scores"):
-            tensors = zip(state_dict[key], self.weights, strict=True)
-            setattr(self, key, [saved.detach().to(weight, copy=True) for saved, weight in tensors])
+        saved = zip(self.masked, state_dict["fixed"], state_dict["scores"], strict=True)
+        for masked, fixed, score in saved:
+            masked.fixed = fixed.detach().to(masked.parameter, copy=True)
+            masked.score = score.detach().to(masked.parameter, copy=True)
         self._show()
 
     @torch.no_grad()
     def _show(self) -> None:
-        for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
-            weight.copy_(used_weights(fixed, scores, self.keep))
-        self._note_seen()
-
-    def _note_seen(self) -> None:
-        self._seen = [(weight._version, weight.data_ptr()) for weight in self.weights]
+        for masked in self.masked:
+            masked.parameter.copy_(used_weights(masked.fixed, masked.score, self.keep))
+            masked.note_seen()
 
     def _check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote, for the next mask would be of the old ones."""
-        tensors = zip(self.names, self.weights, self.fixed, self.scores, self._seen, strict=True)
-        for name, weight, fixed, scores, seen in tensors:
-            if seen == (weight._version, weight.data_ptr()):
+        for masked in self.masked:
+            if masked.is_as_seen():
                 continue
-            if not torch.equal(weight, used_weights(fixed, scores, self.keep)):
+            shown = used_weights(masked.fixed, masked.score, self.keep)
+            if not torch.equal(masked.parameter, shown):
                 raise ChangedWeightsError(
-                    f"{name}: weights were changed since the last step; allowed: weights loaded "
-                    "before the supermask is attached, or load_state_dict() of the supermask too"
+                    f"{masked.name}: weights were changed since the last step; allowed: weights "
+                    "loaded before the supermask is attached, or load_state_dict() of the "
+                    "supermask too"
                 )
 
     @torch.no_grad()
@@ -180,30 +228,30 @@ class Supermask(Attached):
                 "step() got a closure, which would be evaluated on scores; allowed with a "
                 "supermask: none"
             )
-        if self._gradients is not None:  # a step that raised left scores in place of weights
-            self._gradients = None
+        if self._is_inside_step:  # a step that raised left scores in place of weights
+            self._is_inside_step = False
             self._show()
         self._check_unchanged()
-        self._gradients = [weight.grad for weight in self.weights]
-        for weight, fixed, scores in zip(self.weights, self.fixed, self.scores, strict=True):
-            weight.copy_(scores)
+        self._is_inside_step = True
+        for masked in self.masked:
+            weight = masked.parameter
+            masked.gradient = weight.grad
+            weight.copy_(masked.score)
             if weight.grad is not None:
-                weight.grad = weight.grad * fixed * scores.sign()
+                weight.grad = weight.grad * masked.fixed * masked.score.sign()
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
-        assert self._gradients is not None
-        for weight, gradient in zip(self.weights, self._gradients, strict=True):
-            weight.grad = gradient
-        self._gradients = None
-        bad = [
-            name
-            for name, weight in zip(self.names, self.weights, strict=True)
-            if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all()
-        ]
+        self._is_inside_step = False
+        bad = []
+        for masked in self.masked:
+            weight = masked.parameter
+            weight.grad, masked.gradient = masked.gradient, None
+            if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
+                bad.append(masked.name)
         if not bad:
-            for weight, scores in zip(self.weights, self.scores, strict=True):
-                scores.copy_(weight)
+            for masked in self.masked:
+                masked.score.copy_(masked.parameter)
         self._show()
         if bad:
             raise NonFiniteError(f"{bad[0]}: scores hold NaN or infinity; allowed: finite")
@@ -215,7 +263,8 @@ class Supermask(Attached):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._note_seen()
+        for masked in self.masked:
+            masked.note_seen()
 
 
 def _fan_in(weight: Tensor) -> int:

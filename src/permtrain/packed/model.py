@@ -1,5 +1,6 @@
 """Packed files of torch models."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from permtrain.core import live
 from permtrain.core.cut import GRANULARITIES, Cut
 from permtrain.core.granularity import (
     COMPILED_PREFIX,
@@ -48,8 +50,8 @@ def pack(
     file.
 
     Args:
-        model: its state is stored; in LaPerm's mid-period, inside `permuter.arranged()`. Of
-            `torch.compile(model)` that of the model inside.
+        model: its state is stored; in LaPerm's mid-period, which is warned of, inside
+            `permuter.arranged()`. Of `torch.compile(model)` that of the model inside.
         path: written whole and durable or not at all, and only if the bytes read back.
         granularity: as in `LaPerm`, for weights whose vectors are to be these; what it cuts is
             stored as an arrangement even without a record, its sorted values beside. None takes
@@ -80,6 +82,13 @@ def pack(
         >>> PackedFile(file)["weight"].shape
         (100, 784)
     """
+    if weights is None and (unarranged := live.unarranged_in(model)):
+        warnings.warn(
+            f"{unarranged[0]} is in mid-period, where its weights are not a permutation, and is "
+            "stored as it is; pack inside `with permuter.arranged():` or after "
+            "permuter.synchronize()",
+            stacklevel=2,
+        )
     write_packed(Path(path), tensors_of(model, granularity, weights), threads)
 
 

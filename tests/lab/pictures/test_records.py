@@ -278,12 +278,12 @@ def shown(trainer: Trainer) -> Tensor:
 
 FOLLOWED: dict[str, tuple[PermutationSettings, Callable[[Trainer], Tensor]]] = {
     "laperm": (PermutationSettings(sync_period=4), shown),
-    "index": (PermutationSettings(method="index"), lambda t: t.attached.tensors[0].scores),
+    "index": (PermutationSettings(method="index"), lambda t: t.method.tensors[0].scores),
     "index, every fourth step": (
         PermutationSettings(method="index", sync_period=4),
-        lambda t: t.attached.tensors[0].scores,
+        lambda t: t.method.tensors[0].scores,
     ),
-    "supermask": (PermutationSettings(method="supermask"), lambda t: t.attached.scores[0]),
+    "supermask": (PermutationSettings(method="supermask"), lambda t: t.method.masked[0].score),
 }
 
 

@@ -280,7 +280,7 @@ def test_every_first_arm_trains_two_steps(
     assert trainer.position.step == 2
     initial = trainer.settings.initial
     if initial.levels or initial.rule == "constant":  # two steps cross no gap between values
-        after = {tensor.name: tensor.scores.detach() for tensor in trainer.attached.tensors}
+        after = {tensor.name: tensor.scores.detach() for tensor in trainer.method.tensors}
     else:
         after = trainer.shown_weights()
     assert any(not torch.equal(after[name], before[name]) for name in after)

@@ -132,7 +132,7 @@ def test_the_order_of_what_a_stage_ties_is_not_lost(tmp_path: Path) -> None:
     settings = ScheduleSettings(TRAINING, (Stage(0.9, 2),) * 3)
     _Training(trainer, settings, RunFolder(tmp_path), Silent()).begin()
     shown = trainer.shown_weights()
-    for tensor in trainer.attached.tensors:
+    for tensor in trainer.method.tensors:
         assert len(shown[tensor.name].unique()) == 3
         assert torch.equal(tensor.latent, initial[tensor.name])
 

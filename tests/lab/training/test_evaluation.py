@@ -7,6 +7,7 @@ from torch import nn
 from training_problem import assert_same, weights_of
 
 from permtrain.core.cut import Cut
+from permtrain.core.vectors import vectors_of
 from permtrain.errors import ProfileError
 from permtrain.lab.data import images as images_module
 from permtrain.lab.data.images import Split
@@ -95,11 +96,12 @@ def test_travel_by_hand() -> None:
         "left alone": torch.ones(2),
     }
     cuts = {"a": Cut("neuron").of((2, 4)), "b": Cut("layer").of((3,))}
-    travel = travel_between(before, after, cuts)
+    born = vectors_of(before, cuts)
+    travel = travel_between(born, vectors_of(after, cuts), cuts)
     assert travel.moved_fraction == (3 + 4 + 2) / 11
     assert travel.num_cycles == 4
     assert travel.mean_ranking_distance == pytest.approx((8 / 4 + 4 / 3) / 11, rel=1e-12)
-    still = travel_between(before, before, cuts)
+    still = travel_between(born, born, cuts)
     assert (still.moved_fraction, still.mean_ranking_distance, still.num_cycles) == (0, 0, 0)
 
 

@@ -19,6 +19,7 @@ from permtrain.lab.training.trainer import Trainer
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
+from permtrain.optim.method import Method
 from permtrain.optim.rewiring import Rewiring
 from permtrain.verification import verify
 
@@ -235,7 +236,7 @@ def test_methods_are_attached_with_their_defaults() -> None:
     assert (laperm.sync_period, laperm.granularity) == (20, "neuron")
     assert type(index) is IndexOptimizer
     assert (index.sync_period, index.granularity) == (1, "layer")
-    assert attached(method="plain") is None
+    assert type(attached(method="plain")) is Method
     assert type(attached(method="plain-frozen-zeros")) is FrozenZeros
     chosen = attached(sync_period=7, granularity="kernel", fallback="layer", permute_biases=True)
     assert (chosen.sync_period, chosen.granularity) == (7, ("kernel", "layer"))

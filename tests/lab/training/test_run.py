@@ -82,14 +82,14 @@ def test_the_weights_file_holds_the_arranged_weights(tmp_path: Path) -> None:
     weights = load_file(result.folder / "weights.safetensors")
     trainer = Trainer(tiny(), place_in(tmp_path))
     initial = recorded_initial_weights(trainer.model)
-    assert isinstance(trainer.attached, Permuter)
-    assert len(trainer.attached.tensors) == 4
-    for tensor in trainer.attached.tensors:
+    assert isinstance(trainer.method, Permuter)
+    assert len(trainer.method.tensors) == 4
+    for tensor in trainer.method.tensors:
         now, before = (tensor.cut.to_vectors(x[tensor.name]) for x in (weights, initial))
         assert torch.equal(now.sort(dim=1).values, before.sort(dim=1).values)
         assert not torch.equal(now, before)
     trainer.model.load_state_dict(weights)
-    trainer.attached.detach()
+    trainer.method.detach()
     assert trainer.evaluate(trainer.test_split).accuracy == result.test_accuracy
 
 
@@ -142,15 +142,15 @@ def test_the_proof_of_a_rewired_run_is_of_the_moment_of_the_switch(tmp_path: Pat
     assert result.travel.moved_fraction > 0
     weights = load_file(result.folder / "weights.safetensors")
     trainer = load_run(result.folder, place_in(tmp_path))
-    assert isinstance(trainer.attached, Rewiring)
-    for name, rewired in trainer.attached.rewired.items():
+    assert isinstance(trainer.method, Rewiring)
+    for name, rewired in trainer.method.rewired.items():
         assert torch.equal(weights[name] == 0, rewired == 0)
         assert not torch.equal(weights[name], rewired)
     verification, _ = verify_trainer(trainer)
     assert verification
     assert verify_weights_file(trainer, result.folder / "weights.safetensors") is None
-    name = next(iter(trainer.attached.rewired))
-    trainer.attached.rewired[name][0] += 1
+    name = next(iter(trainer.method.rewired))
+    trainer.method.rewired[name][0] += 1
     verification, travel = verify_trainer(trainer)
     assert (verification.changed, travel) == ({name: [0]}, None)
 
@@ -159,7 +159,7 @@ def test_a_violated_invariant_is_reported(tmp_path: Path) -> None:
     trainer = Trainer(tiny(), place_in(tmp_path))
     trainer.run()
     with torch.no_grad():
-        trainer.attached.tensors[1].profile[3, 0] -= 1
+        trainer.method.tensors[1].profile[3, 0] -= 1
     verified = verify_trainer(trainer)
     assert verified is not None
     verification, travel = verified

@@ -59,14 +59,14 @@ def test_a_first_run_trains_what_is_shuffled(tmp_path: Path) -> None:
 
     trainer = load_run(second.path, place_in(tmp_path))
     initial, last = trainer.initial_weights(), load_file(second.weights_file)
-    for tensor in trainer.attached.tensors:
+    for tensor in trainer.method.tensors:
         profiles = [profile_of(x[tensor.name], tensor.cut) for x in (trained, initial, last)]
         assert torch.equal(profiles[0], profiles[1])
         assert torch.equal(profiles[0], profiles[2])
         assert not torch.equal(trained[tensor.name], initial[tensor.name])
     moved = [n for n in initial if n.endswith("weight") and not torch.equal(initial[n], last[n])]
     assert len(moved) == 4
-    assert len(trainer.attached.tensors) == 8
+    assert len(trainer.method.tensors) == 8
     assert result.intact
     assert result.travel.moved_fraction > 0
     assert verify_trainer(trainer)[0]

@@ -183,7 +183,7 @@ def test_the_inner_optimizer_has_the_learning_rate_and_moves_what_is_not_permute
         optimizer=OptimizerSettings(lr=0.5, lr_decay=0.1, inner="SGD"),
     )
     assert trainer.optimizer.inner.param_groups[0]["lr"] == pytest.approx(0.05)
-    assert trainer.attached is None
+    assert trainer.method is trainer.optimizer
     verification, travel = verify_trainer(trainer)
     assert verification
     assert travel.moved_fraction > 0.1

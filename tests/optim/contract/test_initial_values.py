@@ -20,7 +20,7 @@ def test_every_synchronised_step_leaves_exactly_the_initial_values(permuter_of, 
     def check(step: int) -> None:
         if (step + 1) % 12 == 0 or isinstance(permuter, IndexOptimizer):
             assert verify(model, permuter)
-            assert verify(model, initial, rule)
+            assert verify(model, initial, granularity=rule)
 
     train(model, optimizer, range(12), check)
     moved = [not torch.equal(initial[t.name], t.parameter) for t in permuter.tensors]
@@ -91,7 +91,7 @@ def test_detached_it_is_the_inner_optimizer_bit_for_bit(permuter_of, inner):
 def test_what_is_never_due_is_the_inner_optimizer_bit_for_bit(permuter_class, inner):
     model, plain = small_net(), small_net()
     optimizer = INNER[inner](model.parameters())
-    permuter_class(optimizer, sync_period=None)
+    permuter_class(optimizer, sync_period=None, model=None)
     train(model, optimizer, range(8))
     train(plain, INNER[inner](plain.parameters()), range(8))
     assert_same(weights_of(model), weights_of(plain))

@@ -22,13 +22,13 @@ def test_a_misspelt_granularity_is_refused_with_a_hint():
     optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
     for permuter in (LaPerm, IndexOptimizer):
         with pytest.raises(SettingError, match=r"'neurn' \(did you mean 'neuron'\?\); allowed"):
-            permuter(optimizer, sync_period=1, granularity="neurn")
+            permuter(optimizer, sync_period=1, granularity="neurn", model=None)
 
 
 def test_a_misspelt_setting_is_refused():
     optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
     with pytest.raises(TypeError, match="sync_peroid"):
-        LaPerm(optimizer, sync_peroid=3)
+        LaPerm(optimizer, model=None, sync_peroid=3)
 
 
 def test_a_granularity_without_a_meaning_is_refused_by_name(permuter_of):

@@ -82,7 +82,7 @@ def test_loading_the_permuter_without_the_model_is_refused(permuter_of):
         (lambda s: s["tensors"]["4.weight"].update(granularity="x"), "4.weight: permuter state"),
         (
             lambda s: s["tensors"]["4.weight"].update(profile=torch.zeros(1, dtype=torch.float64)),
-            "4.weight: permuter state is torch.float64; allowed: torch.float32",
+            "4.weight: permuter state has values of torch.float64; allowed: torch.float32",
         ),
         (
             lambda s: s["tensors"]["4.weight"].update(layout=[1, 0, 1]),

@@ -19,7 +19,7 @@ def test_weights_loaded_before_the_first_step_become_the_profile(permuter_of):
     loaded = weights_of(small_net(5))
     model.load_state_dict(loaded)
     train(model, optimizer, range(12))
-    assert verify(model, loaded, permuter.granularity)
+    assert verify(model, loaded, granularity=permuter.granularity)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_reset_profile_makes_changed_weights_the_initial_ones(permuter_of):
     permuter.reset_profile()
     train(model, optimizer, range(2, 12))
     assert verify(model, permuter)
-    assert verify(model, other, permuter.granularity)
+    assert verify(model, other, granularity=permuter.granularity)
 
 
 def test_reset_profile_after_a_step_that_raised_makes_the_weights_the_initial_ones(permuter_of):
@@ -81,7 +81,7 @@ def test_reset_profile_after_a_step_that_raised_makes_the_weights_the_initial_on
     assert verify(model, permuter)
     train(model, optimizer, range(3, 4))
     with permuter.arranged():
-        assert verify(model, weights_of(other), permuter.granularity)
+        assert verify(model, weights_of(other), granularity=permuter.granularity)
     assert permuter.num_steps == 3
     if not isinstance(permuter, LaPerm) and permuter.sync_period > 1:
         assert torch.equal(model[4].weight, other[4].weight)  # not yet due: as they were shown

@@ -17,7 +17,7 @@ def test_what_is_not_permuted_is_the_inner_optimizers():
     after = weights_of(model)
     assert all(not torch.equal(before[name], after[name]) for name in ("0.bias", "1.weight"))
     alone = small_net()
-    bare = SGPerm(alone.parameters(), search="bracket")
+    bare = SGPerm(alone.parameters(), model=None, search="bracket")
     train(alone, bare, range(2))
     assert bare.inner is None
     assert torch.equal(alone[0].bias, before["0.bias"])
@@ -71,7 +71,7 @@ def test_a_group_added_later_has_its_own_settings():
     before = weights_of(model)
     train(model, optimizer, range(2, 6))
     assert optimizer.cuts["6.weight"].granularity == "layer"
-    assert verify(model, before, {"6.weight": "layer", "4.weight": "neuron"})
+    assert verify(model, before, granularity={"6.weight": "layer", "4.weight": "neuron"})
 
 
 def test_the_first_parameters_that_are_left_alone_make_the_inner_optimizer_late_too():

@@ -17,7 +17,7 @@ def test_the_difference_of_plain_descent_recommends_as_the_gradient_does():
         ({"recommendation": "difference"}, lambda p: torch.optim.SGD(p, lr=0.5)),
     ):
         model = small_net(0)
-        optimizer = SGPerm([model[0].weight], inner=inner, search="start", **settings)
+        optimizer = SGPerm([model[0].weight], model=None, inner=inner, search="start", **settings)
         train(model, optimizer, range(6))
         results.append(model[0].weight.detach().clone())
     assert torch.equal(*results)
@@ -46,6 +46,6 @@ def test_a_bias_whose_weights_are_frozen_is_left_alone_by_what_recommends():
 def test_a_difference_needs_an_optimizer():
     model = small_net()
     with pytest.raises(SettingError, match="allowed without inner: momentum"):
-        SGPerm(model.parameters(), recommendation="difference")
+        SGPerm(model.parameters(), model=None, recommendation="difference")
     with pytest.raises(SettingError, match="recommendation is 'sum'; allowed: momentum, differ"):
-        SGPerm(model.parameters(), recommendation="sum")
+        SGPerm(model.parameters(), model=None, recommendation="sum")

@@ -18,7 +18,7 @@ def test_a_model_of_other_parameters_is_refused():
 def test_two_parameters_of_one_name_are_refused():
     layers = [nn.Linear(6, 4), nn.Linear(6, 4)]
     with pytest.raises(SettingError, match="two parameters of the optimizer are called weight;"):
-        SGPerm([{"params": list(each.named_parameters())} for each in layers])
+        SGPerm([{"params": list(each.named_parameters())} for each in layers], model=None)
 
 
 def test_a_refused_group_leaves_the_optimizer_as_it_was():
@@ -82,7 +82,7 @@ def test_a_setting_out_of_range_is_refused(setting, message):
 
 def test_rows_of_one_weight_and_half_precision_are_refused_by_name():
     with pytest.raises(GranularityError, match="group 0, parameter 0: granularity is 'neuron'"):
-        SGPerm(nn.Linear(1, 4).parameters())
+        SGPerm(nn.Linear(1, 4).parameters(), model=None)
     model = small_net(dtype=torch.bfloat16)
     with pytest.raises(GranularityError, match=r"0\.weight: dtype is torch\.bfloat16"):
         SGPerm(model.parameters(), model=model)

@@ -31,7 +31,7 @@ def test_every_step_leaves_exactly_the_initial_values_and_moves_some(settings):
     biases = settings.get("biases") == "apart"
     for step in range(10):
         train(model, optimizer, range(step, step + 1))
-        assert verify(model, initial, rule, permute_biases=biases)
+        assert verify(model, initial, granularity=rule, permute_biases=biases)
     assert not torch.equal(model[4].weight, initial["4.weight"])
 
 
@@ -68,7 +68,7 @@ def test_one_step_is_the_search_along_the_momentum():
 def test_the_momentum_grows_to_its_cap():
     model = small_net()
     approach = {"momentum": 0.5, "momentum_approach": 0.5, "momentum_max": 0.8}
-    optimizer = SGPerm([model[0].weight], **approach)
+    optimizer = SGPerm([model[0].weight], model=None, **approach)
     momentum = torch.zeros_like(model[0].weight)
     for step, factor in enumerate((0.75, 0.8, 0.8)):
         train(model, optimizer, range(step, step + 1))
@@ -89,7 +89,7 @@ def test_dampening_scales_the_gradient():
 
 def test_a_momentum_above_the_cap_stays():
     model = small_net()
-    optimizer = SGPerm([model[0].weight], momentum=0.99)
+    optimizer = SGPerm([model[0].weight], model=None, momentum=0.99)
     train(model, optimizer, range(3))
     assert optimizer.param_groups[0]["current_momentum"] == 0.99
 
@@ -125,6 +125,7 @@ def test_aggressiveness_decays_to_its_floor_and_the_partition_grows_to_its_cap()
     model = small_net()
     optimizer = SGPerm(
         model.parameters(),
+        model=model,
         aggressiveness=0.4,
         aggressiveness_decay=0.5,
         aggressiveness_min=0.15,
@@ -153,7 +154,7 @@ def test_strides_make_no_difference(settings):
     ends = []
     for laid_out in LAYOUTS.values():
         weight = nn.Parameter(laid_out(first.clone()))
-        optimizer = SGPerm([weight], inner=adam, **how)
+        optimizer = SGPerm([weight], model=None, inner=adam, **how)
         for gradient in gradients:
             weight.grad = torch.empty_like(weight).copy_(gradient)
             optimizer.step()
@@ -167,7 +168,7 @@ def test_a_layer_without_weights_does_no_harm(settings, shape):
     """As a pruned one: others move as they would without it, and it is saved and loaded."""
     parameters = [nn.Parameter(torch.randn(4, 6)), nn.Parameter(torch.empty(shape))]
     how = {"search": "bracket"} | {k: v for k, v in settings.items() if k != "biases"}
-    optimizer = SGPerm(parameters, inner=adam, **how)
+    optimizer = SGPerm(parameters, model=None, inner=adam, **how)
     before = parameters[0].detach().clone()
     for _ in range(5):
         for parameter in parameters:

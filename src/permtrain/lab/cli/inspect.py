@@ -48,7 +48,6 @@ def verify(
     from permtrain.lab.training.record import RunFolder
     from permtrain.lab.training.run import (
         load_run,
-        verification_text,
         verify_trainer,
         verify_weights_file,
     )
@@ -60,11 +59,11 @@ def verify(
         raise SettingError(f"{run} was trained by {method}, which permutes nothing")
     verification, travel = verified
     if travel is None:
-        raise ChangedWeightsError(verification_text(trainer, verification))
+        raise ChangedWeightsError(str(verification))
     file = RunFolder(run).weights_file
     if checkpoint == "last" and file.is_file():  # the one that is used
         in_file = verify_weights_file(trainer, file)
         if in_file is not None and not in_file:
             raise ChangedWeightsError(f"{file}: {in_file}")
-    print(verification_text(trainer, verification))
+    print(verification)
     print(f"{travel.moved_fraction:.1%} of the weights stand elsewhere than at first")

@@ -231,7 +231,7 @@ class _Group:
         self.shape = pixels_NCP.shape
         self.parameter = torch.nn.Parameter(pixels_NCP.flatten(1).clone())
         self.adam = torch.optim.Adam([self.parameter], lr=lr)
-        self.index = IndexOptimizer(self.adam, "neuron")
+        self.index = IndexOptimizer(self.adam, model=None, granularity="neuron")
         self.step = 0
         self.sums = torch.zeros_like(self.parameter, requires_grad=False)
         self.num_counted = 0

@@ -238,16 +238,16 @@ def _vectors(source: Path) -> tuple[Layers, list[str]]:
 def _vector_pair(request: Request) -> tuple[str, Floats, Floats]:
     """One vector that a run permutes, before and after."""
     weights = run_weights(request.source)
-    if not weights.vectors:
+    if not weights.permuting.cuts:
         raise PictureError(
             f"{request.source}: was trained by {weights.method}, which permutes nothing; allowed: "
             "a run of laperm, index or sgperm"
         )
     before, after = weights.by_vector()
     name, after_VL = _chosen(
-        {name: w_VL for name, w_VL in after.items() if name in weights.vectors}, request
+        {name: w_VL for name, w_VL in after.items() if name in weights.permuting.cuts}, request
     )
-    if weights.vectors[name].is_across:
+    if weights.permuting.cuts[name].is_across:
         raise PictureError(
             f"{name}: its weights exchange values with other layers, so that it has no permutation "
             "of its own; allowed: a layer that is permuted within itself"

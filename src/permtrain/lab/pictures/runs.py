@@ -15,10 +15,10 @@ from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.data.sources import is_streamed
 from permtrain.lab.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
 from permtrain.lab.training.birth import newborn_network
-from permtrain.lab.training.optimizers import attach, biases_in_rows, make_optimizer, permuted_cuts
+from permtrain.lab.training.optimizers import attach, make_optimizer
 from permtrain.lab.training.record import RunFolder
-from permtrain.lab.training.rows import with_biases_in_rows
 from permtrain.lab.training.settings import Place, Settings
+from permtrain.optim.method import Method
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +29,14 @@ class RunWeights:
         method: of the run.
         before, after: tensors by name; before is drawn anew from the settings.
         units: every weight of two or more dimensions, cut into the inputs of its output units.
-        vectors: what the run permutes, cut as it permutes it; empty if it permutes nothing.
-        biases: from the names of weights to those of the biases in their vectors.
+        permuting: the run's method, which knows the vectors that it permutes.
     """
 
     method: str
     before: dict[str, Tensor]
     after: dict[str, Tensor]
     units: dict[str, Cut]
-    vectors: dict[str, Cut]
-    biases: dict[str, str]
+    permuting: Method
 
     def by_unit(self) -> tuple[Layers, Layers]:
         """Every weight as (output units, inputs), before and after."""
@@ -55,11 +53,9 @@ class RunWeights:
         return {name: rows.to_vectors(as_numpy(state[name])) for name, rows in self.units.items()}
 
     def _by_vector(self, state: Mapping[str, Tensor]) -> Layers:
-        joined, cuts = with_biases_in_rows(state, self.vectors, self.biases)
+        vectors = self.permuting.vectors(state)
         return self._by_unit(state) | {
-            name: as_numpy(cut.to_vectors(joined[name]))
-            for name, cut in cuts.items()
-            if name in self.units
+            name: as_numpy(each) for name, each in vectors.items() if name in self.units
         }
 
 
@@ -83,7 +79,7 @@ def run_weights(path: Path) -> RunWeights:
     with torch.random.fork_rng(devices=[]):
         model = newborn_network(settings, image_shape, num_classes, folder.trained())
         optimizer = make_optimizer(settings, model)
-        attached = attach(settings.permutation, optimizer, model, settings.seed)
+        method = attach(settings.permutation, optimizer, model, settings.seed)
     units = {
         tensor.name: rows_by_unit(tuple(tensor.parameter.shape), tensor.cut)
         for tensor in named_tensors(model)
@@ -94,8 +90,7 @@ def run_weights(path: Path) -> RunWeights:
         dict(model.state_dict()),
         after,
         units,
-        permuted_cuts(optimizer, attached) or {},
-        biases_in_rows(optimizer),
+        method,
     )
 
 

@@ -10,11 +10,9 @@ from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.lab.pictures.arrays import evenly
 from permtrain.lab.report.movement import LayerMovement, most_states, movement
-from permtrain.lab.training.optimizers import permuted_cuts
 from permtrain.lab.training.record import RunFolder, load_into
 from permtrain.lab.training.run import (
     load_run,
-    verification_text,
     verify_trainer,
     verify_weights_file,
 )
@@ -76,8 +74,7 @@ class Inspector:
         if self._trainer is None:
             self._trainer = load_run(self.folder.path, self.place)
         trainer = self._trainer
-        cuts = permuted_cuts(trainer.optimizer, trainer.attached)
-        shown = _weight_views(trainer) if cuts is None else cuts
+        shown = trainer.method.cuts or _weight_cuts(trainer)
         saved = self.folder.numbered_checkpoints()
         most = most_states(len(shown))
         for path in (saved[place] for place in evenly(len(saved), most)):
@@ -95,7 +92,7 @@ class Inspector:
             layers=movement(states, shown),
             step=trainer.position.step,
             verification=None if verified is None else verified[0],
-            verified=None if verified is None else verification_text(trainer, verified[0]),
+            verified=None if verified is None else str(verified[0]),
             file_verification=in_file,
             travel=None if verified is None else verified[1],
         )
@@ -112,7 +109,7 @@ class Inspector:
         self._seen[path] = (self._trainer.position.step, {name: weights[name] for name in cuts})
 
 
-def _weight_views(trainer: Trainer) -> dict[str, Cut]:
+def _weight_cuts(trainer: Trainer) -> dict[str, Cut]:
     """The weights of a method that permutes nothing, cut as the papers do.
 
     Neurons with a single input have no vectors: of them the layer is one.

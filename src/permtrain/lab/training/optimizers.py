@@ -2,22 +2,19 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from permtrain.core.cut import Cut
 from permtrain.core.granularity import Answer, GranularityRule, named_tensors
 from permtrain.errors import NoVectorsError, SettingError
 from permtrain.lab.training.settings import OptimizerSettings, PermutationSettings, Settings
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
-from permtrain.optim.permuter import Permuter
+from permtrain.optim.method import Method
 from permtrain.optim.rewiring import Rewiring
 from permtrain.optim.sgperm import SGPerm
 from permtrain.optim.supermask import Supermask
@@ -25,16 +22,6 @@ from permtrain.optim.sync_period import StepwisePeriod, SyncPeriod
 
 # Their weight_decay shrinks the weights beside the gradient, as AdamW's.
 _DECOUPLED = {"AdamW", "Adafactor", "Muon"}
-
-
-class Attached(Protocol):
-    """What the loop needs of a method that is attached to the inner optimizer."""
-
-    def arranged(self) -> AbstractContextManager[None]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None: ...
 
 
 def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
@@ -130,45 +117,27 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def permuted_cuts(
-    optimizer: torch.optim.Optimizer, attached: Attached | None
-) -> dict[str, Cut] | None:
-    """How each permuted tensor is cut, by name; None if nothing is permuted."""
-    permuter = attached.permuter if isinstance(attached, Rewiring) else attached
-    if isinstance(permuter, Permuter):
-        return {tensor.name: tensor.cut for tensor in permuter.tensors}
-    return optimizer.cuts if isinstance(optimizer, SGPerm) else None
-
-
-def rewired_weights(attached: Attached | None) -> dict[str, Tensor] | None:
-    """The permuted weights at the end of a first phase of permutation; None if there was none."""
-    return attached.rewired if isinstance(attached, Rewiring) else None
-
-
-def biases_in_rows(optimizer: torch.optim.Optimizer) -> dict[str, str]:
-    """From the name of a weight to that of the bias in its rows; most methods have none."""
-    return optimizer.biases_in_rows if isinstance(optimizer, SGPerm) else {}
-
-
 def attach(
     settings: PermutationSettings,
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
     seed: int = 0,
     batches_per_epoch: int = 1,
-) -> Attached | None:
-    """Attaches the method that the settings name; None for the plain inner optimizer.
+) -> Method:
+    """Attaches the method that the settings name; SGPerm is the optimizer itself.
 
     Raises:
         NoVectorsError: a tensor has none at the granularity; says which setting would help.
         GranularityError: a tensor cannot be permuted at all; SettingError: nothing is.
     """
-    if settings.method in ("plain", "sgperm"):
-        return None
+    if isinstance(optimizer, Method):
+        return optimizer
+    if settings.method == "plain":
+        return Method()
     if settings.method == "plain-frozen-zeros":
         return FrozenZeros(optimizer)
     if settings.method == "supermask":
-        return Supermask(optimizer, model, settings.keep, seed=seed)
+        return Supermask(optimizer, model=model, keep=settings.keep, seed=seed)
     method = LaPerm if settings.method == "laperm" else IndexOptimizer
     try:
         permuter = method(
@@ -183,7 +152,7 @@ def attach(
             raise
         raise NoVectorsError(f"{error}; as a setting: --fallback layer") from None
     steps = settings.permuted_steps
-    return permuter if steps is None else Rewiring(permuter, steps)
+    return permuter if steps is None else Rewiring(permuter, num_steps=steps)
 
 
 def sync_period(settings: PermutationSettings, batches_per_epoch: int) -> SyncPeriod:

@@ -15,9 +15,6 @@ from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
 from permtrain.lab.training.trainer import Metrics, Trainer
-from permtrain.optim.permuter import Permuter
-from permtrain.optim.rewiring import Rewiring
-from permtrain.optim.supermask import Supermask
 
 PERCENTILES = (0.15, 0.5, 0.85)
 
@@ -96,28 +93,16 @@ class RankingWatch:
     def _watched(self, tensor: NamedTensor) -> _Watched:
         parameter = tensor.parameter
         cut = tensor.cut.at("neuron")
-        return _Watched(
-            tensor.name, parameter, cut, _ranks(cut.to_vectors(self._weight(parameter)))
-        )
+        trained_VL = cut.to_vectors(self._trained(tensor.name, parameter))
+        return _Watched(tensor.name, parameter, cut, _ranks(trained_VL))
 
-    def _weight(self, parameter: Tensor) -> Tensor:
+    def _trained(self, name: str, parameter: Tensor) -> Tensor:
         """What the inner optimizer trains: the latent weights or the scores, where it has some."""
-        attached = self._trainer.attached
-        if isinstance(attached, Rewiring):
-            attached = attached.phase
-        if isinstance(attached, Permuter):
-            for tensor in attached.tensors:
-                if tensor.parameter is parameter:
-                    return tensor.scores.detach()
-        if isinstance(attached, Supermask):
-            for weight, scores in zip(attached.weights, attached.scores, strict=True):
-                if weight is parameter:
-                    return scores
-        return parameter.detach()
+        return self._trainer.method.scores.get(name, parameter).detach()
 
     def after_step(self, trainer: Trainer) -> None:
         for layer in self._layers:
-            ranks_VL = _ranks(layer.cut.to_vectors(self._weight(layer.parameter)))
+            ranks_VL = _ranks(layer.cut.to_vectors(self._trained(layer.name, layer.parameter)))
             distance = (ranks_VL - layer.ranks_VL).abs_().double() / ranks_VL.shape[1]
             layer.distances.append((distance.mean(), distance.std(correction=0)))
             layer.ranks_VL = ranks_VL
@@ -128,7 +113,7 @@ class RankingWatch:
 
     def _add_lines(self, epoch: int) -> None:
         for layer in self._layers:
-            values_VL = layer.cut.to_vectors(self._weight(layer.parameter)).double()
+            values_VL = layer.cut.to_vectors(self._trained(layer.name, layer.parameter)).double()
             marks = torch.tensor(PERCENTILES, dtype=torch.float64, device=values_VL.device)
             self._lines.append(
                 {

@@ -12,11 +12,11 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from permtrain.core.profile import holding
 from permtrain.errors import CheckpointError, PackedFileError, PermtrainError, one_line
 from permtrain.files import written_whole
 from permtrain.lab.training.change import Change, mean_change
 from permtrain.lab.training.folders import folder_of
-from permtrain.lab.training.optimizers import biases_in_rows, permuted_cuts, rewired_weights
 from permtrain.lab.training.ranking_watch import RankingWatch
 from permtrain.lab.training.record import (
     Checkpointer,
@@ -32,7 +32,6 @@ from permtrain.lab.training.record import (
     selection_key,
     write_json,
 )
-from permtrain.lab.training.rows import with_biases_in_rows
 from permtrain.lab.training.settings import (
     Place,
     Settings,
@@ -45,7 +44,7 @@ from permtrain.lab.training.tensorboard import TensorBoardLog
 from permtrain.lab.training.trainer import Callback, Metrics, Trainer
 from permtrain.lab.training.travel import Travel, travel_between
 from permtrain.packed.model import pack
-from permtrain.verification import Verification, verify_weights
+from permtrain.verification import Verification
 
 
 class RunIsBusy(PermtrainError):
@@ -224,16 +223,13 @@ def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
         CheckpointError: the file is missing or damaged.
         ProfileError: it holds other tensors.
     """
-    cuts = permuted_cuts(trainer.optimizer, trainer.attached)
-    if cuts is None or rewired_weights(trainer.attached) is not None:
+    method = trainer.method
+    if not method.cuts or method.ended_at is not None:
         return None
-    biases = biases_in_rows(trainer.optimizer)
     weights = read_weights(path)
-    if missing := sorted({*cuts, *biases.values()} - set(weights)):
+    if missing := sorted(set(method.parameters) - set(weights)):
         raise CheckpointError(f"{path}: holds no {missing[0]}")
-    initial, _ = with_biases_in_rows(trainer.initial_weights(), cuts, biases)
-    weights, cuts = with_biases_in_rows(weights, cuts, biases)
-    return verify_weights(weights, initial, cuts)
+    return Verification(holding(method.vectors(weights), _born_vectors(trainer)))
 
 
 def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | None:
@@ -244,25 +240,19 @@ def verify_trainer(trainer: Trainer) -> tuple[Verification, Travel | None] | Non
     does, the weights are those of that moment. None if the method permutes nothing; no travel where
     the weights are not those of the beginning.
     """
-    cuts = permuted_cuts(trainer.optimizer, trainer.attached)
-    if cuts is None:
+    method = trainer.method
+    if not method.cuts:
         return None
-    biases = biases_in_rows(trainer.optimizer)
-    initial, _ = with_biases_in_rows(trainer.initial_weights(), cuts, biases)
-    weights = trainer.shown_weights()
-    if (rewired := rewired_weights(trainer.attached)) is not None:
-        weights |= {name: weight.cpu() for name, weight in rewired.items()}
-    weights, cuts = with_biases_in_rows(weights, cuts, biases)
-    verification = verify_weights(weights, initial, cuts)
-    return verification, travel_between(initial, weights, cuts) if verification else None
+    born = _born_vectors(trainer)
+    weights = method.weights_to_verify(trainer.shown_weights())
+    now = method.vectors({name: weight.cpu() for name, weight in weights.items()})
+    verification = Verification(holding(now, born), ended_at=method.ended_at)
+    return verification, travel_between(born, now, method.cuts) if verification else None
 
 
-def verification_text(trainer: Trainer, verification: Verification) -> str:
-    """What was verified, in words."""
-    if rewired_weights(trainer.attached) is None:
-        return str(verification)
-    steps = trainer.settings.permutation.permuted_steps
-    return f"at step {steps}, where permutation ended, {verification}"
+def _born_vectors(trainer: Trainer) -> dict[str, Tensor]:
+    """The weight vectors of the initial values, on the CPU."""
+    return trainer.method.vectors(trainer.initial_weights())
 
 
 def _run(
@@ -309,7 +299,7 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
         best_test_accuracy=best["test_accuracy"],
         best_epoch=best["epoch"],
         selected_on=key.removesuffix("_accuracy"),
-        verification=verification_text(trainer, verified[0]) if verified else None,
+        verification=str(verified[0]) if verified else None,
         intact=bool(verified[0]) if verified else None,
         travel=verified[1] if verified else None,
         wall_s=round(sum(metrics["wall_s"] for metrics in history), 1),

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,7 +112,7 @@ class Trainer:
         self._check_state()
         self._check_last_batch(data.image_shape)
         self.optimizer = make_optimizer(settings, self.model)
-        self.attached = attach(
+        self.method = attach(
             settings.permutation,
             self.optimizer,
             self.model,
@@ -162,7 +161,7 @@ class Trainer:
 
     def evaluate(self, split: AnySplit) -> Score:
         """Evaluates the arranged model on a split; the training state stays as it is."""
-        with self.attached.arranged() if self.attached is not None else nullcontext():
+        with self.method.arranged():
             model = self.model
             if self.settings.reestimate_batch_norm:
                 model = with_measured_batch_norm(
@@ -172,7 +171,7 @@ class Trainer:
 
     def shown_weights(self) -> dict[str, Tensor]:
         """A copy of the model's state for use: arranged weights, on the CPU."""
-        with self.attached.arranged() if self.attached is not None else nullcontext():
+        with self.method.arranged():
             return {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.model.state_dict().items()
@@ -194,7 +193,7 @@ class Trainer:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "attached": self.attached.state_dict() if self.attached is not None else None,
+            "attached": self._method_state(),
             "position": vars(self.position).copy(),
             "loss_sum": self._loss_sum,
             "images_seen": self._images_seen,
@@ -214,8 +213,8 @@ class Trainer:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            if self.attached is not None:
-                self.attached.load_state_dict(state["attached"])
+            if self._method_state() is not None:
+                self.method.load_state_dict(state["attached"])
             self.position = Position(**state["position"])
             self._loss_sum = state["loss_sum"].to(self.device)
             self._images_seen = state["images_seen"]
@@ -230,6 +229,11 @@ class Trainer:
                 raise
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(f"checkpoint is of another model or method: {reason}") from error
+
+    def _method_state(self) -> dict[str, Any] | None:
+        """What the method keeps beside the optimizer, if anything; SGPerm is the optimizer."""
+        is_optimizer = isinstance(self.method, torch.optim.Optimizer)
+        return None if is_optimizer else self.method.state_dict() or None
 
     def _run_epoch(self, callbacks: Sequence[Callback], stop_requested: Callable[[], bool]) -> bool:
         settings, position = self.settings, self.position
@@ -382,7 +386,7 @@ class Trainer:
 def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_format:
     """The memory format of a name; `auto` is channels last for convolutional networks of ours.
 
-    A network of the user's own may flatten images by `cut`, which wants them contiguous.
+    A network of the user's own may flatten images by `view`, which wants them contiguous.
 
     Example:
         >>> memory_format("auto", "lenet5", nn.Sequential(nn.Conv2d(1, 6, 5)))

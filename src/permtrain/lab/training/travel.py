@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from permtrain.core.across import joined, origins
+from permtrain.core.across import origins
 from permtrain.core.cut import Cut
 from permtrain.core.permutation import permutation_between, ranking_distance
+from permtrain.core.vectors import names_across
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ def travel_between(
 ) -> Travel:
     """How far weights travelled from `before` to `after`, a permutation of it.
 
+    Args:
+        before, after: weight vectors by name, (V, L), as of `core.vectors.vectors_of`.
+        cuts: of the tensors; what it tells of layers is of those that weights cross.
+
     Raises:
         ProfileError: `after` is not a permutation of `before`.
 
@@ -51,28 +56,31 @@ def travel_between(
     """
     num_weights = moved = num_cycles = 0
     distance = 0.0
-    across = {name: cut for name, cut in cuts.items() if cut.is_across}
-    came_from = None
-    rms_ratio = {name: _rms(after[name]) / _rms(before[name]) for name in across}
-    before, _ = joined(before, cuts)
-    after, cuts = joined(after, cuts)
-    for name, cut in cuts.items():
-        permutation = permutation_between(before[name], after[name], cut)
-        if across and name == ", ".join(across):
-            counts = origins(permutation.perm[0], list(across.values()))
+    across = names_across(cuts)
+    came_from = rms_ratio = None
+    for name, now_VL in after.items():
+        then_VL = before[name]
+        rows = Cut("neuron", shape=tuple(now_VL.shape))
+        permutation = permutation_between(then_VL, now_VL, rows)
+        if name == ", ".join(across):
+            joined = [cuts[each] for each in across]
+            counts = origins(permutation.perm[0], joined)
             came_from = dict(zip(across, counts, strict=True))
-        num_weights += cut.num_weights
+            sizes = [cut.num_weights for cut in joined]
+            parts = zip(across, then_VL[0].split(sizes), now_VL[0].split(sizes), strict=True)
+            rms_ratio = {each: _rms(now_L) / _rms(then_L) for each, then_L, now_L in parts}
+        num_weights += now_VL.numel()
         moved += int(permutation.moved.sum())
         num_cycles += permutation.num_cycles
-        places = ranking_distance(before[name], after[name], cut)
-        distance += float(places.double().sum()) / cut.vector_length
+        places = ranking_distance(then_VL, now_VL, rows)
+        distance += float(places.double().sum()) / now_VL.shape[1]
     return Travel(
         moved / num_weights,
         distance / num_weights,
         num_cycles,
         None if came_from is None else _changed_fraction(list(came_from.values())),
         came_from,
-        rms_ratio or None,
+        rms_ratio,
     )
 
 

@@ -91,17 +91,16 @@ class _Training:
     def __init__(
         self, trainer: Trainer, settings: ScheduleSettings, folder: RunFolder, display: Display
     ) -> None:
-        assert isinstance(trainer.attached, IndexOptimizer)
         self.trainer = trainer
-        self.permuter = trainer.attached
+        assert isinstance(trainer.method, IndexOptimizer)
+        self.permuter = trainer.method
         self.settings = settings
         self.folder = folder
         self.display = display
         self.history: list[Metrics] = []
         initial = recorded_initial_weights(trainer.model)
         self.first = {
-            tensor.name: profile_of(initial[tensor.name], tensor.cut)
-            for tensor in self.permuter.tensors
+            name: profile_of(initial[name], cut) for name, cut in self.permuter.cuts.items()
         }
 
     def begin(self) -> None:
@@ -132,7 +131,7 @@ class _Training:
 
     def result(self) -> dict[str, object]:
         last = self.history[-1]
-        cuts = {tensor.name: tensor.cut for tensor in self.permuter.tensors}
+        cuts = self.permuter.cuts
         final = {
             name: cuts[name].to_tensor(staged_profile(profile, self.settings.stages[-1]))
             for name, profile in self.first.items()
@@ -151,10 +150,7 @@ class _Training:
             "history": self.history,
         }
 
-    @torch.no_grad()
     def _show(self, stage: Stage) -> None:
         """Another profile; the latent weights stay, and with them the order."""
-        for tensor in self.permuter.tensors:
-            tensor.profile = staged_profile(self.first[tensor.name], stage)
-            tensor.show_arranged()
-            tensor.note_seen()
+        for name, profile_VL in self.first.items():
+            self.permuter.set_profile(name, staged_profile(profile_VL, stage))

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import GranularityRule
+from permtrain.core.profile import holding
+from permtrain.core.vectors import vectors_of
 from permtrain.lab.data.order import permutation
 from permtrain.lab.recipes.experiments.regression.network import (
     COEFFICIENTS,
@@ -36,7 +38,7 @@ from permtrain.lab.training.travel import travel_between
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.optim.permuter import Permuter
-from permtrain.verification import verify_weights
+from permtrain.verification import Verification
 
 NUM_LOOKS = 20
 """How often a run looks at its errors, saves a checkpoint and says how good it is."""
@@ -277,8 +279,9 @@ def _permutation_columns(session: Session) -> dict[str, Any]:
     with session._arranged():
         now = {COEFFICIENTS: session.networks.coefficients.detach().cpu().clone()}
     cuts = {COEFFICIENTS: Cut("neuron").of(tuple(now[COEFFICIENTS].shape))}
-    intact = bool(verify_weights(now, initial, cuts))
-    travel = travel_between(initial, now, cuts) if intact else None
+    born, last = vectors_of(initial, cuts), vectors_of(now, cuts)
+    intact = bool(Verification(holding(last, born)))
+    travel = travel_between(born, last, cuts) if intact else None
     return {
         "intact": intact,
         "moved_fraction": None if travel is None else round(travel.moved_fraction, 6),
@@ -296,7 +299,7 @@ def _attach(
     if settings.method == "laperm":
         return LaPerm(optimizer, sync_period=settings.sync_period, model=networks, granularity=rule)
     if settings.method == "index":
-        return IndexOptimizer(optimizer, rule, model=networks)
+        return IndexOptimizer(optimizer, granularity=rule, model=networks)
     return None
 
 
