@@ -1,4 +1,4 @@
-"""Writes the pages in docs/ that are made from results/, a picture, and README.md's table.
+"""Write the pages in docs/ that are made from results/, a picture, and README.md's results.
 
 Run as: python docs/make_tables.py
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from pages.across import across_page
 from pages.inputs import inputs_page
 from pages.regression import draw_regression, regression_page
-from pages.reproduction import reproduction_page, summary_table
+from pages.reproduction import reproduction_page, summary
 from pages.sgperm import sgperm_page
 from pages.speed import speed_page
 from pages.tiny import tiny_page
@@ -22,14 +22,14 @@ BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 
 def with_summary(readme: str) -> str:
-    """The README's text with its table made anew."""
+    """Return the README's text with its results made anew."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{summary_table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{summary()}\n{END}{after}"
 
 
 def main() -> int:
-    """Writes the pages; with --check, tells by the exit code whether they are up to date."""
+    """Write the pages; with --check, tell by the exit code whether they are up to date."""
     made = {
         DOCS / "inputs.md": inputs_page(),
         DOCS / "across.md": across_page(),

@@ -11,6 +11,9 @@ from permtrain.lab.recipes.rows import has_failed, is_complete, read_csv, result
 from permtrain.lab.recipes.verdict import Verdict, baseline_of, num_test_images, verdict_on
 
 BUDGETS: tuple[Budget, ...] = ("paper", "scaled", "short", "quick")
+"""The largest first."""
+WHOLE: tuple[Budget, ...] = ("paper", "scaled")
+"""Those that stand for a whole training."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Line:
         our_difference: to the baseline, which is an arm of the same budget: mean over the seeds
             that both have, None where there are none.
         verdict: None for baselines, about which nothing was published.
-        failed: how many arms of the full budget failed.
+        failed: how many arms of the full and the scaled budget failed.
     """
 
     group: str
@@ -55,42 +58,55 @@ class Line:
 def lines_of(recipe: Recipe, results: Path, original: Recipe | None = None) -> list[Line]:
     """A line for each group of a recipe that trains classifiers.
 
+    Groups that the full budget does not have are there once they have rows.
+
     Args:
         results: the folder with the CSVs.
         original: the recipe that this one repeats on copies of its data. The published values are
             its arms'; of arms on copies only their differences are taken over. Arms on other data,
             which has no copies, are as in the original.
     """
-    arms = recipe.arms("paper")
     rows = {budget: own_rows(recipe, budget, results) for budget in recipe.budgets}
-    firsts = {arm.group: arm for arm in reversed(arms)}
-    originals = {arm.group: arm for arm in reversed((original or recipe).arms("paper"))}
-    failed = Counter(row["arm"] for row in rows["paper"] if has_failed(row))
+    firsts, originals = _firsts(recipe), _firsts(original or recipe)
+    failed = Counter(
+        row["arm"] for budget in WHOLE for row in rows.get(budget, []) if has_failed(row)
+    )
     lines = []
-    for group in dict.fromkeys(arm.group for arm in arms):
-        arm = firsts[group]
-        baseline = baseline_of(arm, arms)
+    for group, (budget, arm) in firsts.items():
         measured = _largest(rows, group)
-        value = originals[group].published
-        is_copy = arm.settings.data != originals[group].settings.data
+        if budget != "paper" and measured is None and not failed[group]:
+            continue
+        baseline = baseline_of(arm, recipe.arms(budget))
+        told = originals[group][1]
+        is_copy = arm.settings.data != told.settings.data
         lines.append(
             Line(
                 group=group,
-                published=None if is_copy else value,
+                published=None if is_copy else told.published,
                 measured=measured,
                 published_difference=_difference(
-                    value, None if baseline is None else originals[baseline.group].published
+                    told.published,
+                    None if baseline is None else originals[baseline.group][1].published,
                 ),
                 our_difference=(
                     None
                     if baseline is None or measured is None
                     else _paired_difference(rows[measured.budget], group, baseline.group)
                 ),
-                verdict=_verdict(arm, value, measured, is_copy=is_copy),
+                verdict=_verdict(arm, told.published, measured, is_copy=is_copy),
                 failed=failed[group],
             )
         )
     return lines
+
+
+def _firsts(recipe: Recipe) -> dict[str, tuple[Budget, Arm]]:
+    """The first arm of each group, of the largest budget that has it: some are scaled alone."""
+    found: dict[str, tuple[Budget, Arm]] = {}
+    for budget in BUDGETS:
+        for arm in recipe.arms(budget) if budget in recipe.budgets else []:
+            found.setdefault(arm.group, (budget, arm))
+    return found
 
 
 def own_rows(recipe: Recipe, budget: Budget, results: Path) -> list[dict[str, Any]]:

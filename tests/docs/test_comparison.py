@@ -1,21 +1,19 @@
-"""docs/pages/comparison.py: published beside ours, on made-up results."""
+"""docs/pages/comparison.py and reproduction.py: published beside ours, on made-up results."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import reproduction
+from pages.comparison import Line, lines_of, num_arms
+from pages.reproduction import copies_table, own_tables, summary_table, verdicts_in_words
 from run_problem import plain, tiny
 
-from permtrain.lab.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
+from permtrain.lab.recipes.recipe import WITH_SCALED, WITH_SHORT, Arm, Budget, Recipe
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.recipes.rows import write_csv
 from permtrain.lab.training.settings import DataSettings
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
-from pages import reproduction
-from pages.comparison import Line, lines_of, num_arms
 
 
 def arms(budget: Budget) -> list[Arm]:
@@ -144,7 +142,6 @@ def test_arms_without_copies_are_as_in_the_original(tmp_path: Path) -> None:
 def test_pages_leave_out_what_has_no_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduction, "RESULTS", tmp_path)
     monkeypatch.setitem(RECIPES, "tiny", RECIPE)
     monkeypatch.setattr(reproduction, "SUMMARY", (("tiny", "LaPerm", "Adam"),))
     written = [
@@ -157,8 +154,8 @@ def test_pages_leave_out_what_has_no_outcome(
     written[1] |= nothing | {"status": "failed"}
     written[3] |= {"status": "other settings", "settings_hash": "01234567"}
     write_csv(tmp_path / "tiny.csv", [written[1], written[0], *written[2:]])
-    assert "| `tiny` | LaPerm |  | 90.00 | 70.00 | 1 |" in reproduction.summary_table()
-    table = reproduction._own_tables(RECIPE, "paper")
+    assert "| `tiny` | LaPerm |  | 90.00 | 70.00 | 1 |" in summary_table(tmp_path)
+    table = own_tables(RECIPE, tmp_path)
     assert "| LaPerm | 1 | 90.00 |" in table
     assert "| LaPerm | 1 failed |" in table
     assert "| LaPerm | 0.00 |" in table  # after 5 updates, of the one that is complete
@@ -183,15 +180,80 @@ def test_copies_show_differences_alone(tmp_path: Path) -> None:
     assert lines(tmp_path, copy, original=RECIPE)["LaPerm"].verdict == "not run"
 
 
-def test_a_short_budget_counts_only_where_no_full_row_is(
+def test_a_short_budget_counts_only_where_no_full_row_is(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, budgets=WITH_SHORT)
+    assert verdicts_in_words(recipe, tmp_path) == "3 not run"
+    write_csv(tmp_path / "tiny-quick.csv", rows(recipe, "quick", LaPerm=[80.0]))
+    assert verdicts_in_words(recipe, tmp_path) == "3 not run"
+    write_csv(tmp_path / "tiny-short.csv", rows(recipe, "short", LaPerm=[85.0]))
+    assert verdicts_in_words(recipe, tmp_path) == "3 not run; short alone"
+    write_csv(tmp_path / "tiny.csv", rows(recipe, "paper", LaPerm=[90.0]))
+    assert verdicts_in_words(recipe, tmp_path) == "1 reproduced, 2 not run"
+
+
+def scaled_arms(budget: Budget) -> list[Arm]:
+    """As of LaPerm's recipes on CIFAR-10: one seed at a fifth of the length, and an arm of ours."""
+    found = arms("quick" if budget == "scaled" else budget)
+    more = [Arm("ours", tiny(epochs=2, batch_size=32), None)] if budget == "scaled" else []
+    return found + more
+
+
+ORIGINAL = replace(RECIPE, arms=scaled_arms, budgets=WITH_SCALED)
+
+
+def scaled_copy() -> Recipe:
+    def copies(budget: Budget) -> list[Arm]:
+        return [
+            replace(
+                arm,
+                settings=replace(arm.settings, data=replace(arm.settings.data, data="digits-jpeg")),
+                published=None,
+            )
+            for arm in scaled_arms(budget)
+        ]
+
+    return replace(ORIGINAL, id="tiny-jpeg", arms=copies, copy_of="tiny")
+
+
+def test_scaled_rows_of_copies_show_differences_beside_the_published_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduction, "RESULTS", tmp_path)
-    recipe = replace(RECIPE, budgets=WITH_SHORT)
-    assert reproduction._verdicts_in_words(recipe) == "3 not run"
-    write_csv(tmp_path / "tiny-quick.csv", rows(recipe, "quick", LaPerm=[80.0]))
-    assert reproduction._verdicts_in_words(recipe) == "3 not run"
-    write_csv(tmp_path / "tiny-short.csv", rows(recipe, "short", LaPerm=[85.0]))
-    assert reproduction._verdicts_in_words(recipe) == "3 not run; short alone"
-    write_csv(tmp_path / "tiny.csv", rows(recipe, "paper", LaPerm=[90.0]))
-    assert reproduction._verdicts_in_words(recipe) == "1 reproduced, 2 not run"
+    copy = scaled_copy()
+    monkeypatch.setitem(RECIPES, copy.id, copy)
+    short = rows(copy, "short", LaPerm=[85.0], Adam=[86.0])
+    write_csv(tmp_path / "tiny-jpeg-short.csv", short)
+    assert verdicts_in_words(ORIGINAL, tmp_path).endswith("; on copies, short: other data")
+    assert "| ours |" not in copies_table(ORIGINAL, tmp_path)
+    scaled = rows(copy, "scaled", LaPerm=[88.0], Adam=[88.75], ours=[89.25])
+    write_csv(tmp_path / "tiny-jpeg-scaled.csv", scaled)
+    head, _, laperm, adam, ours = copies_table(ORIGINAL, tmp_path).splitlines()[2:7]
+    assert head.split(" | ")[5:] == [
+        "beside its baseline, in points: ours",
+        "published, on CIFAR-10",
+        "verdict |",
+    ]
+    assert (
+        laperm == "| LaPerm | 88.00 (scaled) | 88.50 |  | 1 | -0.75 (scaled) | -1.50 | other data |"
+    )
+    assert adam == "| Adam | 88.75 (scaled) | 89.25 |  | 1 |  |  | other data |"
+    assert ours == "| ours | 89.25 (scaled) | 89.75 |  | 1 | +0.50 (scaled) |  | other data |"
+    text = copies_table(ORIGINAL, tmp_path)
+    assert "90.00" not in text  # the published accuracy, of other pixels
+    assert "\n(scaled): a fifth of the full training on all images, its schedules shrunk " in text
+    assert "(1 of 2 seeds)" in text
+    assert "(short)" not in text
+    assert verdicts_in_words(ORIGINAL, tmp_path).endswith("; on copies, scaled: other data")
+
+
+def test_arms_that_are_scaled_alone_count_nowhere_until_they_are_run(tmp_path: Path) -> None:
+    assert list(lines(tmp_path, ORIGINAL)) == ["LaPerm", "index", "Adam"]
+    written = rows(ORIGINAL, "scaled", ours=[89.0], Adam=[88.0])
+    write_csv(tmp_path / "tiny-scaled.csv", written)
+    found = lines(tmp_path, ORIGINAL)
+    assert list(found) == ["LaPerm", "index", "Adam", "ours"]
+    assert (found["ours"].our_difference, found["ours"].verdict) == (1.0, "not run")
+    assert verdicts_in_words(ORIGINAL, tmp_path) == "4 not run; scaled alone"
+    failed = written[1] | {"status": "failed", "test_percent": None, "best_test_percent": None}
+    write_csv(tmp_path / "tiny-scaled.csv", [written[0], failed])
+    ours = lines(tmp_path, ORIGINAL)["ours"]
+    assert (ours.measured, ours.failed) == (None, 1)

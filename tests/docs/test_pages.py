@@ -1,25 +1,26 @@
-"""Pages made from results: rows that failed, that are of other settings, and that are not there."""
+"""The pages in docs/ are those of results/, which say what failed or is of other settings."""
 
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages.across import across_tables
+from pages.inputs import inputs_tables
+from pages.regression import published_table, regression_tables
 
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.recipes.registry import RECIPES
-from permtrain.lab.recipes.rows import OTHER, write_csv
+from permtrain.lab.recipes.rows import OTHER, read_csv, results_file, write_csv
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
-from pages.across import across_page
-from pages.inputs import inputs_page
-from pages.regression import regression_page
-
-PAGES = {
-    "across-layers": across_page,
-    "sortgan-mnist": inputs_page,
-    "unshuffle-mnist": inputs_page,
-    "regression-1d": regression_page,
+ROOT = Path(__file__).parents[2]
+TABLES = {
+    "across-layers": across_tables,
+    "sortgan-mnist": partial(inputs_tables, "sortgan-mnist"),
+    "unshuffle-mnist": partial(inputs_tables, "unshuffle-mnist"),
+    "regression-1d": partial(regression_tables, "regression-1d"),
 }
 COLUMNS: dict[str, dict[str, Any]] = {
     "across-layers": {
@@ -75,10 +76,10 @@ def failed(row: dict[str, Any]) -> dict[str, Any]:
     return mine | {"status": "failed", "epochs": 0, "wall_s": 0.0, "error": "Diverged: loss is nan"}
 
 
-def page_of(recipe_id: str, folder: Path, **rows: list[dict[str, Any]]) -> str:
+def tables_of(recipe_id: str, folder: Path, **rows: list[dict[str, Any]]) -> str:
     for budget, each in rows.items():
         write_csv(folder / f"{recipe_id}{'' if budget == 'paper' else f'-{budget}'}.csv", each)
-    return PAGES[recipe_id](folder)
+    return TABLES[recipe_id](folder)
 
 
 def line_of(page: str, arm: str) -> str:
@@ -86,60 +87,83 @@ def line_of(page: str, arm: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("recipe_id", PAGES)
+@pytest.mark.parametrize("recipe_id", TABLES)
 def test_a_failed_arm_is_named_and_hides_no_other(recipe_id: str, tmp_path: Path) -> None:
     first, *rest = rows_of(recipe_id, "quick")
-    page = page_of(recipe_id, tmp_path, quick=[failed(first), *rest])
+    page = tables_of(recipe_id, tmp_path, quick=[failed(first), *rest])
     name = first["arm"].partition(", n=")[0]
     assert f"\nFailed: {name}" in page
     assert line_of(page, rest[-1]["arm"].partition(", n=")[0])
-    whole = page_of(recipe_id, tmp_path, quick=[first, *rest])
+    whole = tables_of(recipe_id, tmp_path, quick=[first, *rest])
     assert "Failed" not in whole
 
 
-@pytest.mark.parametrize("recipe_id", PAGES)
+@pytest.mark.parametrize("recipe_id", TABLES)
 def test_where_all_failed_there_are_no_numbers(recipe_id: str, tmp_path: Path) -> None:
-    page = page_of(recipe_id, tmp_path, quick=[failed(row) for row in rows_of(recipe_id, "quick")])
+    page = tables_of(
+        recipe_id, tmp_path, quick=[failed(row) for row in rows_of(recipe_id, "quick")]
+    )
     assert "\nFailed: " in page
 
 
-@pytest.mark.parametrize("recipe_id", PAGES)
+@pytest.mark.parametrize("recipe_id", TABLES)
 def test_rows_of_other_settings_are_left_out(recipe_id: str, tmp_path: Path) -> None:
     first, *rest = rows_of(recipe_id, "quick")
     stale = first | {"settings_hash": "00000000", "status": OTHER}
-    page = page_of(recipe_id, tmp_path, quick=[stale, *rest])
+    page = tables_of(recipe_id, tmp_path, quick=[stale, *rest])
     name = first["arm"].partition(", n=")[0]
     assert f"\nNot run: {name}" in page
     assert RECIPES[recipe_id].cost in page
 
 
-@pytest.mark.parametrize("recipe_id", PAGES)
+@pytest.mark.parametrize("recipe_id", TABLES)
 def test_a_full_run_that_is_not_done_hides_no_quick_one(recipe_id: str, tmp_path: Path) -> None:
     quick, paper = (rows_of(recipe_id, budget) for budget in ("quick", "paper"))
-    page = page_of(recipe_id, tmp_path, quick=quick, paper=paper[:1])
+    page = tables_of(recipe_id, tmp_path, quick=quick, paper=paper[:1])
     assert "--budget paper" in page
     assert "--budget quick" in page
-    done = page_of(recipe_id, tmp_path, quick=quick, paper=paper)
+    done = tables_of(recipe_id, tmp_path, quick=quick, paper=paper)
     assert "--budget quick" not in done
     assert "Not run:" not in done
 
 
 def test_seeds_of_an_arm_that_are_missing_are_counted(tmp_path: Path) -> None:
-    page = page_of("across-layers", tmp_path, paper=rows_of("across-layers", "paper")[:-1])
+    page = tables_of("across-layers", tmp_path, paper=rows_of("across-layers", "paper")[:-1])
     assert "\nNot run: lenet5: Adam (1 of 3). In full: " in page
 
 
-def test_nothing_was_run(tmp_path: Path) -> None:
-    for page in (across_page(tmp_path), regression_page(tmp_path), inputs_page(tmp_path)):
-        assert "Not run. `permtrain run " in page
-        assert "| arm |" not in page
+@pytest.mark.parametrize("recipe_id", TABLES)
+def test_nothing_was_run(recipe_id: str, tmp_path: Path) -> None:
+    page = TABLES[recipe_id](tmp_path)
+    assert page.startswith(f"Not run. `permtrain run {recipe_id} ")
+    assert "| arm |" not in page
 
 
 def test_regression_beside_the_published_errors_of_the_largest_budget(tmp_path: Path) -> None:
     quick, paper = (rows_of("regression-1d", budget) for budget in ("quick", "paper"))
     name = "sine, LaPerm, equidistant, n=20"
     full = [row | {"linf": 0.5} for row in paper if row["arm"] == name]
-    page = page_of("regression-1d", tmp_path, quick=quick, paper=full)
-    assert "| equidistant | 10 | 0.886 | 0.250 (quick) | 0.422 | 0.062 (quick) |" in page
-    assert "| equidistant | 20 | 0.564 | 0.500 | 0.238 | 0.062 |" in page
+    page = tables_of("regression-1d", tmp_path, quick=quick, paper=full)
+    beside = published_table(tmp_path)
+    assert "| equidistant | 10 | 0.886 | 0.250 (quick) | 0.422 | 0.062 (quick) |" in beside
+    assert "| equidistant | 20 | 0.564 | 0.500 | 0.238 | 0.062 |" in beside
     assert "64 times fewer steps at a rate 64 times as high, 10 networks an arm." in page
+
+
+def test_the_pages_are_made_from_results() -> None:
+    command = [sys.executable, "docs/make_tables.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, "make tables\n" + done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.csv")), ids=lambda p: p.stem)
+def test_every_row_is_of_an_arm_or_says_that_it_is_not(path: Path) -> None:
+    """Else pages leave it out without a word, as if it had not been run."""
+    rows = read_csv(path)
+    recipe, budget = RECIPES[rows[0]["recipe"]], rows[0]["budget"]
+    assert results_file(path.parent, recipe.id, budget) == path
+    hashes = {recipe.settings_hash(arm) for arm in recipe.arms_within(budget)}
+    for row in rows:
+        assert (row["recipe"], row["budget"]) == (recipe.id, budget)
+        assert (row["settings_hash"] in hashes) == (row.get("status") != OTHER), row["arm"]
+        assert row.get("intact") is not False, row["arm"]  # its weights are no permutation
