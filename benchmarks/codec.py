@@ -174,10 +174,10 @@ def by_our_coders(problems: list[Problem], num_weights: int) -> list[Measured]:
             given = each.initial, each.multisets, each.cut
             if way == "uniform":
                 code, seconds = timed(lambda: uniform_code(each.levels, each.multisets))  # noqa: B023
-                back = timed(lambda: uniform_levels(code, each.multisets, use_plain=False))  # noqa: B023
+                back = timed(lambda: uniform_levels(code, each.multisets))  # noqa: B023
             else:
                 code, seconds = timed(lambda: conditional_code(each.levels, *given))  # noqa: B023
-                back = timed(lambda: conditional_levels(code, *given, use_plain=False))  # noqa: B023
+                back = timed(lambda: conditional_levels(code, *given))  # noqa: B023
             assert np.array_equal(back[0], each.levels)
             num_bytes += len(code)
             encode_s += seconds

@@ -1,4 +1,4 @@
-"""Codes against counting by hand, the plain decoder and the information limit."""
+"""Codes against counting by hand, the reference decoder and the information limit."""
 
 import math
 import zlib
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from packed import reference
 from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.packed.coders import (
@@ -44,8 +45,8 @@ def coded(keys: np.ndarray) -> tuple[Levels, Multisets]:
 def test_round_trip(keys: np.ndarray) -> None:
     levels, multisets = coded(keys)
     code = uniform_code(levels, multisets)
-    for use_plain in (False, True):
-        found = uniform_levels(code, multisets, use_plain=use_plain)
+    for decode in (uniform_levels, reference.uniform_levels):
+        found = decode(code, multisets)
         assert np.array_equal(multisets.keys_of(found), keys)
     assert not code.endswith(b"\0")
     assert len(code) <= multisets.limit_bits() / 8 + 2
@@ -55,9 +56,9 @@ def test_round_trip(keys: np.ndarray) -> None:
 def test_any_bytes_decode_alike_or_are_refused_by_both(keys: np.ndarray, code: bytes) -> None:
     _, multisets = coded(keys)
     outcomes = []
-    for use_plain in (False, True):
+    for decode in (uniform_levels, reference.uniform_levels):
         try:
-            found = uniform_levels(code, multisets, use_plain=use_plain)
+            found = decode(code, multisets)
             assert np.array_equal(np.sort(multisets.keys_of(found), axis=1), np.sort(keys, axis=1))
             outcomes.append(found.tolist())
         except ValueError as error:
@@ -71,9 +72,9 @@ def test_the_largest_code_points_outside_all_symbols(length: int) -> None:
     code = b"\xff" * 8
     profile = np.arange(length, dtype=np.uint32)[None]
     multisets = multisets_of(profile, 1)
-    for use_plain in (False, True):
+    for decode in (uniform_levels, reference.uniform_levels):
         with pytest.raises(PackedFileError, match="the code points outside all symbols"):
-            uniform_levels(code, multisets, use_plain=use_plain)
+            decode(code, multisets)
 
 
 @pytest.mark.parametrize("length", [40, 100])
@@ -81,9 +82,9 @@ def test_so_it_does_below_the_last_decision(length: int) -> None:
     profile = np.arange(length, dtype=np.int32)[None]
     multisets = multisets_of(profile.astype(np.uint32), 1)
     cut = Cut("neuron", shape=(1, length))
-    for use_plain in (False, True):
+    for decode in (conditional_levels, reference.conditional_levels):
         with pytest.raises(PackedFileError, match="the code points outside all symbols"):
-            conditional_levels(b"\xff" * 40, profile, multisets, cut, use_plain=use_plain)
+            decode(b"\xff" * 40, profile, multisets, cut)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_a_vector_of_many_weights() -> None:
     keys = np.arange(70_000, dtype=np.uint32)[None, ::-1].copy()
     levels, multisets = coded(keys)
     code = uniform_code(levels, multisets)
-    found = uniform_levels(code, multisets, use_plain=False)
+    found = uniform_levels(code, multisets)
     assert np.array_equal(multisets.keys_of(found), keys)
 
 
@@ -164,17 +165,15 @@ def test_carries_run_through_words(num_words: int, num_levels: int) -> None:
     cut = Cut("neuron", shape=(1, 300))
     initial = np.random.default_rng(0).permutation(profile[0]).astype(np.int32)[None]
 
-    levels = uniform_levels(code, multisets, use_plain=True)
+    levels = reference.uniform_levels(code, multisets)
     again = uniform_code(levels, multisets)
     assert again[: 4 * num_words] == code[: 4 * num_words]
-    assert np.array_equal(uniform_levels(again, multisets, use_plain=True), levels)
+    assert np.array_equal(reference.uniform_levels(again, multisets), levels)
 
-    levels = conditional_levels(code, initial, multisets, cut, use_plain=True)
+    levels = reference.conditional_levels(code, initial, multisets, cut)
     again = conditional_code(levels, initial, multisets, cut)
     assert again[: 4 * num_words] == code[: 4 * num_words]
-    assert np.array_equal(
-        conditional_levels(again, initial, multisets, cut, use_plain=True), levels
-    )
+    assert np.array_equal(reference.conditional_levels(again, initial, multisets, cut), levels)
 
 
 ZEROS = np.array([[0, 1 << 31, 1, (1 << 31) + 1, (1 << 32) - 1]], dtype=np.uint32)
@@ -223,8 +222,8 @@ def test_conditional_round_trip(moved: tuple[np.ndarray, np.ndarray, Cut]) -> No
     initial, multisets = coded(before)
     levels, _ = coded(after)
     code = conditional_code(levels, initial, multisets, cut)
-    for use_plain in (False, True):
-        found = conditional_levels(code, initial, multisets, cut, use_plain=use_plain)
+    for decode in (conditional_levels, reference.conditional_levels):
+        found = decode(code, initial, multisets, cut)
         assert np.array_equal(multisets.keys_of(found), after)
 
 
@@ -235,9 +234,9 @@ def test_any_bytes_decode_alike_by_both_conditional_decoders(
     before, _, cut = moved
     initial, multisets = coded(before)
     outcomes = []
-    for use_plain in (False, True):
+    for decode in (conditional_levels, reference.conditional_levels):
         try:
-            found = conditional_levels(code, initial, multisets, cut, use_plain=use_plain)
+            found = decode(code, initial, multisets, cut)
             assert np.array_equal(
                 np.sort(multisets.keys_of(found), axis=1), np.sort(before, axis=1)
             )
@@ -277,8 +276,8 @@ def test_few_levels_that_gather_in_rows_and_columns(num_levels: int) -> None:
     levels, _ = coded(after)
     code = conditional_code(levels, initial, multisets, cut)
     assert len(code) < 0.87 * len(uniform_code(levels, multisets))
-    for use_plain in (False, True):
-        found = conditional_levels(code, initial, multisets, cut, use_plain=use_plain)
+    for decode in (conditional_levels, reference.conditional_levels):
+        found = decode(code, initial, multisets, cut)
         assert np.array_equal(found, levels)
 
 

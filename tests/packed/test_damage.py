@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from packed import reference
 from packed.mutants import mutants, repaired, resealed, sealed_anew
 from packed.nets import NETS
 from permtrain import PackedFile
@@ -427,12 +428,10 @@ def test_a_code_may_be_as_long_as_its_symbols_ask_for() -> None:
     """Two words before the first symbol; zeros at the end are left out, other bytes are not."""
     multisets = multisets_of(np.arange(4, dtype=np.uint32)[None], 1)
     initial = np.array([[0, 1, 2, 3]], dtype=np.int32)
-    for use_plain in (False, True):
-        found = uniform_levels(b"\x60" + bytes(7), multisets, use_plain=use_plain)
-        assert found.tolist() == [[1, 2, 3, 0]]
+    for uniform in (uniform_levels, reference.uniform_levels):
+        assert uniform(b"\x60" + bytes(7), multisets).tolist() == [[1, 2, 3, 0]]
         with pytest.raises(PackedFileError, match="the code has 9 bytes; allowed: at most 8"):
-            uniform_levels(b"\x60" + bytes(8), multisets, use_plain=use_plain)
+            uniform(b"\x60" + bytes(8), multisets)
+    for conditional in (conditional_levels, reference.conditional_levels):
         with pytest.raises(PackedFileError, match="the code has 9 bytes; allowed: at most 8"):
-            conditional_levels(
-                bytes(9), initial, multisets, Cut("neuron", shape=(1, 4)), use_plain=use_plain
-            )
+            conditional(bytes(9), initial, multisets, Cut("neuron", shape=(1, 4)))

@@ -6,6 +6,7 @@ is. They were written once, by `python tests/packed/test_golden.py`, which adds 
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from permtrain.packed.plain_file import write_plain
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from packed import reference
 from packed.nets import NETS
+from permtrain.packed import coders
 from permtrain.packed.model import tensors_of
 from permtrain.packed.writer import TensorToPack, packed_bytes
 
@@ -42,10 +45,13 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-@pytest.mark.parametrize("use_plain", [False, True])
-def test_golden_files_still_read(name: str, use_plain: bool, tmp_path: Path) -> None:
-    file = PackedFile(FOLDER / f"{name}.safetensors", use_plain=use_plain)
-    write_plain(file, tmp_path / "m")
+@pytest.mark.parametrize("decoders", [coders, reference], ids=["compiled", "reference"])
+def test_golden_files_still_read(
+    name: str, decoders: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for decoder in ("uniform_levels", "conditional_levels"):
+        monkeypatch.setattr(f"permtrain.packed.reader.{decoder}", getattr(decoders, decoder))
+    write_plain(PackedFile(FOLDER / f"{name}.safetensors"), tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == (FOLDER / f"{name}.plain.safetensors").read_bytes()
 
 

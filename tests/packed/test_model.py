@@ -1,4 +1,4 @@
-"""Models come back bit for bit, by the compiled and the plain reader; files are canonical."""
+"""Models come back bit for bit, by the compiled and the reference decoders; files are canonical."""
 
 import copy
 import re
@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from packed import reference
 from packed.nets import NETS, Tied, conv_net, same_bits, shuffled_
 from permtrain import PackedFile, initialize_, pack, unpack, verify
 from permtrain.errors import GranularityError, PackedFileError, SettingError
@@ -47,12 +48,17 @@ def test_every_bit_comes_back(net: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_the_plain_reader_reads_the_same(net: str, tmp_path: Path) -> None:
+def test_the_reference_decoders_read_the_same(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pack(NETS[net](), tmp_path / "m")
-    fast, plain = PackedFile(tmp_path / "m"), PackedFile(tmp_path / "m", use_plain=True)
-    assert list(fast) == list(plain)
-    for name in fast:
-        assert np.array_equal(fast.bits(name), plain.bits(name)), name
+    expected = PackedFile(tmp_path / "m").all_bits()
+    for name in ("uniform_levels", "conditional_levels"):
+        monkeypatch.setattr(f"permtrain.packed.reader.{name}", getattr(reference, name))
+    found = PackedFile(tmp_path / "m").all_bits()
+    assert list(found) == list(expected)
+    for name, bits in expected.items():
+        assert np.array_equal(found[name], bits), name
 
 
 @pytest.mark.parametrize("net", NETS)

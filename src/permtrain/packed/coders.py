@@ -1,4 +1,4 @@
-"""From levels to code bytes and back, by the compiled loops or by the plain ones.
+"""From levels to code bytes and back, by the compiled loops.
 
 Importing this imports neither numba nor torch.
 """
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
-from permtrain.packed import plain
 from permtrain.packed.logarithms import logarithms, probabilities, rates
 from permtrain.packed.multiset import Levels, Multisets
 
@@ -35,19 +34,17 @@ def uniform_code(levels_VL: Levels, multisets: Multisets) -> bytes:
     return finished(words, *encode_uniform(levels_VL, counts_RK, depth, words))
 
 
-def uniform_levels(code: bytes, multisets: Multisets, *, use_plain: bool) -> Levels:
+def uniform_levels(code: bytes, multisets: Multisets) -> Levels:
     """The inverse of `uniform_code`.
 
     Raises:
         PackedFileError: no encoder writes such a code.
     """
-    counts_RK, num_vectors = multisets.counts_RK, multisets.num_vectors
-    if use_plain:
-        return plain.decode_uniform(code, counts_RK, num_vectors)
     from permtrain.packed.kernels import decode_uniform
 
+    counts_RK = multisets.counts_RK
     words = words_of(code)
-    levels_VL = np.empty((num_vectors, multisets.vector_length), dtype=np.int32)
+    levels_VL = np.empty((multisets.num_vectors, multisets.vector_length), dtype=np.int32)
     num_used = decode_uniform(words, counts_RK, tree_depth(counts_RK.shape[1]), levels_VL)
     check_used(num_used, code)
     return levels_VL
@@ -61,16 +58,12 @@ def conditional_code(
     return finished(words, *_run_conditional(False, words, levels_VL, initial_VL, multisets, cut))
 
 
-def conditional_levels(
-    code: bytes, initial_VL: Levels, multisets: Multisets, cut: Cut, *, use_plain: bool
-) -> Levels:
+def conditional_levels(code: bytes, initial_VL: Levels, multisets: Multisets, cut: Cut) -> Levels:
     """The inverse of `conditional_code`.
 
     Raises:
         PackedFileError: no encoder writes such a code.
     """
-    if use_plain:
-        return plain.decode_conditional(code, initial_VL, multisets.counts_RK, *row_and_stride(cut))
     levels_VL = np.empty_like(initial_VL)
     words = words_of(code)
     num_used, _, _ = _run_conditional(True, words, levels_VL, initial_VL, multisets, cut)

@@ -6,7 +6,7 @@ these odds corrected: log-odds are added that contexts have learnt from the deci
 all corrections 0 the codes are as long as the uniform coder's.
 
 One function runs both ways, so that encoder and decoder cannot learn differently. All arithmetic is
-on integers. `plain.py` and docs/format.md say the same in other words.
+on integers. docs/format.md and `tests/packed/reference.py` say the same in other words.
 
 Suffixes: V vectors, L weights in a vector, K levels, R rows of counts: V, or 1 for all vectors.
 """
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from permtrain.packed.kernels import Words, add_carry, compiled, fill_tree, inlined
 from permtrain.packed.logarithms import LARGEST_LOG_ODDS
-from permtrain.packed.plain import FEW_LEVELS, MAX_DECISIONS
 
+MAX_DECISIONS = 5
+FEW_LEVELS = 8
 NUM_CONTEXTS = 6
 CONTEXT_SIZE = 64 * 6**4
 MAX_LEARNT = 1023 << 16

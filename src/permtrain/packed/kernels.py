@@ -1,7 +1,7 @@
 """The uniform coder's loops, compiled: a tree of remaining counts and a range coder.
 
-All arithmetic is on integers, so every machine writes the same words. `plain.py` says the same in
-Python's own integers, for readers; docs/format.md says it in words.
+All arithmetic is on integers, so every machine writes the same words. docs/format.md says
+the same in words, `tests/packed/reference.py` in Python's own integers.
 
 Suffixes: V vectors, L weights in a vector, K levels, R rows of counts: V, or 1 for all vectors.
 """

@@ -48,7 +48,6 @@ class PackedFile(Mapping[str, NDArray[Any]]):
 
     Args:
         source: the file, or its bytes.
-        use_plain: decode in plain Python, without numba; slow.
         max_weights: weights that all tensors together may have. None allows some 4,000 for each of
             the file's bytes, far more than a trained net needs.
 
@@ -59,15 +58,8 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     Example: see `permtrain.pack`.
     """
 
-    def __init__(
-        self,
-        source: Path | str | bytes,
-        *,
-        use_plain: bool = False,
-        max_weights: int | None = None,
-    ) -> None:
+    def __init__(self, source: Path | str | bytes, *, max_weights: int | None = None) -> None:
         self._source = Path(source) if isinstance(source, str) else source
-        self._use_plain = use_plain
         self.file_size = (
             len(self._source) if isinstance(self._source, bytes) else os.stat(self._source).st_size
         )
@@ -206,13 +198,13 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         self, entry: TensorEntry, code: bytes, multisets: Multisets, initial: Bits | None
     ) -> Levels:
         if entry.coder == "uniform":
-            return uniform_levels(code, multisets, use_plain=self._use_plain)
+            return uniform_levels(code, multisets)
         assert entry.cut is not None
         assert initial is not None
         keys_VL = entry.cut.to_vectors(initial)
         initial_VL = levels_of(keys_VL, np.sort(keys_VL, axis=1))
         assert initial_VL is not None
-        return conditional_levels(code, initial_VL, multisets, entry.cut, use_plain=self._use_plain)
+        return conditional_levels(code, initial_VL, multisets, entry.cut)
 
     def _initial_keys(self, entry: TensorEntry) -> Bits | None:
         """Sort keys of the initial values, in the tensor's shape; None where they are not known."""

@@ -1,17 +1,19 @@
-"""The decoders in plain Python: slow, obvious, and of nothing but integers.
+"""The reference decoders, in plain Python: slow, obvious, and of nothing but integers.
 
-Whoever writes a reader in another language starts here. The compiled decoders (`kernels.py`) are
-tested against these.
+Whoever writes a reader in another language starts here. The compiled decoders are tested against
+these: each function stands in for the one of the same name in `permtrain.packed.coders`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
+from permtrain.packed.coders import row_and_stride
 from permtrain.packed.logarithms import logarithms, probabilities, rates
+from permtrain.packed.multiset import Levels, Multisets
 
 _WORD = 1 << 32
 MAX_DECISIONS = 5
@@ -79,17 +81,16 @@ class RangeDecoder:
         return int.from_bytes(word, "big")
 
 
-def decode_uniform(
-    code: bytes, counts_RK: NDArray[np.int32], num_vectors: int
-) -> NDArray[np.int32]:
+def uniform_levels(code: bytes, multisets: Multisets) -> Levels:
     """Levels of all vectors, int32 (V, L); a level's share is what remains of its weights.
 
     Raises:
         PackedFileError: no encoder writes such a code.
     """
+    counts_RK = multisets.counts_RK
     decoder = RangeDecoder(code)
     rows = []
-    for vector in range(num_vectors):
+    for vector in range(multisets.num_vectors):
         remaining = counts_RK[vector if len(counts_RK) > 1 else 0].tolist()
 
         def piece_of(place: int, remaining: list[int] = remaining) -> tuple[int, int, int]:
@@ -110,19 +111,15 @@ def decode_uniform(
     return np.array(rows, dtype=np.int32)
 
 
-def decode_conditional(
-    code: bytes,
-    initial_VL: NDArray[np.int32],
-    counts_RK: NDArray[np.int32],
-    row_length: int,
-    stride: int,
-) -> NDArray[np.int32]:
+def conditional_levels(code: bytes, initial_VL: Levels, multisets: Multisets, cut: Cut) -> Levels:
     """Levels of all vectors, int32 (V, L), from those of the initial values.
 
     Raises:
         PackedFileError: no encoder writes such a code.
     """
     num_vectors, length = initial_VL.shape
+    row_length, stride = row_and_stride(cut)
+    counts_RK = multisets.counts_RK
     num_levels = counts_RK.shape[1]
     depth = (num_levels - 1).bit_length()
     decoder, learnt = RangeDecoder(code), _Learnt()
