@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 
 from permtrain import PackedFile
-from permtrain.packed.container import header_digest
-from permtrain.packed.reader import crc32_of
+from permtrain.packed.checksums import crc32_of, digest_of
 
 DIGEST = rb'("digest":")[A-Za-z0-9_-]{8}"'
 PIECE = r"(?<= )([0-9]+) ([A-Za-z0-9_-]{6})(?= )"
@@ -74,7 +73,7 @@ def resealed(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 def sealed_anew(data: bytes, begin: int) -> bytes:
     """The file with a digest that fits its header, which ends at `begin`."""
     unsealed = re.sub(DIGEST, rb"\g<1>" + b"0" * 8 + b'"', data[:begin], count=1)
-    digest = header_digest(unsealed).encode()
+    digest = digest_of(unsealed).encode()
     return re.sub(DIGEST, rb"\g<1>" + digest + b'"', unsealed, count=1) + data[begin:]
 
 

@@ -1,6 +1,5 @@
 """Damaged and dishonest files are refused, in one line that says where."""
 
-import json
 import re
 import tracemalloc
 from pathlib import Path
@@ -16,10 +15,10 @@ from permtrain import PackedFile
 from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.packed.coders import conditional_levels, uniform_levels
-from permtrain.packed.container import built
+from permtrain.packed.container import packed_file, safetensors_file
 from permtrain.packed.model import tensors_of
 from permtrain.packed.multiset import multisets_of
-from permtrain.packed.writer import packed_bytes
+from permtrain.packed.writer import TensorToPack, packed_bytes
 
 NAMES = [
     "per neuron",
@@ -125,15 +124,13 @@ def test_a_raw_tensor_that_is_damaged_is_named() -> None:
 
 def with_plan(data: bytes, plan: str) -> bytes:
     """The file with another plan and a header sealed anew."""
-    file = PackedFile(data)
-    body = data[file.header.data_begin :]
-    return built([("packed", "U8", (len(body),), body)], file.header.metadata | {"plan": plan})
+    return packed_file(plan, data[PackedFile(data).header.data_begin :])
 
 
 def edited(old: str, new: str, net: str = "per layer") -> bytes:
     """The file of a net with a part of its plan replaced."""
     data = file_of(net)
-    plan = PackedFile(data).header.metadata["plan"]
+    plan = PackedFile(data).header.plan
     assert old in plan
     return with_plan(data, plan.replace(old, new, 1))
 
@@ -246,7 +243,7 @@ def test_what_the_plan_may_say(what: str) -> None:
 
 def test_stored_values_have_the_sizes_the_shape_asks_for() -> None:
     data = file_of("few levels, unborn")
-    plan = PackedFile(data).header.metadata["plan"]
+    plan = PackedFile(data).header.plan
     found = re.fullmatch(r"(ul 8x50 l [0-9]+ \S+) 12 (\S+) 6 (.*)", plan, re.DOTALL)
     assert found is not None
     for levels, message in ((0, "multiple of 4"), (10, "multiple of 4"), (8, "6 bytes; .*: 4$")):
@@ -260,9 +257,7 @@ def test_stored_values_have_the_sizes_the_shape_asks_for() -> None:
 
 def test_a_small_file_that_claims_many_weights_fails_at_once() -> None:
     plan = "* kaiming_uniform 0\nu0 1000000x1000000 n 1 AAAAAA AAAAAAAA weight"
-    body = b"\1"
-    metadata = {"permtrain-packed": "1", "plan": plan}
-    data = built([("packed", "U8", (1,), body)], metadata)
+    data = packed_file(plan, b"\1")
     tracemalloc.start()
     message = r"has \d+ bytes and claims 1000000000000 weights; allowed: \d+, or more with"
     with pytest.raises(PackedFileError, match=message):
@@ -274,7 +269,7 @@ def test_a_small_file_that_claims_many_weights_fails_at_once() -> None:
 
 def test_so_does_one_that_claims_many_equal_values() -> None:
     plan = "v 1000000x1000000 AAAAAAAA bias"
-    data = built([("packed", "U8", (4,), bytes(4))], {"permtrain-packed": "1", "plan": plan})
+    data = packed_file(plan, bytes(4))
     with pytest.raises(PackedFileError, match="claims 1000000000000 weights"):
         read_all(data)
 
@@ -286,33 +281,21 @@ def test_a_claim_too_large_can_be_allowed(tmp_path: Path) -> None:
     assert PackedFile(data, max_weights=620)["weight"].shape == (20, 30)
 
 
+NO_PACKED_FILE = "header: damaged, or not that of a packed model file; allowed: the form in docs/f"
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "the file has 0 bytes; allowed: 8 or more"),
         (b"1234567", "the file has 7 bytes"),
         (b"\xff" * 8, r"header length is \d+; allowed in this file: 0 to 0"),
-        (b"\2\0\0\0\0\0\0\0{}", "metadata holds no digest"),
-        (b"\2\0\0\0\0\0\0\0[]", "header: holds a list; allowed: an object"),
-        (b"\4\0\0\0\0\0\0\0\xff\xff{}", "header: damaged, not readable as JSON"),
-        (
-            b"\x26\0\0\0\0\0\0\0" + rb'{"__metadata__":{"digest":"\ud800  "}}',
-            "header: damaged, not readable as JSON .*surrogates not allowed",
-        ),
-        (built([], {"format": "x"}), "metadata is not that of format permtrain-packed"),
-        (built([], {"permtrain-packed": "2", "plan": ""}), "version is '2'; allowed: 1"),
-        (
-            built([], {"permtrain-packed": "1", "plan": ""}),
-            "the file has sections ; allowed: packe",
-        ),
-        (
-            built([("packed", "F32", (0,), b"")], {"permtrain-packed": "1", "plan": ""}),
-            "the file has sections packed; allowed: packed, U8 of one dimension",
-        ),
-        (
-            built([("packed", "U8", (1,), b"1")], {"permtrain-packed": "1", "plan": ""}),
-            r"the file has (\d+) bytes; allowed by its tensors: \d+",
-        ),
+        (b"\2\0\0\0\0\0\0\0{}", NO_PACKED_FILE),
+        (b"\4\0\0\0\0\0\0\0\xff\xff{}", NO_PACKED_FILE),
+        (safetensors_file([("a", "U8", (1,), b"1")], {"format": "x"}), NO_PACKED_FILE),
+        (packed_file("", b"1"), r"the file has (\d+) bytes; allowed by its tensors: \d+"),
+        (packed_file("", b"")[:-1], r"header length is \d+; allowed in this file: 0 to \d+"),
+        (packed_file("", b"123")[:-1], r"the file has (\d+) bytes; allowed by its header: \d+"),
     ],
 )
 def test_what_is_no_packed_file(data: bytes, message: str) -> None:
@@ -320,47 +303,51 @@ def test_what_is_no_packed_file(data: bytes, message: str) -> None:
         PackedFile(data)
 
 
-SECTIONS: dict[str, tuple[dict[str, tuple[str, list[int], list[int]]], str]] = {
-    "later": ({"packed": ("U8", [4], [1, 5])}, "section 'packed' begins at 1; allowed: 0"),
-    "earlier": (
-        {"packed": ("U8", [4], [0, 4]), "more": ("U8", [2], [3, 5])},
-        "section 'more' begins at 3; allowed: 4",
+SPELLED_OTHERWISE: dict[str, tuple[str, str, str]] = {
+    "space": (",", ", ", NO_PACKED_FILE),
+    "space at the end": ("}}", "}} ", NO_PACKED_FILE),
+    "key escaped": ('"plan"', r'"\u0070lan"', NO_PACKED_FILE),
+    "plan escaped": ("heavy", r"heav\u0079", "header: the plan's JSON is not spelled as"),
+    "plan not escaped": (r"\u00e4", "ä", "header: the plan is not a string in JSON"),
+    "escape that JSON has not": ("heavy", r"\xheavy", "header: the plan is not a string in JSON"),
+    "half a character": ("heavy", r"\ud800", "header: the plan is not a string in JSON"),
+    "version": ('"permtrain-packed":"1"', '"permtrain-packed":"2"', "version is '2'; allowed: 1"),
+    "key twice": ('"plan":', '"plan":"","plan":', NO_PACKED_FILE),
+    "more metadata": ('"plan":', '"format":"pt","plan":', NO_PACKED_FILE),
+    "name of the section": ('"packed":', '"pocket":', NO_PACKED_FILE),
+    "more sections": (
+        ',"packed":',
+        ',"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"packed":',
+        NO_PACKED_FILE,
     ),
-    "gap": (
-        {"packed": ("U8", [3], [0, 3]), "more": ("U8", [1], [4, 5])},
-        "section 'more' begins at 4; allowed: 3",
-    ),
-    "beyond": ({"packed": ("U8", [6], [0, 6])}, "allowed by its header"),
-    "backwards": (
-        {"packed": ("U8", [0], [5, 4])},
-        r"data_offsets are \[5, 4\]; allowed: two, 0 ap",
-    ),
-    "three ends": (
-        {"packed": ("U8", [5], [0, 5, 5])},
-        "data_offsets are .*; allowed: two, 5 apart",
-    ),
-    "width": ({"packed": ("U16", [5], [0, 5])}, "data_offsets are .*; allowed: two, 10 apart"),
-    "dtype": ({"packed": ("U7", [5], [0, 5])}, "dtype is 'U7'; allowed: F64, "),
-    "size": ({"packed": ("U8", [-5], [0, 5])}, r"shape is \[-5\]; allowed: at most 32 sizes"),
+    "more fields": ('"dtype":"U8"', '"dtype":"U8","x":1', NO_PACKED_FILE),
+    "dtype": ('"U8"', '"I8"', NO_PACKED_FILE),
+    "later": ("[0,5]", "[1,6]", NO_PACKED_FILE),
+    "backwards": ("[0,5]", "[5,0]", NO_PACKED_FILE),
+    "three ends": ("[0,5]", "[0,5,5]", NO_PACKED_FILE),
+    "two axes": ("[5]", "[1,5]", NO_PACKED_FILE),
+    "number": ("5]", "05]", NO_PACKED_FILE),
+    "beyond": ("5]", "6]", "allowed by its header"),
+    "far beyond": ("5]", f"{10**30}]", NO_PACKED_FILE),
 }
 
 
-@pytest.mark.parametrize("what", SECTIONS)
-def test_sections_lie_one_after_the_other(what: str) -> None:
-    sections, message = SECTIONS[what]
-    plain: dict[str, object] = {
-        name: {"dtype": dtype, "shape": shape, "data_offsets": offsets}
-        for name, (dtype, shape, offsets) in sections.items()
-    }
-    plain["__metadata__"] = {
-        "digest": "0" * 8,
-        "permtrain-packed": "1",
-        "plan": "r 5 dtype=int8 A a",
-    }
-    text = json.dumps(plain, separators=(",", ":")).encode()
-    data = len(text).to_bytes(8, "little") + text + bytes(5)
+@pytest.mark.parametrize("what", SPELLED_OTHERWISE)
+def test_a_header_has_one_spelling(what: str) -> None:
+    """Even under a fitting digest."""
+    old, new, message = SPELLED_OTHERWISE[what]
+    tensors = [
+        TensorToPack(name, "int8", np.arange(size, dtype=np.uint8))
+        for name, size in (("heavy", 3), ("ä", 2))
+    ]
+    data = packed_bytes(tensors)
+    assert PackedFile(data)["heavy"].tolist() == [0, 1, 2]
+    header = data[8:-5].decode()
+    assert old in header
+    text = header.replace(old, new).encode()
+    head = len(text).to_bytes(8, "little") + text
     with pytest.raises(PackedFileError, match=message):
-        PackedFile(sealed_anew(data, 8 + len(text)))
+        PackedFile(sealed_anew(head + data[-5:], len(head)))
 
 
 @pytest.mark.parametrize("shape", [".", "0x3", "3x0"])
@@ -369,18 +356,10 @@ def test_what_has_no_weights_is_no_arrangement(how: str, shape: str) -> None:
     pieces = {"u0": "0 AAAAAA", "uv": "0 AAAAAA 0 AAAAAA", "ul": "0 AAAAAA 4 AAAAAA 1 AAAAAA"}[how]
     birth = "* kaiming_uniform 0\n" if how == "u0" else ""
     plan = f"{birth}{how} {shape} l {pieces} AAAAAAAA a"
-    data = built([("packed", "U8", (0,), b"")], {"permtrain-packed": "1", "plan": plan})
+    data = packed_file(plan, b"")
     with pytest.raises(
         PackedFileError, match=r"a: shape is \[.*\]; allowed.*: one (weight|size) or"
     ):
-        read_all(data)
-
-
-def test_half_a_character_in_a_name_is_refused() -> None:
-    """JSON can escape it; no bytes of it could be hashed to draw the initial values."""
-    plan = "* kaiming_uniform 0\ni0 2x3 AAAAAAAA a\ud800"
-    data = built([("packed", "U8", (0,), b"")], {"permtrain-packed": "1", "plan": plan})
-    with pytest.raises(PackedFileError, match="header: damaged, not readable as JSON"):
         read_all(data)
 
 
@@ -416,7 +395,7 @@ def test_stored_values_out_of_order_are_refused() -> None:
 
 def test_stored_values_are_one_row_or_one_for_each_vector() -> None:
     data = file_of_stored_values()
-    plan = PackedFile(data).header.metadata["plan"]
+    plan = PackedFile(data).header.plan
     assert " 80 " in plan
     for size in (0, 20, 40, 79, 100):
         message = "weight: profile take .* bytes; allowed: 20 or 80" if size != 20 else "allowed by"

@@ -27,7 +27,7 @@ def coders_in(path: Path) -> dict[str, str]:
 
 
 def births_in(path: Path) -> list[str]:
-    plan = PackedFile(path).header.metadata["plan"]
+    plan = PackedFile(path).header.plan
     return [line for line in plan.split("\n") if line.startswith("*")]
 
 

@@ -1,51 +1,34 @@
-"""The outer shell of a packed file: safetensors, read strictly and written the same every time.
+"""The outer shell of a packed file: safetensors in one spelling, which alone is read.
 
-Own code, because the `safetensors` package writes metadata in no fixed order and takes headers that
-a strict reader refuses. What is written here it reads.
+Own code: the `safetensors` package reads headers that are spelled in many ways, and promises none
+for those it writes (docs/format.md).
 """
 
-import base64
-import hashlib
 import json
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from permtrain.errors import PackedFileError
+from permtrain.packed.checksums import digest_of
 
-ITEM_SIZES: dict[str, int] = {
-    "F64": 8,
-    "I64": 8,
-    "U64": 8,
-    "F32": 4,
-    "I32": 4,
-    "U32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I16": 2,
-    "U16": 2,
-    "I8": 1,
-    "U8": 1,
-    "BOOL": 1,
-}
-"""Bytes of one number of each safetensors dtype that a packed file may hold."""
-
+FORMAT = "permtrain-packed"
+VERSION = "1"
 MAX_HEADER_BYTES = 1 << 26
-MAX_DIMS = 32
-_DIGEST_DIGITS = 8
+
 _LENGTH_BYTES = 8
+_NO_DIGEST = b"0" * 8
+"""Stands in the digest's place while the header is hashed."""
 
-
-@dataclass(frozen=True)
-class Section:
-    """One tensor of the container: what the header says of it."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+# The whole header. The plan is a string of JSON, the file's one tensor all bytes of the body.
+_HEADER = re.compile(
+    rb'\{"__metadata__":\{"digest":"(?P<digest>[A-Za-z0-9_-]{8})",'
+    rb'"permtrain-packed":"(?P<version>[0-9]+)",'
+    rb'"plan":(?P<plan>"[^"\\]*+(?:\\.[^"\\]*+)*+")\},'
+    rb'"packed":\{"dtype":"U8","shape":\[(?P<size>0|[1-9][0-9]{0,18})\],'
+    rb'"data_offsets":\[0,(?P=size)\]\}\}'
+)
 
 
 @dataclass(frozen=True)
@@ -53,24 +36,31 @@ class Header:
     """A parsed header.
 
     Attributes:
-        metadata: strings by name, the digest left out.
-        sections: by name, in the order in which they lie in the file.
+        plan: what the file says of its tensors, see `packed.plan`.
         data_begin: where in the file the data begins.
     """
 
-    metadata: dict[str, str]
-    sections: dict[str, Section]
+    plan: str
     data_begin: int
 
 
-def built(
-    sections: Sequence[tuple[str, str, tuple[int, ...], bytes]], metadata: Mapping[str, str]
-) -> bytes:
-    """A whole file of sections (name, dtype, shape, bytes), in this order, without gaps.
+def packed_file(plan: str, body: bytes) -> bytes:
+    """Return a whole packed file: header, then the bytes of all tensors."""
+    sections = [("packed", "U8", (len(body),), body)]
+    return safetensors_file(sections, {FORMAT: VERSION, "plan": plan})
 
-    The metadata gets an entry `digest`, of the header itself (see `header_digest`).
+
+def safetensors_file(
+    sections: Sequence[tuple[str, str, tuple[int, ...], bytes]],
+    metadata: Mapping[str, str],
+    alignment: int = 1,
+) -> bytes:
+    """Return a whole file of sections (name, dtype, shape, bytes), in this order, without gaps.
+
+    The metadata gets an entry `digest`, of the header itself. Spaces after the header let the data
+    begin at a multiple of `alignment`.
     """
-    entries: dict[str, Any] = {"__metadata__": {"digest": "0" * _DIGEST_DIGITS, **metadata}}
+    entries: dict[str, Any] = {"__metadata__": {"digest": _NO_DIGEST.decode(), **metadata}}
     offset = 0
     for name, dtype, shape, data in sections:
         entries[name] = {
@@ -80,34 +70,14 @@ def built(
         }
         offset += len(data)
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=True).encode()
-    # Safetensors wants data to begin at a multiple of its numbers' width.
-    text += b" " * (-len(text) % max([ITEM_SIZES[dtype] for _, dtype, _, _ in sections], default=1))
+    text += b" " * (-len(text) % alignment)
     head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
-    zeros = b'"digest":"' + b"0" * _DIGEST_DIGITS
-    sealed = head.replace(zeros, b'"digest":"' + header_digest(head).encode(), 1)
+    sealed = head.replace(_NO_DIGEST, digest_of(head).encode(), 1)
     return b"".join([sealed, *(data for _, _, _, data in sections)])
 
 
-def header_digest(head: bytes) -> str:
-    """The digest of the header as it stood before it was sealed.
-
-    `head` is the file up to its data, the length included, with zeros for the digest's digits.
-    """
-    return digest_of(head)
-
-
-def digest_of(data: bytes | memoryview) -> str:
-    """The first 48 bits of the SHA-256, as 8 digits to base 64 (`A-Z a-z 0-9 - _`).
-
-    Example:
-        >>> digest_of(b"abc")
-        'ungWv48B'
-    """
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()[:6]).decode()
-
-
 def header_length(first: bytes, file_size: int) -> int:
-    """Bytes of the JSON header, from the file's first eight.
+    """Return the number of bytes of the JSON header, from the file's first eight.
 
     Raises:
         PackedFileError: the file is too short, or the length is not possible.
@@ -122,110 +92,42 @@ def header_length(first: bytes, file_size: int) -> int:
 
 
 def parsed(head: bytes, file_size: int) -> Header:
-    """The header of a file of this size; `head` is the file up to its data.
+    """Return the header of a file of this size; `head` is the file up to its data.
 
     Raises:
-        PackedFileError: naming the field. Nothing is trusted before the digest fits.
+        PackedFileError: it is not a header that this version writes, or is damaged.
     """
-    plain = strict_json(head[_LENGTH_BYTES:], "header")
-    metadata = plain.pop("__metadata__", None)
-    is_text = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
-    if not is_text or "digest" not in metadata:
-        raise PackedFileError("header: metadata holds no digest; allowed: a packed model file")
-    digest = metadata.pop("digest")
-    found = f'"digest":"{digest}"'.encode()
-    unsealed = head.replace(found, b'"digest":"' + b"0" * _DIGEST_DIGITS + b'"', 1)
-    if header_digest(unsealed) != digest:
-        raise PackedFileError(f"header: damaged, its digest {digest!r} does not fit")
-    sections = {name: _section(name, entry) for name, entry in plain.items()}
-    in_order = sorted(sections.values(), key=lambda section: (section.begin, section.end))
-    end = 0
-    for section in in_order:
-        if section.begin != end:
-            raise PackedFileError(
-                f"section {section.name!r} begins at {section.begin}; allowed: {end}"
-            )
-        end = section.end
-    if len(head) + end != file_size:
+    found = _HEADER.fullmatch(head, _LENGTH_BYTES)
+    if found is None:
         raise PackedFileError(
-            f"the file has {file_size} bytes; allowed by its header: {len(head) + end}"
+            "header: damaged, or not that of a packed model file; allowed: the form in "
+            "docs/format.md"
         )
-    return Header(metadata, {section.name: section for section in in_order}, len(head))
-
-
-def strict_json(text: bytes, what: str) -> dict[str, Any]:
-    """A JSON object without repeated keys, numbers that JSON does not have, or half characters.
-
-    Raises:
-        PackedFileError: it is none.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key is repeated")
-        return found
-
-    def refused(constant: str) -> None:
-        raise ValueError(f"{constant} is no number of JSON")
-
-    try:
-        plain = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refused)
-        # An escape can stand for half a character, which has no bytes and could not be hashed.
-        json.dumps(plain, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise PackedFileError(f"{what}: damaged, not readable as JSON ({error})") from None
-    if not isinstance(plain, dict):
-        raise PackedFileError(f"{what}: holds a {type(plain).__name__}; allowed: an object")
-    return plain
-
-
-def check_keys(plain: object, what: str, required: set[str], optional: set[str]) -> dict[str, Any]:
-    """The object itself, once its keys are exactly those allowed.
-
-    Raises:
-        PackedFileError: naming the keys that are missing or unknown.
-    """
-    if not isinstance(plain, dict):
-        raise PackedFileError(f"{what} is {plain!r:.80}; allowed: an object")
-    for problem, keys in (
-        ("misses", required - plain.keys()),
-        ("has unknown", plain.keys() - required - optional),
-    ):
-        if keys:
-            allowed = ", ".join(sorted(required | optional))
-            raise PackedFileError(f"{what} {problem} {', '.join(sorted(keys))}; allowed: {allowed}")
-    return plain
-
-
-def checked_shape(plain: object, what: str) -> tuple[int, ...]:
-    """Sizes from JSON.
-
-    Raises:
-        PackedFileError: not a list of integers from 0 to 2**63 - 1, or of more than 32.
-    """
+    digest = found["digest"].decode()
     if (
-        not isinstance(plain, list)
-        or len(plain) > MAX_DIMS
-        or not all(type(size) is int and 0 <= size < 2**63 for size in plain)
+        digest_of(head[: found.start("digest")] + _NO_DIGEST + head[found.end("digest") :])
+        != digest
     ):
+        raise PackedFileError(f"header: damaged, its digest {digest!r} does not fit")
+    if (version := found["version"].decode()) != VERSION:
+        raise PackedFileError(f"version is {version!r:.80}; allowed: {VERSION}")
+    expected_size = len(head) + int(found["size"])
+    if file_size != expected_size:
         raise PackedFileError(
-            f"{what} is {plain!r:.80}; allowed: at most {MAX_DIMS} sizes, 0 or larger"
+            f"the file has {file_size} bytes; allowed by its header: {expected_size}"
         )
-    return tuple(plain)
+    return Header(_plan_from(found["plan"]), len(head))
 
 
-def _section(name: str, plain: object) -> Section:
-    what = f"section {name!r}"
-    entry = check_keys(plain, what, {"dtype", "shape", "data_offsets"}, set())
-    dtype = entry["dtype"]
-    if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
-        raise PackedFileError(f"{what}: dtype is {dtype!r:.80}; allowed: {', '.join(ITEM_SIZES)}")
-    shape = checked_shape(entry["shape"], f"{what}: shape")
-    offsets = checked_shape(entry["data_offsets"], f"{what}: data_offsets")
-    num_bytes = math.prod(shape) * ITEM_SIZES[dtype]
-    if len(offsets) != 2 or offsets[1] - offsets[0] != num_bytes:
+def _plan_from(quoted: bytes) -> str:
+    """Return the plan from its JSON string, which has to be the one that a writer writes."""
+    try:
+        plan = str(json.loads(quoted.decode("ascii")))
+        plan.encode()  # an escape can stand for half a character, which could not be hashed
+    except ValueError as error:
+        raise PackedFileError(f"header: the plan is not a string in JSON ({error})") from None
+    if json.dumps(plan).encode() != quoted:
         raise PackedFileError(
-            f"{what}: data_offsets are {list(offsets)}; allowed: two, {num_bytes} apart"
+            "header: the plan's JSON is not spelled as Python's json.dumps spells it"
         )
-    return Section(name, dtype, shape, offsets[0], offsets[1])
+    return plan

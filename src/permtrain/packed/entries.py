@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.initial.record import TensorRecord
-from permtrain.packed.container import ITEM_SIZES
-from permtrain.packed.keys import SAFETENSORS_DTYPES
+from permtrain.packed.keys import item_size
 
 CODERS: dict[str, str] = {
     "raw": "stored as it is",
@@ -79,7 +78,7 @@ class TensorEntry:
     @property
     def item_size(self) -> int:
         """Bytes of one of its numbers."""
-        return ITEM_SIZES[SAFETENSORS_DTYPES[self.dtype]]
+        return item_size(self.dtype)
 
     @property
     def num_weights(self) -> int:

@@ -32,9 +32,24 @@ SAFETENSORS_DTYPES: dict[str, str] = {
 _WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
+def item_size(dtype: str) -> int:
+    """Bytes of one number of a dtype.
+
+    Example:
+        >>> item_size("bfloat16"), item_size("int64")
+        (2, 8)
+    """
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+
+
 def bits_type(item_size: int) -> np.dtype[Any]:
     """The unsigned integer of so many bytes, little endian, as everything in a file is."""
     return np.dtype(_WIDTHS[item_size]).newbyteorder("<")
+
+
+def bytes_of(bits: Bits) -> bytes:
+    """An array's bytes as a file has them, little endian in C order."""
+    return bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def bits_of_values(values: NDArray[Any], dtype: str) -> Bits:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from permtrain.errors import PackedFileError
 from permtrain.files import written_whole
-from permtrain.packed.container import ITEM_SIZES, built
-from permtrain.packed.keys import SAFETENSORS_DTYPES
+from permtrain.packed.container import safetensors_file
+from permtrain.packed.keys import SAFETENSORS_DTYPES, bytes_of
 from permtrain.packed.reader import PackedFile
 
 
@@ -21,11 +21,12 @@ def write_plain(file: PackedFile, path: Path) -> None:
         raise PackedFileError(
             "__metadata__: no tensor of plain safetensors can be called so; allowed: other names"
         )
-    sections = []
-    for name, bits in file.all_bits().items():
-        dtype = SAFETENSORS_DTYPES[file.entry(name).dtype]
-        data = bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
-        sections.append((name, dtype, bits.shape, data))
-    sections.sort(key=lambda section: -ITEM_SIZES[section[1]])
+    widest_first = sorted(file.all_bits().items(), key=lambda item: -item[1].itemsize)
+    sections = [
+        (name, SAFETENSORS_DTYPES[file.entry(name).dtype], bits.shape, bytes_of(bits))
+        for name, bits in widest_first
+    ]
+    # Safetensors wants data to begin at a multiple of its numbers' width.
+    alignment = widest_first[0][1].itemsize if widest_first else 1
     with written_whole(path) as written:
-        written.write(built(sections, {}))
+        written.write(safetensors_file(sections, {}, alignment))

@@ -16,11 +16,11 @@ from permtrain.core.cut import GRANULARITIES, AnyGranularity, Cut
 from permtrain.errors import PackedFileError, SettingError
 from permtrain.initial.record import TensorRecord
 from permtrain.initial.rules import fans
-from permtrain.packed.container import MAX_DIMS
 from permtrain.packed.entries import Alias, Piece, TensorEntry, check_entry
 from permtrain.packed.keys import SAFETENSORS_DTYPES
 
 BIRTH_MARK, ALIAS_MARK = "*", "="
+MAX_DIMS = 32
 _CODER_OF = {"r": "raw", "v": "constant", "i": "initial", "u": "uniform", "c": "conditional"}
 _LETTER_OF = {coder: letter for letter, coder in _CODER_OF.items()}
 _PROFILE_OF = {"v": "values", "l": "levels"}

@@ -4,9 +4,7 @@ Every size is compared with the file's before memory is taken, every section wit
 before it is used, every tensor with its digest before it is given away.
 """
 
-import base64
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,24 +15,21 @@ from numpy.typing import NDArray
 
 from permtrain.errors import PackedFileError, SettingError
 from permtrain.initial.record import initial_values
+from permtrain.packed.checksums import crc32_of, digest_of
 from permtrain.packed.coders import conditional_levels, uniform_levels
-from permtrain.packed.container import Header, digest_of, header_length, parsed
+from permtrain.packed.container import Header, header_length, parsed
 from permtrain.packed.entries import Alias, TensorEntry, count_bytes
 from permtrain.packed.keys import (
     Bits,
     bits_of_keys,
     bits_of_values,
     bits_type,
+    bytes_of,
     sort_keys,
     values_of_bits,
 )
 from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
 from permtrain.packed.plan import plan_from_text
-
-FORMAT = "permtrain-packed"
-VERSION = "1"
-SECTION = "packed"
-"""The one section that a packed file has: the bytes of all tensors, one after the other."""
 
 FREE_WEIGHTS = 1 << 20
 WEIGHTS_PER_BYTE = 1 << 12
@@ -66,7 +61,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         length = header_length(self._read(0, min(8, self.file_size)), self.file_size)
         self.header: Header = parsed(self._read(0, 8 + length), self.file_size)
         self.entries: dict[str, TensorEntry | Alias] = {
-            entry.name: entry for entry in _entries_of(self.header)
+            entry.name: entry for entry in plan_from_text(self.header.plan)
         }
         self._begins = self._placed()
         self._check_sizes(max_weights)
@@ -99,7 +94,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         """
         entry = self.entry(name)
         bits = np.ascontiguousarray(self._decoded(entry)).reshape(entry.shape)
-        digest = digest_of_bits(bits)
+        digest = digest_of(bytes_of(bits))
         if digest != entry.digest:
             raise PackedFileError(
                 f"{entry.name}: damaged, the weights' digest is {digest}; allowed: {entry.digest}"
@@ -239,14 +234,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         return np.repeat(in_order, counts_RK.ravel()).reshape(-1, cut.vector_length)
 
     def _placed(self) -> dict[str, int]:
-        """Where in the file each tensor's bytes begin; together they fill the section."""
-        sections = list(self.header.sections.values())
-        is_fine = [(s.name, s.dtype, len(s.shape)) for s in sections] == [(SECTION, "U8", 1)]
-        if not is_fine:
-            names = ", ".join(self.header.sections)
-            raise PackedFileError(
-                f"the file has sections {names:.80}; allowed: {SECTION}, U8 of one dimension"
-            )
+        """Where in the file each tensor's bytes begin; together they fill it."""
         end = self.header.data_begin
         begins = {}
         for entry in self.entries.values():
@@ -285,27 +273,3 @@ def check_threads(threads: int | None) -> None:
     is_whole = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and not (is_whole and threads >= 1):
         raise SettingError(f"threads is {threads!r}; allowed: None, 1 or more")
-
-
-def digest_of_bits(bits: Bits) -> str:
-    """The digest of an array's bytes, little endian in C order."""
-    return digest_of(_little_endian(bits).data)
-
-
-def crc32_of(data: bytes) -> str:
-    """CRC-32, its highest byte first, as 6 digits to base 64."""
-    return base64.urlsafe_b64encode(zlib.crc32(data).to_bytes(4, "big")).decode().rstrip("=")
-
-
-def _little_endian(bits: Bits) -> NDArray[Any]:
-    contiguous = np.ascontiguousarray(bits, dtype=bits.dtype.newbyteorder("<"))
-    return contiguous.reshape(-1).view(np.uint8)
-
-
-def _entries_of(header: Header) -> list[TensorEntry | Alias]:
-    metadata = header.metadata
-    if set(metadata) != {FORMAT, "plan"}:
-        raise PackedFileError(f"header: metadata is not that of format {FORMAT}")
-    if metadata[FORMAT] != VERSION:
-        raise PackedFileError(f"version is {metadata[FORMAT]!r:.80}; allowed: {VERSION}")
-    return plan_from_text(metadata["plan"])

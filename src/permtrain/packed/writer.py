@@ -15,21 +15,14 @@ from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.files import written_whole
 from permtrain.initial.record import TensorRecord, initial_values
-from permtrain.packed import container
+from permtrain.packed.checksums import crc32_of, digest_of
 from permtrain.packed.coders import conditional_code, uniform_code
+from permtrain.packed.container import packed_file
 from permtrain.packed.entries import MAX_VECTOR_LENGTH, Alias, Piece, TensorEntry, count_bytes
-from permtrain.packed.keys import Bits, bits_of_keys, bits_of_values, sort_keys
+from permtrain.packed.keys import Bits, bits_of_keys, bits_of_values, bytes_of, sort_keys
 from permtrain.packed.multiset import levels_of, multisets_of
 from permtrain.packed.plan import plan_to_text
-from permtrain.packed.reader import (
-    FORMAT,
-    SECTION,
-    VERSION,
-    PackedFile,
-    check_threads,
-    crc32_of,
-    digest_of_bits,
-)
+from permtrain.packed.reader import PackedFile, check_threads
 
 ARRANGING = ("uniform", "conditional")
 """The coders of arrangements. Without a record of its birth a tensor knows the first only."""
@@ -80,8 +73,7 @@ def packed_bytes(
         )
     entries = [each if isinstance(each, Alias) else packed[each.name][0] for each in tensors]
     body = b"".join(piece for _, pieces in packed.values() for piece in pieces)
-    metadata = {FORMAT: VERSION, "plan": plan_to_text(entries)}
-    data = container.built([(SECTION, "U8", (len(body),), body)], metadata)
+    data = packed_file(plan_to_text(entries), body)
     _check_reads_back(data, own, threads)
     return data
 
@@ -131,7 +123,7 @@ def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, l
 def _stored(tensor: TensorToPack) -> tuple[TensorEntry, list[bytes]]:
     """A tensor as it is, or as the one value it holds throughout."""
     is_constant = _is_constant(tensor.bits)
-    data = _bytes_of(tensor.bits.reshape(-1)[:1] if is_constant else tensor.bits)
+    data = bytes_of(tensor.bits.reshape(-1)[:1] if is_constant else tensor.bits)
     coder = "constant" if is_constant else "raw"
     return _entry(tensor, coder, pieces=(Piece(len(data)),)), [data]
 
@@ -182,12 +174,8 @@ def _stored_profile(profile_VL: Bits) -> tuple[str, list[bytes]]:
         places = np.searchsorted(keys_K, profile_RL)
         places += np.arange(num_rows)[:, None] * len(keys_K)
         counts = np.bincount(places.ravel(), minlength=num_rows * len(keys_K))
-        return "levels", [_bytes_of(bits_of_keys(keys_K)), counts.astype(f"<u{size}").tobytes()]
-    return "values", [_bytes_of(bits_of_keys(profile_RL))]
-
-
-def _bytes_of(bits: Bits) -> bytes:
-    return bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
+        return "levels", [bytes_of(bits_of_keys(keys_K)), counts.astype(f"<u{size}").tobytes()]
+    return "values", [bytes_of(bits_of_keys(profile_RL))]
 
 
 def _holds(keys: Bits, initial: Bits, cut: Cut) -> bool:
@@ -222,7 +210,7 @@ def _entry(
         shape=tensor.bits.shape,
         dtype=tensor.dtype,
         coder=coder,
-        digest=digest_of_bits(tensor.bits),
+        digest=digest_of(bytes_of(tensor.bits)),
         pieces=pieces,
         cut=cut,
         profile=profile,

@@ -19,8 +19,8 @@ from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_
 from permtrain.initial.record import TensorRecord
 from permtrain.lab.pictures.arrays import Floats
 from permtrain.lab.training.record import RunFolder
+from permtrain.packed.container import FORMAT as PACKED
 from permtrain.packed.model import unpack
-from permtrain.packed.reader import FORMAT as PACKED
 from permtrain.packed.reader import PackedFile
 
 Layers = dict[str, Floats]
