@@ -26,12 +26,8 @@ def tree_depth(num_levels: int) -> int:
 
 def uniform_code(levels_VL: Levels, multisets: Multisets) -> bytes:
     """The uniform coder's bytes: every arrangement of the multisets is equally long."""
-    from permtrain.packed.kernels import encode_uniform
-
-    counts_RK = multisets.counts_RK
     words = np.empty(levels_VL.size, dtype=np.uint32)
-    depth = tree_depth(counts_RK.shape[1])
-    return finished(words, *encode_uniform(levels_VL, counts_RK, depth, words))
+    return finished(words, *_run_uniform(False, words, levels_VL, multisets))
 
 
 def uniform_levels(code: bytes, multisets: Multisets) -> Levels:
@@ -40,12 +36,8 @@ def uniform_levels(code: bytes, multisets: Multisets) -> Levels:
     Raises:
         PackedFileError: no encoder writes such a code.
     """
-    from permtrain.packed.kernels import decode_uniform
-
-    counts_RK = multisets.counts_RK
-    words = words_of(code)
     levels_VL = np.empty((multisets.num_vectors, multisets.vector_length), dtype=np.int32)
-    num_used = decode_uniform(words, counts_RK, tree_depth(counts_RK.shape[1]), levels_VL)
+    num_used, _, _ = _run_uniform(True, words_of(code), levels_VL, multisets)
     check_used(num_used, code)
     return levels_VL
 
@@ -65,8 +57,7 @@ def conditional_levels(code: bytes, initial_VL: Levels, multisets: Multisets, cu
         PackedFileError: no encoder writes such a code.
     """
     levels_VL = np.empty_like(initial_VL)
-    words = words_of(code)
-    num_used, _, _ = _run_conditional(True, words, levels_VL, initial_VL, multisets, cut)
+    num_used, _, _ = _run_conditional(True, words_of(code), levels_VL, initial_VL, multisets, cut)
     check_used(num_used, code)
     return levels_VL
 
@@ -92,6 +83,15 @@ def row_and_stride(cut: Cut) -> tuple[int, int]:
         if channels * side * side == row_length:
             return row_length, max(side, 1)
     return row_length, 1
+
+
+def _run_uniform(
+    decoding: bool, words: NDArray[np.uint32], levels_VL: Levels, multisets: Multisets
+) -> tuple[int, np.uint64, np.uint64]:
+    from permtrain.packed.kernels import code_uniform
+
+    counts_RK = multisets.counts_RK
+    return code_uniform(decoding, words, levels_VL, counts_RK, tree_depth(counts_RK.shape[1]))
 
 
 def _run_conditional(
@@ -123,17 +123,11 @@ def finished(
         if value < past_last:
             break
     if value >> 64:
-        add_one(words, num_words)
+        from permtrain.packed.kernels import add_carry
+
+        add_carry(words, num_words)
     body = words[:num_words].astype(">u4").tobytes()
     return (body + (value % (1 << 64)).to_bytes(8, "big")).rstrip(b"\0")
-
-
-def add_one(words: NDArray[np.uint32], num_words: int) -> None:
-    """Adds one to the number that the first words are."""
-    for place in range(num_words - 1, -1, -1):
-        words[place] = (int(words[place]) + 1) % (1 << 32)
-        if words[place]:
-            return
 
 
 def words_of(code: bytes) -> NDArray[np.uint32]:

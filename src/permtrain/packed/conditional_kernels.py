@@ -5,8 +5,9 @@ the half with the odds of the weights that remain in it. Here each of the first 
 these odds corrected: log-odds are added that contexts have learnt from the decisions so far. With
 all corrections 0 the codes are as long as the uniform coder's.
 
-One function runs both ways, so that encoder and decoder cannot learn differently. All arithmetic is
-on integers. docs/format.md and `tests/packed/reference.py` say the same in other words.
+One function runs both ways, so that encoder and decoder cannot learn differently; `kernels.py` says
+what its state is. All arithmetic is on integers. docs/format.md and `tests/packed/reference.py` say
+the same in other words.
 
 Suffixes: V vectors, L weights in a vector, K levels, R rows of counts: V, or 1 for all vectors.
 """
@@ -14,7 +15,16 @@ Suffixes: V vectors, L weights in a vector, K levels, R rows of counts: V, or 1 
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.packed.kernels import Words, add_carry, compiled, fill_tree, inlined
+from permtrain.packed.kernels import (
+    Words,
+    advance,
+    begin,
+    code_symbol,
+    compiled,
+    fill_tree,
+    inlined,
+    refill,
+)
 from permtrain.packed.logarithms import LARGEST_LOG_ODDS
 
 MAX_DECISIONS = 5
@@ -24,10 +34,7 @@ CONTEXT_SIZE = 64 * 6**4
 MAX_LEARNT = 1023 << 16
 
 _LARGEST = np.int64(LARGEST_LOG_ODDS)
-_HALF = np.uint64(32)
 _SIXTEEN = np.uint64(16)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_SMALLEST_RANGE = np.uint64(1 << 32)
 
 
 @inlined
@@ -111,7 +118,7 @@ def code_conditional(
         stride: how far back in its vector a weight's second neighbour is.
         logarithms, probabilities, rates: the tables.
 
-    Returns: words written or used, and the interval (low, range) left; -1 words if no encoder
+    Returns: words written or used, and the interval (low, width) left; -1 words if no encoder
         writes such a code.
     """
     num_vectors, length = levels_VL.shape
@@ -134,15 +141,9 @@ def code_conditional(
     activity_by_column = np.full(row_length, -1, np.int32)
     lean_by_column = np.full(row_length, -1, np.int32)
     context = np.zeros(NUM_CONTEXTS, np.int64)
-    low = np.uint64(0)
-    width = _ALL
-    above = np.uint64(0)
-    num_words = 0
     activity_of_row = np.int64(-1)
     lean_of_row = np.int64(-1)
-    if decoding:
-        above = (np.uint64(words[0]) << _HALF) | np.uint64(words[1])
-        num_words = 2
+    num_words, point, width = begin(decoding, words)
     for v in range(num_vectors):
         row = v if num_rows > 1 else 0
         if v == 0 or num_rows > 1:
@@ -219,27 +220,13 @@ def code_conditional(
                     bound = (width >> _SIXTEEN) * np.uint64(likely)
                     bit = int((level >> half_depth) & 1)
                     if decoding:
-                        bit = 1 if above >= bound else 0
-                    if bit == 0:
-                        width = bound
-                    else:
+                        bit = 1 if point >= bound else 0
+                    if bit:
+                        point = advance(decoding, words, num_words, point, bound)
                         width -= bound
-                        if decoding:
-                            above -= bound
-                        else:
-                            low += bound
-                            if low < bound:
-                                add_carry(words, num_words)
-                    if width < _SMALLEST_RANGE:
-                        width <<= _HALF
-                        if decoding:
-                            above <<= _HALF
-                            if num_words < len(words):
-                                above |= np.uint64(words[num_words])
-                        else:
-                            words[num_words] = np.uint32(low >> _HALF)
-                            low <<= _HALF
-                        num_words += 1
+                    else:
+                        width = bound
+                    num_words, point, width = refill(decoding, words, num_words, point, width)
                     error = (0 if bit else 65536) - likely
                     seen = (likely * (65536 - likely)) >> 14
                     for c in range(num_contexts):
@@ -251,46 +238,22 @@ def code_conditional(
                 node = 2 * node + bit
             if depth > num_decisions:
                 # The rest as the uniform coder has it, among the weights that remain in the node.
-                share = width // np.uint64(total)
-                below = np.int64(0)
-                rest = np.int64(0)
-                if decoding:
-                    place_64 = above // share
-                    if place_64 >= np.uint64(total):
-                        return -1, low, width
-                    rest = np.int64(place_64)
-                for half_depth in range(depth - num_decisions - 1, -1, -1):
-                    in_left = np.int64(left[node])
-                    if decoding:
-                        bit = 1 if rest >= in_left else 0
-                        rest -= in_left * bit
-                    else:
-                        bit = int((level >> half_depth) & 1)
-                    below += in_left * bit
-                    left[node] = in_left - 1 + bit
-                    node = 2 * node + bit
-                count = np.int64(remaining[node - size])
-                if count != total:
-                    start = share * np.uint64(below)
-                    width = share * np.uint64(count)
-                    if decoding:
-                        above -= start
-                    else:
-                        low += start
-                        if low < start:
-                            add_carry(words, num_words)
-                    if width < _SMALLEST_RANGE:
-                        width <<= _HALF
-                        if decoding:
-                            above <<= _HALF
-                            if num_words < len(words):
-                                above |= np.uint64(words[num_words])
-                        else:
-                            words[num_words] = np.uint32(low >> _HALF)
-                            low <<= _HALF
-                        num_words += 1
+                node, num_words, point, width = code_symbol(
+                    decoding,
+                    words,
+                    num_words,
+                    point,
+                    width,
+                    level,
+                    node,
+                    depth - num_decisions,
+                    total,
+                    left,
+                    remaining,
+                )
+                if num_words < 0:
+                    return -1, point, width
             found = node - size
-            remaining[found] -= 1
             levels[here] = found
             if has_few:
                 moved = np.int64(0 if found == commonest else 16384)
@@ -303,4 +266,4 @@ def code_conditional(
                 activity_by_column[column], moved, here // row_length
             )
             activity_of_row = _averaged(activity_of_row, moved, column)
-    return num_words, low, width
+    return num_words, point, width

@@ -1,7 +1,9 @@
-"""The uniform coder's loops, compiled: a tree of remaining counts and a range coder.
+"""The uniform coder's loop, compiled, and what both coders share: a tree of counts, a range coder.
 
-All arithmetic is on integers, so every machine writes the same words. docs/format.md says
-the same in words, `tests/packed/reference.py` in Python's own integers.
+Each loop runs both ways, so that encoder and decoder cannot differ. Its state is `num_words`, the
+words written or read so far; `point`, the interval's lower end, or how far the code is above it;
+and the interval's `width`. All arithmetic is on integers, so every machine writes the same words.
+docs/format.md says the same in words, `tests/packed/reference.py` in Python's own integers.
 
 Suffixes: V vectors, L weights in a vector, K levels, R rows of counts: V, or 1 for all vectors.
 """
@@ -19,11 +21,9 @@ T = TypeVar("T")
 
 Words = NDArray[np.uint32]
 
-_ZERO = np.uint64(0)
-_ONE = np.uint64(1)
 _HALF = np.uint64(32)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_SMALLEST_RANGE = np.uint64(1 << 32)
+_SMALLEST_WIDTH = np.uint64(1 << 32)
 
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
@@ -32,8 +32,11 @@ def compiled(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def inlined(function: Callable[P, T]) -> Callable[P, T]:
-    """A piece of such a loop."""
-    return njit(inline="always")(function)
+    """A piece of such a loop, put in its place by the compiler.
+
+    References to arrays are not counted (`_nrt=False`), which would cost more than the piece.
+    """
+    return njit(_nrt=False, forceinline=True)(function)
 
 
 @inlined
@@ -61,72 +64,102 @@ def add_carry(words, num_words):  # type: ignore[no-untyped-def]
         place -= 1
 
 
-@compiled
-def encode_uniform(
-    levels_VL: NDArray[np.int32], counts_RK: NDArray[np.int32], depth: int, words: Words
-) -> tuple[int, np.uint64, np.uint64]:
-    """Codes each level with the share of its weights among those that remain.
+@inlined
+def begin(decoding, words):  # type: ignore[no-untyped-def]
+    """Returns the state before the first symbol: the whole interval."""
+    if decoding:
+        return 2, (np.uint64(words[0]) << _HALF) | np.uint64(words[1]), _ALL
+    return 0, np.uint64(0), _ALL
+
+
+@inlined
+def advance(decoding, words, num_words, point, step):  # type: ignore[no-untyped-def]
+    """Returns the point once the interval's lower end moved up by a step."""
+    if decoding:
+        return point - step
+    point += step
+    if point < step:
+        add_carry(words, num_words)
+    return point
+
+
+@inlined
+def refill(decoding, words, num_words, point, width):  # type: ignore[no-untyped-def]
+    """Returns the state once a word is written or read, if the width has 32 bits or fewer."""
+    if width < _SMALLEST_WIDTH:
+        width <<= _HALF
+        if decoding:
+            point <<= _HALF
+            if num_words < len(words):
+                point |= np.uint64(words[num_words])
+        else:
+            words[num_words] = np.uint32(point >> _HALF)
+            point <<= _HALF
+        num_words += 1
+    return num_words, point, width
+
+
+@inlined
+def code_symbol(  # type: ignore[no-untyped-def]
+    decoding, words, num_words, point, width, level, node, depth, total, left, remaining
+):
+    """Codes a level below a node by its share of the weights that remain there.
 
     Args:
-        levels_VL: what to code.
-        counts_RK: how often each level occurs.
-        depth: of the tree, the smallest with 2**depth levels or more.
-        words: room for V * L words.
+        level: the level to write; not looked at in decoding.
+        node, depth: the node, and how many steps below it the leaves are.
+        total: weights that remain below the node.
+        left, remaining: weights that remain in left halves, by node, and by level; kept up to date.
 
-    Returns: words written, and the interval (low, range) that is left.
+    Returns: the leaf, and the state; -1 words if no encoder writes such a code.
     """
-    num_vectors, length = levels_VL.shape
-    num_rows = len(counts_RK)
-    size = 1 << depth
-    sums = np.zeros(2 * size, np.int32)
-    fresh = np.zeros(size, np.int32)
-    left = np.zeros(size, np.int32)
-    remaining = np.zeros(counts_RK.shape[1], np.int32)
-    low = _ZERO
-    width = _ALL
-    num_words = 0
-    for v in range(num_vectors):
-        row = v if num_rows > 1 else 0
-        if v == 0 or num_rows > 1:
-            fill_tree(counts_RK[row], depth, sums, fresh)
-        left[:] = fresh
-        remaining[:] = counts_RK[row]
-        for i in range(length):
-            level = levels_VL[v, i]
-            total = length - i
-            below = 0
-            node = 1
-            for d in range(depth - 1, -1, -1):
-                bit = (level >> d) & 1
-                in_left = left[node]
-                below += in_left * bit
-                left[node] = in_left - 1 + bit
-                node = 2 * node + bit
-            count = remaining[level]
-            remaining[level] = count - 1
-            if count == total:
-                continue
-            share = width // np.uint64(total)
-            start = share * np.uint64(below)
-            low += start
-            if low < start:
-                add_carry(words, num_words)
-            width = share * np.uint64(count)
-            if width < _SMALLEST_RANGE:
-                words[num_words] = np.uint32(low >> _HALF)
-                num_words += 1
-                low <<= _HALF
-                width <<= _HALF
-    return num_words, low, width
+    share = width // np.uint64(total)
+    below = np.int64(0)
+    rest = np.int64(0)
+    if decoding:
+        place = point // share
+        if place >= np.uint64(total):
+            return node, -1, point, width
+        rest = np.int64(place)
+    for half_depth in range(depth - 1, -1, -1):
+        in_left = np.int64(left[node])
+        if decoding:
+            bit = 1 if rest >= in_left else 0
+            rest -= in_left * bit
+        else:
+            bit = int((level >> half_depth) & 1)
+        below += in_left * bit
+        left[node] = in_left - 1 + bit
+        node = 2 * node + bit
+    found = node - len(left)
+    count = np.int64(remaining[found])
+    remaining[found] = count - 1
+    if count != total:
+        point = advance(decoding, words, num_words, point, share * np.uint64(below))
+        width = share * np.uint64(count)
+        num_words, point, width = refill(decoding, words, num_words, point, width)
+    return node, num_words, point, width
 
 
 @compiled
-def decode_uniform(
-    words: Words, counts_RK: NDArray[np.int32], depth: int, levels_VL: NDArray[np.int32]
-) -> int:
-    """The inverse: fills `levels_VL`. `words` holds two words or more; after its end come zeros.
+def code_uniform(
+    decoding: bool,
+    words: Words,
+    levels_VL: NDArray[np.int32],
+    counts_RK: NDArray[np.int32],
+    depth: int,
+) -> tuple[int, np.uint64, np.uint64]:
+    """Codes `levels_VL` into `words`, or fills it from them: each level by its share.
 
-    Returns: words used, or -1 if no encoder writes such words.
+    Args:
+        decoding: which of the two.
+        words: room for V L words, or the code, two words or more; after its end come zeros.
+        levels_VL: levels of the weights.
+        counts_RK: how often each level occurs.
+        depth: of the tree, the smallest with 2**depth levels or more.
+
+    Returns: words written or used, and the interval (low, width) left; -1 words if no encoder
+        writes such a code.
     """
     num_vectors, length = levels_VL.shape
     num_rows = len(counts_RK)
@@ -135,9 +168,7 @@ def decode_uniform(
     fresh = np.zeros(size, np.int32)
     left = np.zeros(size, np.int32)
     remaining = np.zeros(counts_RK.shape[1], np.int32)
-    width = _ALL
-    above = (np.uint64(words[0]) << _HALF) | np.uint64(words[1])  # the code, less the low end
-    num_used = 2
+    num_words, point, width = begin(decoding, words)
     for v in range(num_vectors):
         row = v if num_rows > 1 else 0
         if v == 0 or num_rows > 1:
@@ -145,31 +176,21 @@ def decode_uniform(
         left[:] = fresh
         remaining[:] = counts_RK[row]
         for i in range(length):
-            total = length - i
-            share = width // np.uint64(total)
-            place = above // share
-            if place >= np.uint64(total):
-                return -1
-            rest = np.int32(place)
-            node = 1
-            for _ in range(depth):
-                in_left = left[node]
-                bit = 1 if rest >= in_left else 0
-                rest -= in_left * bit
-                left[node] = in_left - 1 + bit
-                node = 2 * node + bit
-            level = node - size
-            count = remaining[level]
-            remaining[level] = count - 1
-            levels_VL[v, i] = level
-            if count == total:
-                continue
-            above -= share * (place - np.uint64(rest))
-            width = share * np.uint64(count)
-            if width < _SMALLEST_RANGE:
-                above <<= _HALF
-                if num_used < len(words):
-                    above |= np.uint64(words[num_used])
-                num_used += 1
-                width <<= _HALF
-    return num_used
+            total = np.int64(length - i)
+            leaf, num_words, point, width = code_symbol(
+                decoding,
+                words,
+                num_words,
+                point,
+                width,
+                np.int64(levels_VL[v, i]),
+                1,
+                depth,
+                total,
+                left,
+                remaining,
+            )
+            if num_words < 0:
+                return -1, point, width
+            levels_VL[v, i] = leaf - size
+    return num_words, point, width
