@@ -32,7 +32,7 @@ from packed.nets import NETS
 from permtrain import PackedFile
 from permtrain.errors import PackedFileError
 from permtrain.packed.model import tensors_of
-from permtrain.packed.writer import ARRANGING, packed_bytes
+from permtrain.packed.writer import ORDER_CODERS, packed_bytes
 
 MUTATED = ["per neuron", "three levels, sparse", "few levels, unborn", "bfloat16, unborn", "mixed"]
 
@@ -59,7 +59,7 @@ def run_mutants(count: int = 100_000, seed: int = 0, output: Path | None = None)
         output: A JSON file to write the counts to.
     """
     refused = {}
-    for coder in ARRANGING:
+    for coder in ORDER_CODERS:
         num_refused = 0
         for number, net in enumerate(MUTATED):
             data = file_of(net, coder)
@@ -75,7 +75,7 @@ def run_mutants(count: int = 100_000, seed: int = 0, output: Path | None = None)
 
 
 PLAN_BYTES = b"0123456789abcdefgstuvxAZ-_.=*: "
-BASES = [file_of(net, coder) for net in MUTATED for coder in ARRANGING]
+BASES = [file_of(net, coder) for net in MUTATED for coder in ORDER_CODERS]
 
 
 def edited(plan: bytes) -> bytes:

@@ -37,8 +37,8 @@ def export_circuit(file: PackedFile, folder: Path, *, connections: bool = True) 
         OSError: a file could not be written.
     """
     own = [entry for entry in file.entries.values() if isinstance(entry, TensorEntry)]
-    circuits = [circuit_of(file, entry.name) for entry in own if entry.is_arrangement]
-    others = {entry.name: file[entry.name] for entry in own if not entry.is_arrangement}
+    circuits = [circuit_of(file, entry.name) for entry in own if entry.cut is not None]
+    others = {entry.name: file[entry.name] for entry in own if entry.cut is None}
     arrays = {f"{name}:fixed": values for name, values in others.items()}
     for circuit in circuits:
         arrays |= {
@@ -82,7 +82,7 @@ def layer_table(circuits: Sequence[LayerCircuit]) -> list[str]:
         cut = circuit.cut
         numbers = (cut.num_vectors, cut.vector_length, circuit.num_moved)
         switches = (circuit.benes_switches, circuit.waksman_switches)
-        shape = "x".join(map(str, circuit.shape))
+        shape = "x".join(map(str, circuit.cut.shape))
         cells.append((circuit.name, shape, *(f"{each:,}" for each in (*numbers, *switches))))
     sums = (
         sum(circuit.num_moved for circuit in circuits),

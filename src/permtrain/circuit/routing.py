@@ -29,15 +29,14 @@ class LayerCircuit:
     """One layer's fixed values and the way from these to its connections.
 
     Attributes:
-        name, shape: of the tensor.
-        cut: its weight vectors; each has a network of its own.
+        name: of the tensor.
+        cut: its shape and weight vectors; each has a network of its own.
         fixed_UI: the fixed values, in the order of units and inputs.
         routing_UI: int64; connection (u, i) gets `fixed_UI.ravel()[routing_UI[u, i]]`.
         probe_I, output_U: an input of the layer, and its output with the trained weights, float64.
     """
 
     name: str
-    shape: tuple[int, ...]
     cut: Cut
     fixed_UI: Array
     routing_UI: NDArray[np.int64]
@@ -94,7 +93,6 @@ def circuit_of(file: PackedFile, name: str) -> LayerCircuit:
     own_places_UI = np.arange(cut.num_weights).reshape(fixed_UI.shape)
     return LayerCircuit(
         name=entry.name,
-        shape=entry.shape,
         cut=cut,
         fixed_UI=fixed_UI,
         routing_UI=units.to_vectors(cut.to_tensor(place_VL)),

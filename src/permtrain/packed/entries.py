@@ -84,10 +84,6 @@ class TensorEntry:
     def num_weights(self) -> int:
         return math.prod(self.shape)
 
-    @property
-    def is_arrangement(self) -> bool:
-        return self.profile is not None
-
 
 @dataclass(frozen=True)
 class Alias:

@@ -100,6 +100,11 @@ def plan_from_text(text: str) -> list[TensorEntry | Alias]:
     return entries
 
 
+def has_half_character(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no bytes stand for."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _line(entry: TensorEntry, birth: int | None) -> str:
     how = _LETTER_OF[entry.coder] + ("" if birth is None else str(birth))
     if entry.profile not in (None, "record"):
@@ -195,7 +200,7 @@ def _value_from_text(field: str, text: str, what: str) -> object:
     except (ValueError, RecursionError):
         value = None
     if field == "prefix":
-        if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+        if not isinstance(value, str) or has_half_character(value):
             raise PackedFileError(f"{what}: {field} is {text!r:.80}; allowed: a string in JSON")
         return value
     if not isinstance(value, bool | int | float):
@@ -312,15 +317,9 @@ def _record(
     if not entry.shape:
         raise PackedFileError(f"{name}: shape is []; allowed for initial values: one size or more")
     try:
-        return TensorRecord.from_dict(
-            _without_dtype(_expected(entry.shape, layout)) | dict(layout) | drawn | own
-        )
+        return TensorRecord.from_dict(_expected(entry.shape, layout) | dict(layout) | drawn | own)
     except (SettingError, TypeError, OverflowError) as error:
         raise PackedFileError(f"{name}: record: {str(error).removeprefix(f'{name}: ')}") from None
-
-
-def _without_dtype(fields: dict[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in fields.items() if field != "dtype"}
 
 
 def _shape(word: str, what: str) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ def _report(file: PackedFile, entry: TensorEntry) -> TensorReport:
         coder=entry.coder,
         profile=entry.profile,
         granularity=None if entry.cut is None else entry.cut.granularity,
-        num_weights=math.prod(entry.shape),
+        num_weights=entry.num_weights,
         code_bytes=code_bytes,
         stored_bytes=sum(num_bytes.values()),
         limit_bits=limit,

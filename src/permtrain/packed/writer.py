@@ -21,11 +21,11 @@ from permtrain.packed.container import packed_file
 from permtrain.packed.entries import MAX_VECTOR_LENGTH, Alias, Piece, TensorEntry, count_bytes
 from permtrain.packed.keys import Bits, bits_of_keys, bits_of_values, bytes_of, sort_keys
 from permtrain.packed.multiset import levels_of, multisets_of
-from permtrain.packed.plan import plan_to_text
+from permtrain.packed.plan import has_half_character, plan_to_text
 from permtrain.packed.reader import PackedFile, check_threads
 
-ARRANGING = ("uniform", "conditional")
-"""The coders of arrangements. Without a record of its birth a tensor knows the first only."""
+ORDER_CODERS = ("uniform", "conditional")
+"""The coders of an order. Only a tensor with a record of its birth can have the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +52,14 @@ class TensorToPack:
 def packed_bytes(
     tensors: Sequence[TensorToPack | Alias],
     threads: int | None = None,
-    coders: Sequence[str] = ARRANGING,
+    coders: Sequence[str] = ORDER_CODERS,
 ) -> bytes:
     """The whole file, decoded once more and compared.
 
     Args:
         tensors: in the order of the model's state.
         threads: tensors worked on at a time; None chooses by the processors.
-        coders: which may be used for arrangements; of several the one with the shortest code.
+        coders: which of `ORDER_CODERS` may be used; of several the one with the shortest code.
 
     Raises:
         PackedFileError: a tensor cannot be stored, or did not read back (which would be our fault).
@@ -94,7 +94,7 @@ def write_packed(
 
 def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, list[bytes]]:
     """How one tensor is stored, and its bytes."""
-    if "\n" in tensor.name or any("\ud800" <= letter <= "\udfff" for letter in tensor.name):
+    if "\n" in tensor.name or has_half_character(tensor.name):
         raise PackedFileError(
             f"{tensor.name!r}: the name holds a line break or half a character; allowed: any other "
             "text"
@@ -109,14 +109,14 @@ def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, l
             return _entry(tensor, "initial", record=tensor.record), []
         for cut in tensor.cuts:
             if _holds(keys, initial, cut):
-                return _arranged(tensor, keys, cut, initial, coders)
+                return _coded(tensor, keys, cut, initial, coders)
     if tensor.must_cut:
-        return _arranged(tensor, keys, tensor.cuts[0], None, coders)
+        return _coded(tensor, keys, tensor.cuts[0], None, coders)
     if _is_constant(tensor.bits):
         return _stored(tensor)
     best = min(tensor.cuts, key=lambda cut: _size_with_profile(keys, cut))
     if _size_with_profile(keys, best) < tensor.bits.nbytes:
-        return _arranged(tensor, keys, best, None, coders)
+        return _coded(tensor, keys, best, None, coders)
     return _stored(tensor)
 
 
@@ -132,10 +132,10 @@ def _is_constant(bits: Bits) -> bool:
     return bits.size > 1 and bool((bits == bits.flat[0]).all())
 
 
-def _arranged(
+def _coded(
     tensor: TensorToPack, keys: Bits, cut: Cut, initial: Bits | None, coders: Sequence[str]
 ) -> tuple[TensorEntry, list[bytes]]:
-    """A tensor as an arrangement of its initial values, or of values stored beside."""
+    """A tensor as an order of its initial values, or of values stored with it."""
     if cut.vector_length > MAX_VECTOR_LENGTH:
         raise PackedFileError(
             f"{tensor.name}: a vector has {cut.vector_length} weights; allowed: {MAX_VECTOR_LENGTH}"

@@ -27,7 +27,7 @@ def test_a_run_ends_with_a_packed_file(run: Path) -> None:
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], weights[name]) for name in weights)
     file = PackedFile(run / "packed.safetensors")
-    assert {file.entry(name).profile for name in file if file.entry(name).rows} == {"record"}
+    assert {file.entry(name).profile for name in file if file.entry(name).cut} == {"record"}
 
 
 def test_a_run_that_permutes_nothing_has_one_too(tmp_path: Path) -> None:
