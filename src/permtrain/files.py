@@ -12,22 +12,23 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows: files are written whole there too, left-overs stay
+except ImportError:  # Windows: files are written whole there too, temporary files stay
     fcntl = None  # type: ignore[assignment]
 
-# What a file system without locks answers, as Lustre where it is mounted so: likewise.
+# Answers of a file system without locks, such as Lustre mounted that way: the same holds there.
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes its name only when it is complete and on the disk.
+    """Open a file to write, which takes its name only when it is complete and on the disk.
 
-    It is written beside, flushed and renamed; whoever reads `path` finds the old file or the new
-    one. If anything fails, a full disk too, the old file stays and the part written is removed; an
-    OSError names `path`. What a killed process left beside is removed by the next that writes. An
-    older file's mode is kept. Of a link it is the file it points to that is written. What is no
-    file, as /dev/null or a pipe, cannot be replaced, and gets the bytes as they come.
+    The bytes go to a temporary file in the same folder, which is flushed and renamed. A reader of
+    `path` finds the old file or the new one. On any failure, a full disk too, the old file stays,
+    the temporary file is removed, and an OSError names `path`. A temporary file that a killed
+    process left is removed by the next writer. The mode of the old file is kept. If the path is a
+    link, the file it points to is written. A pipe or a device such as /dev/null cannot be
+    replaced: it gets the bytes as they come.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -47,7 +48,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     _remove_left_overs(path)
     try:
         descriptor, beside = _locked_beside(path)
-    except OSError as error:  # it names the file beside, of which nobody knows
+    except OSError as error:  # it names the temporary file, which nobody knows
         error.filename = str(named)
         raise
     try:
@@ -57,7 +58,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
             os.chmod(beside, _mode_for(path))
             if fcntl is not None:
-                # Before the lock goes with the file's closing, for then others may remove it.
+                # While the lock holds: once the file is closed, other writers may remove it.
                 os.replace(beside, path)
         if fcntl is None:  # Windows renames no open file
             os.replace(beside, path)
@@ -70,7 +71,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _locked_beside(path: Path) -> tuple[int, str]:
-    """A new file beside, locked while it is open, so that nobody takes it for left over."""
+    """Create a temporary file in the same folder, locked while open: no writer removes it then."""
     while True:
         descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         if fcntl is None:
@@ -88,7 +89,7 @@ def _locked_beside(path: Path) -> tuple[int, str]:
 
 
 def _remove_left_overs(path: Path) -> None:
-    """Removes files beside that a killed process left: those that nobody holds locked."""
+    """Remove the temporary files that killed processes left: those that nobody holds locked."""
     if fcntl is None:
         return
     own = re.compile(re.escape(f".{path.name}-") + r"[a-z0-9_]{8}")  # as mkstemp names them
@@ -112,7 +113,7 @@ def _remove_left_overs(path: Path) -> None:
 
 
 def _mode_for(path: Path) -> int:
-    """The mode of the file to be replaced; for a new one what the user's umask says."""
+    """Return the mode of the file to be replaced; for a new file, the one the umask gives."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
