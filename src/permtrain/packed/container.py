@@ -104,10 +104,8 @@ def parsed(head: bytes, file_size: int) -> Header:
             "docs/format.md"
         )
     digest = found["digest"].decode()
-    if (
-        digest_of(head[: found.start("digest")] + _NO_DIGEST + head[found.end("digest") :])
-        != digest
-    ):
+    unsealed = head[: found.start("digest")] + _NO_DIGEST + head[found.end("digest") :]
+    if digest_of(unsealed) != digest:
         raise PackedFileError(f"header: damaged, its digest {digest!r} does not fit")
     if (version := found["version"].decode()) != VERSION:
         raise PackedFileError(f"version is {version!r:.80}; allowed: {VERSION}")
