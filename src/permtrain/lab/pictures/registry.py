@@ -33,7 +33,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Kind:
+class PictureKind:
     """One kind of picture.
 
     Attributes:
@@ -51,62 +51,64 @@ class Kind:
 
 _CHECKPOINT, _RUN = "a checkpoint", "a run folder"
 
-KINDS: dict[str, Kind] = {
-    "profiles": Kind(
+KINDS: dict[str, PictureKind] = {
+    "profiles": PictureKind(
         "profiles",
         _CHECKPOINT,
         "sorted weight vectors of every layer laid over each other; with --layer, unsorted too",
     ),
-    "profile-3d": Kind(
+    "profile-3d": PictureKind(
         "profile_3d", _CHECKPOINT, "one layer's vectors in 3-D, unsorted and sorted"
     ),
-    "histogram": Kind(
+    "histogram": PictureKind(
         "histogram", _CHECKPOINT, "weights of the whole network and per layer; of a run, before too"
     ),
-    "neurons": Kind(
+    "neurons": PictureKind(
         "neurons", _CHECKPOINT, "the weights into each neuron as a heat map; of a run, before too"
     ),
-    "heat-map": Kind("heat_map", _CHECKPOINT, "a layer's whole matrix; of a run, before too"),
-    "connections": Kind(
+    "heat-map": PictureKind(
+        "heat_map", _CHECKPOINT, "a layer's whole matrix; of a run, before too"
+    ),
+    "connections": PictureKind(
         "connections",
         _CHECKPOINT,
         "which weights of a sparse layer are not zero, with a zoom; of a run, before too",
     ),
-    "cycles": Kind("cycles", _RUN, "one vector's permutation as cycles on a circle"),
-    "arrows": Kind("arrows", _RUN, "one vector before and after, joined by arrows"),
-    "graph": Kind(
+    "cycles": PictureKind("cycles", _RUN, "one vector's permutation as cycles on a circle"),
+    "arrows": PictureKind("arrows", _RUN, "one vector before and after, joined by arrows"),
+    "graph": PictureKind(
         "graph", _RUN, "which moves SGPerm would permit among some weights, and the cycles it finds"
     ),
-    "partition": Kind(
+    "partition": PictureKind(
         "partition",
         _CHECKPOINT,
         "some weights drawn at random, as SGPerm draws them, on heat map and profile",
     ),
-    "ranking-distance": Kind(
+    "ranking-distance": PictureKind(
         "ranking_distance",
         "run folders trained with --watch-ranking-distance",
         "how far weights change rank at each step, beside their values and the loss",
         takes_many=True,
     ),
-    "curves": Kind(
+    "curves": PictureKind(
         "curves",
         "run folders, or CSV results",
         "learning curves, bands over seeds",
         takes_many=True,
     ),
-    "bytes": Kind(
+    "bytes": PictureKind(
         "bytes_", "CSV results", "test accuracy against bytes of the file", takes_many=True
     ),
-    "error-width": Kind(
+    "error-width": PictureKind(
         "error_width",
         "CSV results of regression",
         "error against width, with slopes",
         takes_many=True,
     ),
-    "image-grid": Kind(
+    "image-grid": PictureKind(
         "image_rows",
         "a complete run that permutes pixels",
         "original, shuffled, recovered images and the order of the label's mean image",
     ),
-    "images": Kind("images", "a data set's name or folder", "a grid of test images"),
+    "images": PictureKind("images", "a data set's name or folder", "a grid of test images"),
 }
