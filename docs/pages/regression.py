@@ -7,7 +7,8 @@ from pages.comparison import complete_rows
 from pages.rendering import RESULTS, markdown_table, render
 from pages.shown import Shown, not_run, shown_of
 
-from permtrain.lab.pictures.error_width import draw_error_width, power_law
+from permtrain.lab.pictures.error_width import draw_error_width
+from permtrain.lab.pictures.numbers.power_law import power_law
 from permtrain.lab.pictures.records import errors_by_width
 from permtrain.lab.pictures.style import save_figure
 from permtrain.lab.recipes.experiments.regression.arms import PUBLISHED

@@ -1,5 +1,6 @@
 """The data behind each picture, against values worked by hand and slow references."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -11,14 +12,22 @@ from numpy.typing import NDArray
 
 import reference
 from permtrain.errors import PictureError, ProfileError
-from permtrain.lab.pictures.arrays import as_grid, block_means, drawable, evenly, row_of
-from permtrain.lab.pictures.curves import SizedScore, band_of, sized_arms
-from permtrain.lab.pictures.graphs import permitted_moves, subset_graph, subset_of
-from permtrain.lab.pictures.heat_maps import connections
-from permtrain.lab.pictures.histograms import histogram_of
-from permtrain.lab.pictures.images import image_grid, rows_of_images
-from permtrain.lab.pictures.permutations import on_circle, rank_cycles
-from permtrain.lab.pictures.profiles import profile_similarity, sorted_vectors
+from permtrain.lab.pictures.numbers.arrays import (
+    as_grid,
+    block_means,
+    connections,
+    drawable,
+    evenly,
+    row_of,
+    three_digits,
+)
+from permtrain.lab.pictures.numbers.bands import Band, band_of
+from permtrain.lab.pictures.numbers.cycles import on_circle, rank_cycles
+from permtrain.lab.pictures.numbers.graphs import permitted_moves, subset_graph, subset_of
+from permtrain.lab.pictures.numbers.histograms import histogram_of
+from permtrain.lab.pictures.numbers.images import image_grid, rows_of_images
+from permtrain.lab.pictures.numbers.profiles import profile_similarity, sorted_vectors
+from permtrain.lab.pictures.numbers.scores import SizedArm, SizedScore, sized_arms
 
 FINITE = st.floats(-100, 100, width=32).map(lambda x: x + 0.0)  # -0.0 is another value than 0.0
 MATRICES = st.tuples(st.integers(2, 5), st.integers(1, 6)).flatmap(
@@ -200,25 +209,37 @@ def test_vectors_as_grids() -> None:
         row_of(np.zeros((3, 2)), 3, "w")
 
 
-def test_band_is_taken_where_all_curves_have_values() -> None:
-    band = band_of([[(1, 1.0), (2, 3.0)], [(2, 5.0), (3, 9.0)]])
-    assert (band.x.tolist(), band.mean.tolist()) == ([2.0], [4.0])
-    assert (band.low.tolist(), band.high.tolist(), band.num_seeds) == ([3.0], [5.0], 2)
-    with pytest.raises(PictureError, match="2 curves have no place in common"):
-        band_of([[(1, 1.0)], [(2, 1.0)]])
-    with pytest.raises(PictureError, match="there are no curves"):
-        band_of([])
-    with pytest.raises(PictureError, match="curve: 1 of 1 values are NaN"):
-        band_of([[(1, float("nan"))]])
+def test_a_band_counts_the_curves_at_each_place() -> None:
+    band = band_of([[(1, 1.0), (2, 3.0)], [(2, 5.0), (3, 9.0)], []])
+    assert band == Band([1, 2, 3], [1.0, 4.0, 9.0], [1.0, 3.0, 9.0], [1.0, 5.0, 9.0], [1, 2, 1])
+    assert band.thinned(2) == Band([1, 3], [1.0, 9.0], [1.0, 9.0], [1.0, 9.0], [1, 1])
+    assert band_of([]) == Band([], [], [], [], [])
+
+
+def test_a_value_that_is_not_finite_leaves_its_place_without_a_band() -> None:
+    band = band_of([[(1, math.nan), (2, math.inf), (3, 1.0)], [(1, 1.0), (2, 1.0), (3, 2.0)]])
+    assert band.mean == [None, None, 1.5]
+    assert (band.low, band.high, band.num_curves) == ([None, None, 1.0], [None, None, 2.0], [2] * 3)
 
 
 def test_arms_are_sorted_by_size() -> None:
-    scores = [SizedScore("b", 50, 80.0), SizedScore("a", 20, 70.0), SizedScore("b", 70, 84.0)]
-    small, large = sized_arms(scores)
-    assert (small.arm, small.num_seeds, small.lowest, small.highest) == ("a", 1, 70.0, 70.0)
-    assert (large.num_bytes, large.percent, large.lowest, large.highest) == (60, 82, 80, 84)
-    with pytest.raises(PictureError, match="a: bytes are 0; allowed: above 0"):
-        sized_arms([SizedScore("a", 0, 1.0)])
+    scores = [
+        SizedScore("b", 50, 0.75, "permutation"),
+        SizedScore("a", 20, 0.7),
+        SizedScore("b", 70, 0.25, "permutation"),
+    ]
+    assert sized_arms(scores) == [
+        SizedArm("a", "", 1, 20, 0.7, 0.7, 0.7),
+        SizedArm("b", "permutation", 2, 60, 0.5, 0.25, 0.75),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, 0.0), (123456.0, 123000.0), (-1.2345e-9, -1.23e-9), (math.inf, None), (math.nan, None)],
+)
+def test_three_digits(value: float, expected: float | None) -> None:
+    assert three_digits(value) == expected
 
 
 def test_sets_of_images_stand_one_above_the_other() -> None:

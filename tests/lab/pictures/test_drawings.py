@@ -24,11 +24,13 @@ from permtrain import initialize_, pack
 from permtrain.errors import PermtrainError, PictureError, SettingError
 from permtrain.lab.cli.main import main
 from permtrain.lab.pictures import drawings
-from permtrain.lab.pictures.curves import SizedScore, draw_bytes, draw_curves
+from permtrain.lab.pictures.curves import draw_bytes, draw_curves
 from permtrain.lab.pictures.error_width import draw_error_width
 from permtrain.lab.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
 from permtrain.lab.pictures.histograms import draw_histograms
 from permtrain.lab.pictures.images import draw_images
+from permtrain.lab.pictures.numbers.cycles import rank_cycles
+from permtrain.lab.pictures.numbers.scores import SizedScore
 from permtrain.lab.pictures.permutations import draw_arrows, draw_cycles
 from permtrain.lab.pictures.profiles import draw_profile_3d, draw_profiles
 from permtrain.lab.pictures.records import IMAGE_ROWS
@@ -367,7 +369,7 @@ def test_dollars_in_names_are_no_mathematics(name: str, tmp_path: Path) -> None:
         draw_matrix(w, name),
         draw_images(np.zeros((1, 2, 2)), name),
         draw_curves({name: [[(1, 2.0)]]}, ylabel="y"),
-        draw_bytes([SizedScore(name, 1, 2)]),
+        draw_bytes([SizedScore(name, 1, 0.5)]),
         draw_error_width({name: {1: [1.0], 2: [0.5]}}),
     ):
         save_figure(figure, tmp_path / "a.svg")
@@ -400,18 +402,32 @@ def test_pictures_refuse_what_they_cannot_draw() -> None:
         with pytest.raises(PictureError, match="there are no layers to draw"):
             empty({})
     with pytest.raises(PictureError, match="v: no weight moved, so there are no cycles"):
-        draw_cycles([1.0, 2.0], [1.0, 2.0], "v")
+        draw_cycles(rank_cycles([1.0, 2.0], [1.0, 2.0]), "v")
     with pytest.raises(PictureError, match="a: 2 curves have no place in common"):
         draw_curves({"a": [[(1, 1.0)], [(2, 1.0)]]}, ylabel="y")
+    with pytest.raises(PictureError, match="a: there are no curves to draw"):
+        draw_curves({"a": []}, ylabel="y")
+    with pytest.raises(PictureError, match="a: curve: 1 of 2 values are NaN"):
+        draw_curves({"a": [[(1, float("nan")), (2, 1.0)]]}, ylabel="y")
+    with pytest.raises(PictureError, match="there are no networks to draw"):
+        draw_bytes([])
+    with pytest.raises(PictureError, match="a: bytes are 0; allowed: above 0"):
+        draw_bytes([SizedScore("a", 0, 1.0)])
+    with pytest.raises(PictureError, match="a: bytes and accuracy: 1 of 2 values are NaN"):
+        draw_bytes([SizedScore("a", 1, float("nan"))])
     with pytest.raises(SettingError, match=r"output is 'x\.gif'; allowed"):
         save_figure(new_figure(1, 1), Path("x.gif"))
 
 
 def test_curves_and_points_are_where_the_data_are() -> None:
-    figure = draw_curves({"a": [[(1, 2.0), (2, 4.0)], [(1, 4.0), (2, 6.0)]]}, ylabel="y")
-    (line,) = figure.axes[0].lines
+    curves = [[(1, 2.0), (2, 4.0)], [(1, 4.0), (2, 6.0), (3, 9.0)]]  # one seed stopped at 2
+    figure = draw_curves({"a": curves}, ylabel="y")
+    (line,), (band,) = figure.axes[0].lines, figure.axes[0].collections
     assert line.get_xydata().tolist() == [[1.0, 3.0], [2.0, 5.0]]
-    figure = draw_bytes([SizedScore("a", 100, 90.0)])
+    assert {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()} == {
+        (1.0, 2.0), (2.0, 4.0), (1.0, 4.0), (2.0, 6.0),
+    }  # fmt: skip
+    figure = draw_bytes([SizedScore("a", 100, 0.9)])
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[100.0, 90.0]]
     assert figure.axes[0].get_xscale() == "log"
 

@@ -1,27 +1,22 @@
 """Errors against width: slopes, the reader of results, the drawing."""
 
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.stats import linregress
 
 from permtrain.errors import PictureError
-from permtrain.lab.pictures.error_width import draw_error_width, power_law
+from permtrain.lab.pictures.error_width import draw_error_width
+from permtrain.lab.pictures.numbers.power_law import power_law
 from permtrain.lab.pictures.records import errors_by_width
 
 
-def test_slope_and_its_error_are_scipys() -> None:
-    noise = np.random.default_rng(0).normal(size=(4, 5))
-    errors = {2**i: np.exp(1 - 0.5 * i + noise[i]).tolist() for i in range(4)}
-    law = power_law(errors)
-    x = np.repeat(np.log([1, 2, 4, 8]), 5)
-    y = np.log(np.concatenate([errors[2**i] for i in range(4)]))
-    theirs = linregress(x, y)
-    assert law.slope == pytest.approx(theirs.slope)
-    assert law.standard_error == pytest.approx(theirs.stderr)
-    assert law.factor == pytest.approx(math.exp(theirs.intercept))
+def test_a_slope_by_hand() -> None:
+    # Logarithms to base 2: x 0, 1, 2 and y 3, 1, 2. Slope -1/2, through (1, 2); residuals
+    # 1/2, -1, 1/2, so that the slope's variance is (3/2) / 1 / 2.
+    law = power_law({1: [8.0], 2: [2.0], 4: [4.0]})
+    assert law.slope == pytest.approx(-0.5)
+    assert law.factor == pytest.approx(2**2.5)
+    assert law.standard_error == pytest.approx(0.75**0.5)
 
 
 def test_two_points_have_no_standard_error() -> None:

@@ -16,7 +16,7 @@ from permtrain.core.granularity import named_tensors
 from permtrain.core.permutation import ranking_distance
 from permtrain.core.ranking import ranking
 from permtrain.errors import CheckpointError, PictureError
-from permtrain.lab.pictures.curves import SizedScore
+from permtrain.lab.pictures.numbers.scores import SizedScore
 from permtrain.lab.pictures.records import (
     curves_of,
     errors_by_width,
@@ -106,15 +106,15 @@ def test_sources_of_curves_that_are_none(tmp_path: Path) -> None:
 
 def test_scores_of_tables(tmp_path: Path) -> None:
     file = table(tmp_path, "arm,seed,test_percent,file_bytes\na,0,97.5,300\na,1,,310\n")
-    assert sized_scores([file]) == [SizedScore("a", 300.0, 97.5)]
+    assert sized_scores([file]) == [SizedScore("a", 300.0, 0.975)]
     file = table(tmp_path, "recipe,test_accuracy,bytes\nr,0.5,20\n")
-    assert sized_scores([file]) == [SizedScore("r", 20.0, 50.0)]
+    assert sized_scores([file]) == [SizedScore("r", 20.0, 0.5)]
 
 
 def test_rows_of_other_settings_are_not_drawn(tmp_path: Path) -> None:
     rows = "a,complete,97,300,5=60\na,other settings,50,900,5=10\nb,failed,,,\n"
     file = table(tmp_path, f"arm,status,test_percent,bytes,test_percent_at\n{rows}")
-    assert sized_scores([file]) == [SizedScore("a", 300.0, 97.0)]
+    assert sized_scores([file]) == [SizedScore("a", 300.0, 0.97)]
     assert curves_of([file])[0] == {"a": [[(5.0, 60.0)]]}
 
 

@@ -8,50 +8,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from permtrain.core.cut import Cut
-from permtrain.lab.pictures.arrays import evenly
-from permtrain.lab.report.curves import Curve, curves, measures_of
-from permtrain.lab.report.figures import curve_figure, dots_figure, heat_figure, label, size_figure
-from permtrain.lab.report.movement import MOST_LAYERS, MOST_PICTURES, most_states, movement
-from permtrain.lab.report.page import curve_table
-from permtrain.lab.report.sizes import Size, sizes_of
-from permtrain.lab.report.thinning import three_digits
-from permtrain.packed.report import FileReport, TensorReport
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(0.0, 0.0), (123456.0, 123000.0), (-1.2345e-9, -1.23e-9), (math.inf, None), (math.nan, None)],
+from permtrain.lab.pictures.numbers.arrays import evenly, three_digits
+from permtrain.lab.pictures.numbers.bands import Band
+from permtrain.lab.pictures.numbers.movement import (
+    MOST_LAYERS,
+    MOST_PICTURES,
+    most_states,
+    movement,
 )
-def test_three_digits(value: float, expected: float | None) -> None:
-    assert three_digits(value) == expected
+from permtrain.lab.pictures.numbers.sizes import Size, sizes_of
+from permtrain.lab.report.figures import curve_figure, dots_figure, heat_figure, label, size_figure
+from permtrain.lab.report.measures import bands_of, measures_of
+from permtrain.lab.report.page import curve_table
+from permtrain.packed.report import FileReport, TensorReport
 
 
 def record(*losses: float, **more: float) -> list[dict[str, float]]:
     return [{"epoch": n, "test_loss": loss, **more} for n, loss in enumerate(losses, 1)]
 
 
-def test_curves_are_means_over_groups_with_their_range() -> None:
+def test_bands_are_means_over_groups_with_their_range() -> None:
     runs = [
         ("b", record(4.0, 2.0, 1.0)),
         ("a", record(8.0)),
         ("b", record(2.0, 4.0)),
         ("c", []),
     ]
-    assert curves(runs, "test_loss") == [
-        Curve("b", [1, 2, 3], [3.0, 3.0, 1.0], [2.0, 2.0, 1.0], [4.0, 4.0, 1.0], [2, 2, 1]),
-        Curve("a", [1], [8.0], [8.0], [8.0], [1]),
+    found = bands_of(runs, "test_loss")
+    assert list(found.items()) == [
+        ("b", Band([1, 2, 3], [3.0, 3.0, 1.0], [2.0, 2.0, 1.0], [4.0, 4.0, 1.0], [2, 2, 1])),
+        ("a", Band([1], [8.0], [8.0], [8.0], [1])),
     ]
-    assert curves(runs, "validation_loss") == []
-
-
-def test_a_loss_that_is_no_number_is_a_gap() -> None:
-    (curve,) = curves([("a", record(1.0, math.nan, math.inf, 2.0))], "test_loss")
-    assert curve.mean == curve.low == curve.high == [1.0, None, None, 2.0]
+    assert bands_of(runs, "validation_loss") == {}
 
 
 def test_long_curves_are_thinned() -> None:
-    (curve,) = curves([("a", record(*map(float, range(9))))], "test_loss", most=3)
-    assert (curve.epochs, curve.mean) == ([1, 5, 9], [0.0, 4.0, 8.0])
+    band = bands_of([("a", record(*map(float, range(9))))], "test_loss", most=3)["a"]
+    assert (band.x, band.mean) == ([1, 5, 9], [0.0, 4.0, 8.0])
 
 
 def test_measures_are_those_of_any_record_in_our_order() -> None:
@@ -60,9 +53,9 @@ def test_measures_are_those_of_any_record_in_our_order() -> None:
 
 
 def test_a_curve_as_plotly_draws_it() -> None:
-    alone = Curve("<i>a</i>", [1, 2], [0.5, None], [0.5, None], [0.5, None], [1, 1])
-    seeds = Curve("b", [1, 2, 3], [2.0, None, 4.0], [1.0, None, 3.0], [3.0, None, 5.0], [2, 2, 2])
-    figure = curve_figure([alone, seeds], "test_accuracy")
+    alone = Band([1, 2], [0.5, None], [0.5, None], [0.5, None], [1, 1])
+    seeds = Band([1, 2, 3], [2.0, None, 4.0], [1.0, None, 3.0], [3.0, None, 5.0], [2, 2, 2])
+    figure = curve_figure({"<i>a</i>": alone, "b": seeds}, "test_accuracy")
     line, band, mean = figure["data"]
     assert (line["name"], line["x"], line["y"]) == ("&lt;i&gt;a&lt;/i&gt;", [1, 2], [0.5, None])
     assert line["hovertemplate"] == "%{y:.2%}"
@@ -70,23 +63,23 @@ def test_a_curve_as_plotly_draws_it() -> None:
     assert (band["x"], band["y"]) == ([1, 3, 3, 1], [3.0, 5.0, 3.0, 1.0])
     assert (band["fillcolor"], mean["line"]["color"]) == ("#D55E0033", "#D55E00")
     assert mean["y"] == [2.0, None, 4.0]
-    assert "tickformat" not in curve_figure([alone], "test_loss")["layout"]["yaxis"]
+    assert "tickformat" not in curve_figure({"a": alone}, "test_loss")["layout"]["yaxis"]
 
 
 def test_the_first_24_groups_look_different() -> None:
-    many = [Curve(str(n), [1], [0.0], [0.0], [0.0], [1]) for n in range(24)]
+    many = {str(n): Band([1], [0.0], [0.0], [0.0], [1]) for n in range(24)}
     lines = [trace["line"] for trace in curve_figure(many, "lr")["data"]]
     assert len({(line["color"], line["dash"]) for line in lines}) == 24
 
 
 def test_a_table_has_a_row_for_each_epoch_of_any_curve() -> None:
-    found = curves([("a", record(0.5, 0.25)), ("b", record(math.nan))], "test_loss")
+    found = bands_of([("a", record(0.5, 0.25)), ("b", record(math.nan))], "test_loss")
     assert curve_table(found, "test_loss") == {
         "groups": ["a", "b"],
         "rows": [(1, ["0.5", "-"]), (2, ["0.25", "-"])],
         "is_thinned": False,
     }
-    long = curve_table(curves([("a", record(*[0.5] * 90))], "test_loss"), "test_accuracy")
+    long = curve_table(bands_of([("a", record(*[0.5] * 90))], "test_loss"), "test_accuracy")
     assert long["is_thinned"]
     assert len(long["rows"]) == 20
     assert (long["rows"][0], long["rows"][-1]) == ((1, ["50.00%"]), (90, ["50.00%"]))

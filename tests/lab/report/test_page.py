@@ -14,9 +14,10 @@ from run_problem import interrupted_run, place_in, plain, run_all, tiny
 import permtrain.lab.report.pictures as pictures
 from permtrain.errors import CheckpointError, ProfileError, SettingError
 from permtrain.lab.cli.main import main
+from permtrain.lab.pictures.numbers.scores import SizedArm
 from permtrain.lab.recipes.recipe import Arm, Outcome, Recipe
 from permtrain.lab.recipes.registry import RECIPES
-from permtrain.lab.report.contents import Collector, SmallFile, group_results, small_files
+from permtrain.lab.report.contents import Collector, group_results, small_files
 from permtrain.lab.report.page import page_html
 from permtrain.lab.report.pictures import Picture
 from permtrain.lab.report.sources import RecipeArm, ReportedRun, find_runs
@@ -352,9 +353,9 @@ def test_a_recipes_alternatives_are_shown(tmp_path: Path, monkeypatch: pytest.Mo
     mean = (accuracies[1] + accuracies[2]) / 2
     few, of_adam = accuracies[0], sorted(accuracies[1:])
     assert small_files(contents) == [
-        SmallFile("Adam, rounded", "quantised, <b>", 2, 0.125, 0.0, 0.25, 150.0),
-        SmallFile("few levels", "permutation", 1, few, few, few, packed),
-        SmallFile("Adam, as it is", "quantised, float32", 2, mean, *of_adam, 60_000.0),
+        SizedArm("Adam, rounded", "quantised, <b>", 2, 150.0, 0.125, 0.0, 0.25),
+        SizedArm("few levels", "permutation", 1, packed, few, few, few),
+        SizedArm("Adam, as it is", "quantised, float32", 2, 60_000.0, mean, *of_adam),
     ]
     text = page_html(contents, "title")
     chart = Page(text).chart_data["smallFiles"]

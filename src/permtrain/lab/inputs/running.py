@@ -117,7 +117,7 @@ def _write_images(folder: RunFolder, images: dict[str, Tensor]) -> None:
         return
     from PIL import Image
 
-    from permtrain.lab.pictures.images import rows_of_images
+    from permtrain.lab.pictures.numbers.images import rows_of_images
     from permtrain.lab.pictures.records import recovered_images
 
     grid = rows_of_images(recovered_images(folder.path))

@@ -6,65 +6,18 @@ whose bands are minimum and maximum over runs, as ours.
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from permtrain.errors import PictureError
-from permtrain.lab.pictures.arrays import drawable
+from permtrain.lab.pictures.numbers.arrays import Floats, drawable
+from permtrain.lab.pictures.numbers.bands import Curve, band_of
+from permtrain.lab.pictures.numbers.scores import SizedScore, sized_arms
 from permtrain.lab.pictures.style import DASHES, MARKERS, colour, literal, new_figure, tidy
 
 _LABEL_WIDTH = 90
-
-Curve = Sequence[tuple[float, float]]
-"""(x, y) of one run, x ascending: epochs or steps, and what was measured there."""
-
-
-@dataclass(frozen=True, eq=False)
-class Band:
-    """Several seeds' curves as one.
-
-    Attributes:
-        x: places that all curves have, ascending.
-        mean, low, high: over the curves, at each of them.
-        num_seeds: how many curves.
-    """
-
-    x: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    num_seeds: int
-
-
-def band_of(curves: Sequence[Curve]) -> Band:
-    """Mean, smallest and largest value of several curves, where all of them have one.
-
-    Raises:
-        PictureError: no curve, no place that all have, or values that are not finite.
-
-    Example:
-        >>> band = band_of([[(1, 90.0), (2, 94.0), (3, 95.0)], [(1, 92.0), (2, 95.0)]])
-        >>> band.x.tolist(), band.mean.tolist(), band.low.tolist(), band.high.tolist()
-        ([1.0, 2.0], [91.0, 94.5], [90.0, 94.0], [92.0, 95.0])
-    """
-    if not curves:
-        raise PictureError("there are no curves to draw")
-    values = [dict(curve) for curve in curves]
-    shared = sorted(set.intersection(*(set(value) for value in values)))
-    if not shared:
-        raise PictureError(f"{len(curves)} curves have no place in common; allowed: one or more")
-    y_SX = drawable([[value[x] for x in shared] for value in values], "curve")
-    return Band(
-        np.array(shared, dtype=np.float64),
-        y_SX.mean(axis=0),
-        y_SX.min(axis=0),
-        y_SX.max(axis=0),
-        len(curves),
-    )
 
 
 def draw_curves(
@@ -76,7 +29,8 @@ def draw_curves(
         groups: label to the curves of its seeds.
 
     Raises:
-        PictureError: no group, or one that `band_of` refuses, by its label.
+        PictureError: no group, or one whose curves have no place in common, or values that are
+            not finite, by its label.
     """
     if not groups:
         raise PictureError("there are no curves to draw")
@@ -84,22 +38,22 @@ def draw_curves(
     axes = tidy(figure.add_subplot())
     for i, (label, curves) in enumerate(groups.items()):
         try:
-            band = band_of(curves)
+            x, mean, low, high = _shared_band(curves)
         except PictureError as error:
             raise PictureError(f"{label}: {error}") from None
-        seeds = f"{band.num_seeds} seed{'s' if band.num_seeds > 1 else ''}"
+        seeds = f"{len(curves)} seed{'s' if len(curves) > 1 else ''}"
         axes.plot(
-            band.x,
-            band.mean,
+            x,
+            mean,
             DASHES[i % len(DASHES)],
             color=colour(i),
             linewidth=1.5,
-            marker=MARKERS[i % len(MARKERS)] if len(band.x) <= 12 else None,
+            marker=MARKERS[i % len(MARKERS)] if len(x) <= 12 else None,
             markersize=4,
             label=f"{label} ({seeds})",
         )
-        if band.num_seeds > 1:
-            axes.fill_between(band.x, band.low, band.high, color=colour(i), alpha=0.2, linewidth=0)
+        if len(curves) > 1:
+            axes.fill_between(x, low, high, color=colour(i), alpha=0.2, linewidth=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if any(len(curves) > 1 for curves in groups.values()):
         axes.set_title("band: smallest to largest over the seeds", fontsize=8, loc="left")
@@ -107,6 +61,23 @@ def draw_curves(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure)
     return figure
+
+
+def _shared_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Floats]:
+    """x, mean, low and high where all curves have a value: a lost seed makes no step of the mean.
+
+    Raises:
+        PictureError: no curve, no such place, or values that are not finite.
+    """
+    if not curves:
+        raise PictureError("there are no curves to draw")
+    band = band_of(curves)
+    rows = zip(band.x, band.mean, band.low, band.high, band.num_curves, strict=True)
+    shared = [row for *row, num_curves in rows if num_curves == len(curves)]
+    if not shared:
+        raise PictureError(f"{len(curves)} curves have no place in common; allowed: one or more")
+    x, mean, low, high = np.array(shared, dtype=np.float64).T
+    return x, drawable(mean, "curve", ndim=1), low, high
 
 
 def _legend(figure: Figure) -> None:
@@ -124,79 +95,26 @@ def _legend(figure: Figure) -> None:
         literal(text)
 
 
-@dataclass(frozen=True)
-class SizedScore:
-    """One stored network: how large, how good.
-
-    Attributes:
-        arm: what it is called; networks of one arm and several seeds are one point.
-        num_bytes: of its file.
-        percent: test accuracy.
-    """
-
-    arm: str
-    num_bytes: float
-    percent: float
-
-
-@dataclass(frozen=True)
-class SizedArm:
-    """Seeds of one arm: mean size, mean accuracy, and its range."""
-
-    arm: str
-    num_bytes: float
-    percent: float
-    lowest: float
-    highest: float
-    num_seeds: int
-
-
-def sized_arms(scores: Sequence[SizedScore]) -> list[SizedArm]:
-    """Means over seeds, smallest file first.
-
-    Raises:
-        PictureError: no scores, or bytes that are not above 0.
-
-    Example:
-        >>> sized_arms([SizedScore("a", 100, 90.0), SizedScore("a", 300, 92.0)])
-        [SizedArm(arm='a', num_bytes=200.0, percent=91.0, lowest=90.0, highest=92.0, num_seeds=2)]
-    """
-    if not scores:
-        raise PictureError("there are no networks to draw")
-    arms = []
-    for arm in dict.fromkeys(score.arm for score in scores):
-        mine = [score for score in scores if score.arm == arm]
-        sizes = drawable([score.num_bytes for score in mine], f"{arm}: bytes", ndim=1)
-        percents = drawable([score.percent for score in mine], f"{arm}: accuracy", ndim=1)
-        if (sizes <= 0).any():
-            raise PictureError(f"{arm}: bytes are {sizes.min():g}; allowed: above 0")
-        arms.append(
-            SizedArm(
-                arm,
-                float(sizes.mean()),
-                float(percents.mean()),
-                float(percents.min()),
-                float(percents.max()),
-                len(mine),
-            )
-        )
-    return sorted(arms, key=lambda each: each.num_bytes)
-
-
 def draw_bytes(scores: Sequence[SizedScore]) -> Figure:
     """Accuracy against file size on a logarithmic scale; bars from the worst to the best seed.
 
     Raises:
-        PictureError: as `sized_arms`.
+        PictureError: no scores, values that are not finite, or bytes that are not above 0.
     """
-    arms = sized_arms(scores)
+    if not scores:
+        raise PictureError("there are no networks to draw")
+    for score in scores:
+        drawable([score.num_bytes, score.accuracy], f"{score.arm}: bytes and accuracy", ndim=1)
+        if score.num_bytes <= 0:
+            raise PictureError(f"{score.arm}: bytes are {score.num_bytes:g}; allowed: above 0")
     figure = new_figure(6.4, 4.2)
     axes = tidy(figure.add_subplot())
-    for i, arm in enumerate(arms):
+    for i, arm in enumerate(sized_arms(scores)):
+        percent, lowest, highest = (100 * x for x in (arm.accuracy, arm.lowest, arm.highest))
         axes.errorbar(
             arm.num_bytes,
-            arm.percent,
-            yerr=[[arm.percent - arm.lowest], [arm.highest - arm.percent]],
+            percent,
+            yerr=[[percent - lowest], [highest - percent]],
             fmt=MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
             color=colour(i),
             markersize=6,

@@ -7,20 +7,19 @@ import numpy as np
 from permtrain.errors import PermtrainError, PictureError
 from permtrain.lab.data.load import load_images
 from permtrain.lab.data.registry import DATASETS
-from permtrain.lab.pictures.arrays import Floats, row_of
 from permtrain.lab.pictures.curves import draw_bytes, draw_curves
-from permtrain.lab.pictures.error_width import draw_error_width, power_law
-from permtrain.lab.pictures.graphs import draw_graph, draw_partition, subset_graph, subset_of
+from permtrain.lab.pictures.error_width import draw_error_width
+from permtrain.lab.pictures.graphs import draw_graph, draw_partition
 from permtrain.lab.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
 from permtrain.lab.pictures.histograms import draw_histograms
 from permtrain.lab.pictures.images import draw_image_rows, draw_images
-from permtrain.lab.pictures.permutations import draw_arrows, draw_cycles, rank_cycles
-from permtrain.lab.pictures.profiles import (
-    draw_profile_3d,
-    draw_profile_sorting,
-    draw_profiles,
-    profile_similarity,
-)
+from permtrain.lab.pictures.numbers.arrays import Floats, row_of
+from permtrain.lab.pictures.numbers.cycles import rank_cycles
+from permtrain.lab.pictures.numbers.graphs import subset_graph, subset_of
+from permtrain.lab.pictures.numbers.power_law import power_law
+from permtrain.lab.pictures.numbers.profiles import profile_similarity
+from permtrain.lab.pictures.permutations import draw_arrows, draw_cycles
+from permtrain.lab.pictures.profiles import draw_profile_3d, draw_profile_sorting, draw_profiles
 from permtrain.lab.pictures.ranking_distance import draw_ranking_distance
 from permtrain.lab.pictures.records import (
     curves_of,
@@ -102,8 +101,9 @@ def connections(request: Request) -> Drawing:
 
 def cycles(request: Request) -> Drawing:
     title, before_L, after_L = _vector_pair(request)
-    figure = draw_cycles(before_L, after_L, title)
-    lengths = [len(cycle) for cycle in rank_cycles(before_L, after_L).cycles]
+    found = rank_cycles(before_L, after_L)
+    figure = draw_cycles(found, title)
+    lengths = [len(cycle) for cycle in found.cycles]
     longest = ", ".join(map(str, lengths[:_MOST_LENGTHS]))
     others = len(lengths) - _MOST_LENGTHS
     more = f" and {others} shorter" if others > 0 else ""

@@ -5,70 +5,18 @@ width, means over networks as geometric ones, bars from the best to the worst, a
 -1/2 beside them.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from statistics import geometric_mean
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from permtrain.errors import PictureError
-from permtrain.lab.pictures.arrays import drawable
+from permtrain.lab.pictures.numbers.power_law import ErrorsByWidth, power_law
 from permtrain.lab.pictures.style import DASHES, FAINT, MARKERS, colour, literal, new_figure, tidy
 
 _WIDEST_SHIFT = 0.14
-
-ErrorsByWidth = Mapping[int, Sequence[float]]
-"""For each width the errors of its networks."""
-
-
-@dataclass(frozen=True)
-class PowerLaw:
-    """error = factor * width**slope, fitted to logarithms by least squares.
-
-    Attributes:
-        standard_error: of the slope; None where there are just two points.
-    """
-
-    slope: float
-    factor: float
-    standard_error: float | None
-
-    def __str__(self) -> str:
-        if self.standard_error is None:
-            return f"{self.slope:.2f}"
-        return f"{self.slope:.2f} ± {self.standard_error:.2f}"
-
-
-def power_law(errors: ErrorsByWidth) -> PowerLaw:
-    """Fitted to every network's error, each one point.
-
-    The standard error takes networks for independent draws about the line, so that it holds no
-    bend that the points may have.
-
-    Raises:
-        PictureError: fewer than two widths, or values that are not above 0.
-
-    Example:
-        >>> law = power_law({1: [8.0], 4: [4.0], 16: [2.0]})
-        >>> round(law.slope, 6), round(law.factor, 6), round(law.standard_error, 6)
-        (-0.5, 8.0, 0.0)
-    """
-    if len(errors) < 2:
-        raise PictureError(f"errors are of {len(errors)} widths; allowed: two or more")
-    pairs = [(width, error) for width, each in errors.items() for error in each]
-    values = drawable(pairs, "errors by width")
-    if (values <= 0).any():
-        raise PictureError(f"width or error is {values.min():g}; allowed: above 0")
-    x, y = np.log(values).T
-    x_off, y_off = x - x.mean(), y - y.mean()
-    squares = float(x_off @ x_off)
-    slope = float(x_off @ y_off) / squares
-    residuals = y_off - slope * x_off
-    freedom = len(x) - 2
-    spread = math.sqrt(float(residuals @ residuals) / freedom / squares) if freedom else None
-    return PowerLaw(slope, math.exp(y.mean() - slope * x.mean()), spread)
 
 
 def draw_error_width(groups: Mapping[str, ErrorsByWidth]) -> Figure:
@@ -90,7 +38,7 @@ def draw_error_width(groups: Mapping[str, ErrorsByWidth]) -> Figure:
             law = power_law(errors)
         except PictureError as error:
             raise PictureError(f"{label}: {error}") from None
-        means = [math.exp(np.log(each).mean()) for each in errors.values()]
+        means = [geometric_mean(each) for each in errors.values()]
         highest = max(highest, *means)
         bars = [
             [mean - min(each) for mean, each in zip(means, errors.values(), strict=True)],

@@ -10,10 +10,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from permtrain.lab.pictures.arrays import (
-    Floats,
+from permtrain.lab.pictures.numbers.arrays import (
     as_grid,
     block_means,
+    connections,
     drawable,
     drawable_pair,
     evenly,
@@ -89,21 +89,6 @@ def draw_matrix(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = No
     return figure
 
 
-def connections(w_VL: ArrayLike, most: int = _MOST_PIXELS) -> tuple[Floats, tuple[int, int]]:
-    """Where a sparse layer has weights: the share that is not zero, in blocks of the matrix.
-
-    Returns shares in [0, 1], at most `most` on a side, and a block's height and width.
-
-    Example:
-        >>> connections([[0.0, 2.0], [0.0, 0.0]])
-        (array([[0., 1.],
-               [0., 0.]]), (1, 1))
-        >>> connections([[0.0, 2.0], [0.0, 0.0]], most=1)
-        (array([[0.25]]), (2, 2))
-    """
-    return block_means(drawable(w_VL, "weights") != 0, most)
-
-
 def draw_connections(
     after_VL: ArrayLike,
     name: str,
@@ -131,7 +116,7 @@ def draw_connections(
     figure = new_figure(7.6, 0.3 + 3.1 * len(parts))
     grid = figure.subplots(len(parts), 2, squeeze=False, width_ratios=[1.6, 1])
     for (whole, zoom), (title, w_VL) in zip(grid, parts.items(), strict=True):
-        share, block = connections(w_VL)
+        share, block = connections(w_VL, _MOST_PIXELS)
         # Shares of a very sparse layer are small; the darkest block is black whatever it holds.
         whole.imshow(
             share, cmap="Greys", vmin=0, vmax=max(float(share.max()), 1e-9),

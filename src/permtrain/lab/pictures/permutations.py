@@ -3,18 +3,16 @@
 Source: Permute to Train, figure 6; Train by Reconnect, figures 4 (published text), 13 and 14.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from permtrain.core.permutation import Permutation, permutation_between
+from permtrain.core.permutation import permutation_between
 from permtrain.errors import PictureError
-from permtrain.lab.pictures.arrays import drawable_pair, evenly
+from permtrain.lab.pictures.numbers.arrays import evenly
+from permtrain.lab.pictures.numbers.cycles import RankCycles, on_circle, vector_pair
 from permtrain.lab.pictures.style import (
     FAINT,
     PALETTE,
@@ -30,65 +28,12 @@ _DIRECTIONS = {1: (PALETTE[0], "-"), -1: (PALETTE[4], "--"), 0: (FAINT, ":")}
 _MANY = 200  # lines from here on are drawn as a raster
 
 
-@dataclass(frozen=True, eq=False)
-class RankCycles:
-    """A permutation of one vector in terms of ranks.
-
-    Attributes:
-        length: weights in the vector.
-        cycles: disjoint, of two or more ranks, the longest first. (a, b, c) reads: where the weight
-            of rank a was, that of rank b stands now, that of c where b was, that of a where c was.
-    """
-
-    length: int
-    cycles: list[tuple[int, ...]]
-
-    @property
-    def num_moved(self) -> int:
-        return sum(len(cycle) for cycle in self.cycles)
-
-
-def rank_cycles(before_L: ArrayLike, after_L: ArrayLike) -> RankCycles:
-    """The permutation from one vector to the other as cycles of ranks.
-
-    Ranks are those of `before`, 0 the smallest weight, ties by position.
-
-    Raises:
-        PictureError: different lengths, nothing to draw, or NaN.
-        ProfileError: `after` holds other values than `before`.
-
-    Example:
-        >>> rank_cycles([0.3, -1.0, 0.2, 0.9], [0.2, -1.0, 0.9, 0.3]).cycles
-        [(1, 3, 2)]
-    """
-    before, after = _pair(before_L, after_L)
-    permutation = permutation_between(before, after)
-    rank_of = torch.empty(before.shape[1], dtype=torch.int64)
-    order = torch.argsort(before[0], stable=True)
-    rank_of[order] = torch.arange(len(order))
-    by_rank = Permutation(rank_of[permutation.perm[0][order]][None])
-    return RankCycles(len(order), sorted(by_rank.cycles()[0], key=lambda cycle: -len(cycle)))
-
-
-def on_circle(num_places: int) -> NDArray[np.float64]:
-    """Places on the unit circle, counterclockwise, (N, 2); the gap from last to first is right.
-
-    Example:
-        >>> on_circle(2).round(9).tolist()
-        [[0.0, 1.0], [-0.0, -1.0]]
-    """
-    angles = 2 * np.pi * (np.arange(num_places) + 0.5) / num_places
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def draw_cycles(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
+def draw_cycles(found: RankCycles, name: str) -> Figure:
     """The permutation's cycles on a circle, weights ascending counterclockwise from the right.
 
     Raises:
-        PictureError: as `rank_cycles`, or nothing moved.
-        ProfileError: as `rank_cycles`.
+        PictureError: nothing moved.
     """
-    found = rank_cycles(before_L, after_L)
     if not found.cycles:
         raise PictureError(f"{name}: no weight moved, so there are no cycles to draw")
     figure = new_figure(5.2, 5.2)
@@ -139,7 +84,7 @@ def draw_arrows(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
     Raises:
         PictureError, ProfileError: as `rank_cycles`.
     """
-    before, after = _pair(before_L, after_L)
+    before, after = vector_pair(before_L, after_L)
     source_L = permutation_between(before, after).perm[0].numpy()
     first_L, now_L = before[0].numpy(), after[0].numpy()
     L = len(first_L)
@@ -181,8 +126,3 @@ def draw_arrows(before_L: ArrayLike, after_L: ArrayLike, name: str) -> Figure:
         f"solid blue: to the right; dashed orange: to the left{stays}{shown}", fontsize=8
     )
     return figure
-
-
-def _pair(before_L: ArrayLike, after_L: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    before, after = drawable_pair(np.atleast_2d(before_L), np.atleast_2d(after_L), "vector")
-    return torch.from_numpy(before.copy()), torch.from_numpy(after.copy())

@@ -3,44 +3,15 @@
 Source: Train by Reconnect, figure 3, and figure 12 of the preprint.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from permtrain.errors import PictureError
-from permtrain.lab.pictures.arrays import drawable
+from permtrain.lab.pictures.numbers.arrays import drawable
+from permtrain.lab.pictures.numbers.ranking import RankingHistory
 from permtrain.lab.pictures.style import AFTER, BEFORE, PALETTE, entitle, new_figure, tidy
-
-
-@dataclass(frozen=True, eq=False)
-class RankingHistory:
-    """What was watched of one weight matrix.
-
-    Attributes:
-        layer: its name.
-        epochs: (T,) where each of the T looks was taken, ascending; 1.5 is the middle of the second
-            epoch.
-        percentiles: (T, 3, V) of the values of each vector.
-        lowest, highest: (T,) smallest and largest weight.
-        distance_epochs: (S,) places of the distances.
-        mean, deviation: (S,) of the ranking distance from one step to the next, over L.
-        losses: (epoch, loss), ascending.
-        loss_name: of which images.
-    """
-
-    layer: str
-    epochs: NDArray[np.float64]
-    percentiles: NDArray[np.float64]
-    lowest: NDArray[np.float64]
-    highest: NDArray[np.float64]
-    distance_epochs: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    losses: Sequence[tuple[float, float]]
-    loss_name: str = "validation loss"
 
 
 def draw_ranking_distance(histories: Mapping[str, RankingHistory]) -> Figure:

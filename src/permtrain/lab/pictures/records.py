@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from permtrain.errors import PictureError, one_line
-from permtrain.lab.pictures.curves import Curve, SizedScore
-from permtrain.lab.pictures.error_width import ErrorsByWidth
-from permtrain.lab.pictures.ranking_distance import RankingHistory
+from permtrain.lab.pictures.numbers.bands import Curve
+from permtrain.lab.pictures.numbers.power_law import ErrorsByWidth
+from permtrain.lab.pictures.numbers.ranking import RankingHistory
+from permtrain.lab.pictures.numbers.scores import SizedScore
 from permtrain.lab.training.ranking_watch import read_ranking
 from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.settings import Settings, changed_from_default
@@ -170,7 +171,7 @@ def _scores_in(file: Path, num_files: int) -> Iterator[SizedScore]:
     rows = read_rows(file)
     percent_column = _column(rows[0], _PERCENTS, file)
     bytes_column = _column(rows[0], _BYTES, file)
-    scale = 100 if percent_column == "test_accuracy" else 1
+    scale = 1 if percent_column == "test_accuracy" else 100
     for number, row in enumerate(rows, 2):
         percent, size = row[percent_column], row[bytes_column]
         if not percent or not size or not _has_outcome(row):
@@ -179,7 +180,7 @@ def _scores_in(file: Path, num_files: int) -> Iterator[SizedScore]:
             score = SizedScore(
                 _label(row, file, num_files),
                 float(size),
-                scale * float(percent),
+                float(percent) / scale,
             )
         except ValueError:
             raise PictureError(

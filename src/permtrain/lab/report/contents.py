@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.lab.pictures.numbers.scores import SizedArm, SizedScore, sized_arms
+from permtrain.lab.pictures.numbers.sizes import Size, sizes_of
 from permtrain.lab.recipes.results import rows_of
 from permtrain.lab.report.inspection import Inspection, Inspector
 from permtrain.lab.report.pictures import Picture, pictures_of
-from permtrain.lab.report.sizes import Size, sizes_of
 from permtrain.lab.report.sources import ReportedRun
 from permtrain.lab.training.record import RunFolder, read_json, selection_key
 from permtrain.lab.training.run import RunResult
@@ -282,45 +283,12 @@ def group_results(contents: Sequence[RunContents]) -> list[GroupResult]:
     return found
 
 
-@dataclass(frozen=True)
-class SmallFile:
-    """Runs of one group, stored in one way; accuracies are fractions after the last epoch.
-
-    Attributes:
-        group: as in results.
-        family: what makes the file small: permutation, a way of quantising, supermask.
-        num_runs: how many.
-        accuracy, lowest, highest: mean of the runs' test accuracies, and their range.
-        num_bytes: mean of the runs' files.
-    """
-
-    group: str
-    family: str
-    num_runs: int
-    accuracy: float
-    lowest: float
-    highest: float
-    num_bytes: float
-
-
-def small_files(contents: Sequence[RunContents]) -> list[SmallFile]:
+def small_files(contents: Sequence[RunContents]) -> list[SizedArm]:
     """Accuracy and bytes of recipes that tell sizes, alternatives too; the smallest file first."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for each in contents:
-        for row in each.outcomes:
-            rows.setdefault(row["arm"], []).append(row)
-    found = []
-    for group, mine in rows.items():
-        accuracies = [row["test_percent"] / 100 for row in mine]
-        found.append(
-            SmallFile(
-                group,
-                mine[0]["family"],
-                len(mine),
-                statistics.fmean(accuracies),
-                min(accuracies),
-                max(accuracies),
-                statistics.fmean(row["file_bytes"] for row in mine),
-            )
-        )
-    return sorted(found, key=lambda each: each.num_bytes)
+    return sized_arms(
+        [
+            SizedScore(row["arm"], row["file_bytes"], row["test_percent"] / 100, row["family"])
+            for each in contents
+            for row in each.outcomes
+        ]
+    )

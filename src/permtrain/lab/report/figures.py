@@ -4,13 +4,14 @@ The page fills in those colours, which differ between light and dark.
 """
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from permtrain.lab.report.contents import SmallFile
-from permtrain.lab.report.curves import MEASURES, Curve
-from permtrain.lab.report.movement import LayerMovement
-from permtrain.lab.report.sizes import Size
+from permtrain.lab.pictures.numbers.bands import Band
+from permtrain.lab.pictures.numbers.movement import LayerMovement
+from permtrain.lab.pictures.numbers.scores import SizedArm
+from permtrain.lab.pictures.numbers.sizes import Size
+from permtrain.lab.report.measures import MEASURES
 
 Figure = dict[str, Any]
 
@@ -31,20 +32,20 @@ def label(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def curve_figure(curves: Sequence[Curve], measure: str) -> Figure:
+def curve_figure(bands: Mapping[str, Band], measure: str) -> Figure:
     """Means as lines; a band where several runs make up a group."""
     data: list[Figure] = []
-    for number, curve in enumerate(curves):
+    for number, (group, band) in enumerate(bands.items()):
         colour = COLOURS[number % len(COLOURS)]
-        if max(curve.num_runs) > 1:
-            data.append(_band(curve, colour))
+        if max(band.num_curves) > 1:
+            data.append(_outline(band, colour))
         data.append(
             {
                 "type": "scatter",
-                "mode": "lines+markers" if len(curve.epochs) < 60 else "lines",
-                "name": label(curve.group),
-                "x": curve.epochs,
-                "y": curve.mean,
+                "mode": "lines+markers" if len(band.x) < 60 else "lines",
+                "name": label(group),
+                "x": band.x,
+                "y": band.mean,
                 "line": {
                     "color": colour,
                     "dash": DASHES[number // len(COLOURS) % len(DASHES)],
@@ -67,11 +68,11 @@ def curve_figure(curves: Sequence[Curve], measure: str) -> Figure:
     }
 
 
-def _band(curve: Curve, colour: str) -> Figure:
+def _outline(band: Band, colour: str) -> Figure:
     """From the lowest run to the highest, as one closed outline."""
     known = [
         (epoch, low, high)
-        for epoch, low, high in zip(curve.epochs, curve.low, curve.high, strict=True)
+        for epoch, low, high in zip(band.x, band.low, band.high, strict=True)
         if low is not None and high is not None
     ]
     return {
@@ -107,7 +108,7 @@ def size_figure(sizes: Sequence[Size]) -> Figure:
     }
 
 
-def small_files_figure(files: Sequence[SmallFile]) -> Figure:
+def small_files_figure(files: Sequence[SizedArm]) -> Figure:
     """Accuracy against bytes, on a logarithmic axis: a colour and a marker for each family."""
     layout = _layout("bytes of the file", "test accuracy")
     layout["xaxis"] |= {"type": "log"}
@@ -128,7 +129,7 @@ def small_files_figure(files: Sequence[SmallFile]) -> Figure:
                     "array": [each.highest - each.accuracy for each in mine],
                     "arrayminus": [each.accuracy - each.lowest for each in mine],
                 },
-                "text": [label(each.group) for each in mine],
+                "text": [label(each.arm) for each in mine],
                 "marker": {
                     "size": 10,
                     "color": COLOURS[number % len(COLOURS)],

@@ -8,8 +8,8 @@ from torch import Tensor
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.errors import CheckpointError, PermtrainError
-from permtrain.lab.pictures.arrays import evenly
-from permtrain.lab.report.movement import LayerMovement, most_states, movement
+from permtrain.lab.pictures.numbers.arrays import evenly
+from permtrain.lab.pictures.numbers.movement import LayerMovement, most_states, movement
 from permtrain.lab.training.record import RunFolder, load_into
 from permtrain.lab.training.run import (
     load_run,

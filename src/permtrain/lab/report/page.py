@@ -12,7 +12,7 @@ import base64
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Any
 
 from permtrain.errors import SettingError
 from permtrain.files import written_whole
-from permtrain.lab.pictures.arrays import evenly
+from permtrain.lab.pictures.numbers.arrays import evenly
+from permtrain.lab.pictures.numbers.bands import Band
+from permtrain.lab.pictures.numbers.movement import MOST_COLUMNS, MOST_DOTS, MOST_LAYERS, MOST_ROWS
 from permtrain.lab.report.contents import RunContents, group_results, small_files
-from permtrain.lab.report.curves import MEASURES, MOST_POINTS, Curve, curves, measures_of
 from permtrain.lab.report.figures import (
     curve_figure,
     dots_figure,
@@ -30,7 +31,7 @@ from permtrain.lab.report.figures import (
     size_figure,
     small_files_figure,
 )
-from permtrain.lab.report.movement import MOST_COLUMNS, MOST_DOTS, MOST_LAYERS, MOST_ROWS
+from permtrain.lab.report.measures import MEASURES, MOST_POINTS, bands_of, measures_of
 
 # Rows of a chart's table; the chart itself shows more.
 MOST_TABLE_ROWS = 20
@@ -88,7 +89,7 @@ def page_html(
     ]
     histories = [(each.run.group, each.history) for each in contents]
     measures = {
-        measure: curves(histories, measure)
+        measure: bands_of(histories, measure)
         for measure in measures_of(history for _, history in histories)
     }
     template = environment.from_string((templates / "report.html").read_text(encoding="utf-8"))
@@ -123,7 +124,7 @@ def page_html(
 
 def chart_data(
     contents: Sequence[RunContents],
-    measures: dict[str, list[Curve]],
+    measures: dict[str, dict[str, Band]],
     refresh_s: float | None,
 ) -> dict[str, Any]:
     """What the page's script draws, as plain data for JSON."""
@@ -154,14 +155,14 @@ def chart_data(
     }
 
 
-def curve_table(found: Sequence[Curve], measure: str) -> dict[str, Any]:
-    """The means of a chart's curves as text: groups, and a row for each of some epochs."""
-    epochs = sorted({epoch for curve in found for epoch in curve.epochs})
-    means = [dict(zip(curve.epochs, curve.mean, strict=True)) for curve in found]
+def curve_table(bands: Mapping[str, Band], measure: str) -> dict[str, Any]:
+    """The means of a chart's bands as text: groups, and a row for each of some epochs."""
+    epochs = sorted({epoch for band in bands.values() for epoch in band.x})
+    means = [dict(zip(band.x, band.mean, strict=True)) for band in bands.values()]
     show = percent if measure.endswith("_accuracy") else number
     kept = [epochs[place] for place in evenly(len(epochs), MOST_TABLE_ROWS)]
     return {
-        "groups": [curve.group for curve in found],
+        "groups": list(bands),
         "rows": [(epoch, [show(mean.get(epoch)) for mean in means]) for epoch in kept],
         "is_thinned": len(kept) < len(epochs),
     }

@@ -3,6 +3,8 @@
 Shape suffixes: V vectors, L weights in a vector; H, W rows and columns of a matrix.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -104,6 +106,21 @@ def block_means(values_HW: Floats | NDArray[np.bool_], most: int) -> tuple[Float
     return sums / np.outer(heights, widths), (size, size)
 
 
+def connections(w_VL: ArrayLike, most: int = 1000) -> tuple[Floats, tuple[int, int]]:
+    """Where a sparse layer has weights: the share that is not zero, in blocks of the matrix.
+
+    Returns shares in [0, 1], at most `most` on a side, and a block's height and width.
+
+    Example:
+        >>> connections([[0.0, 2.0], [0.0, 0.0]])
+        (array([[0., 1.],
+               [0., 0.]]), (1, 1))
+        >>> connections([[0.0, 2.0], [0.0, 0.0]], most=1)
+        (array([[0.25]]), (2, 2))
+    """
+    return block_means(drawable(w_VL, "weights") != 0, most)
+
+
 def as_grid(vector_L: Floats) -> Floats:
     """A weight vector as a picture: square if its length is, else nearly; missing places are NaN.
 
@@ -118,3 +135,13 @@ def as_grid(vector_L: Floats) -> Floats:
     grid = np.full(height * width, np.nan)
     grid[: len(vector_L)] = vector_L
     return grid.reshape(height, width)
+
+
+def three_digits(value: float) -> float | None:
+    """Rounded to three significant digits; None for what is no finite number, as JSON has none.
+
+    Example:
+        >>> three_digits(-0.0123456), three_digits(float("nan"))
+        (-0.0123, None)
+    """
+    return float(f"{value:.3g}") if math.isfinite(value) else None

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from permtrain.core.cut import Cut
 from permtrain.core.permutation import ranking_distance
-from permtrain.lab.pictures.arrays import evenly
-from permtrain.lab.report.thinning import three_digits
+from permtrain.lab.pictures.numbers.arrays import evenly, three_digits
 
 MOST_ROWS = 32
 MOST_COLUMNS = 48
