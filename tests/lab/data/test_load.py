@@ -130,10 +130,18 @@ def test_integer_labels_and_plain_structs(tmp_path: Path) -> None:
     assert torch.equal(data.test.images[1], pixels(picture(3)))
 
 
+def test_a_folder_named_as_a_partition_adds_no_column(
+    own_parquet: MakeData, tmp_path: Path
+) -> None:
+    folder = own_parquet().rename(tmp_path / "label=7")
+    assert load_images(folder).train.labels.tolist() == [0, 1, 1, 0]
+
+
 def test_image_folders(tmp_path: Path) -> None:
     folder = image_folders(tmp_path / "own [1]*", mode="RGB")
     (folder / "train" / "ant" / "notes.txt").write_text("not an image")
     (folder / "train" / ".DS_Store").write_text("")
+    (folder / "train" / "ant" / "paper.pdf").write_text("Pillow writes such files, and reads none")
     data = load_images(folder)
     assert data.class_names == ("ant", "zebra")
     assert sorted(data.train.labels.tolist()) == [0] * 5 + [1] * 5

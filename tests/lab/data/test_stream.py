@@ -59,7 +59,8 @@ def write_folders(folder: Path) -> Path:
         for image, label, name in photographs(split):
             (folder / split / CLASSES[label]).mkdir(parents=True, exist_ok=True)
             image.save(folder / split / CLASSES[label] / name, "JPEG")
-    (folder / "train" / CLASSES[0] / "notes.txt").write_text("no image")
+    for name in ("notes.txt", "paper.pdf"):
+        (folder / "train" / CLASSES[0] / name).write_text("no image")
     return folder
 
 

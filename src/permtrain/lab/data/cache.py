@@ -2,7 +2,8 @@
 
 One uncompressed .npz file for each source. It carries the key of what it was made from; a file
 with another key, or one that cannot be read, counts as absent and is written anew. The cache is a
-convenience: where it cannot be written, nothing is kept and nothing fails.
+convenience: where it cannot be written, nothing is kept and nothing fails. The cache of `datasets`
+keeps encoded images, and takes seconds to import.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
 """Photographs of any size to squares of one size: a random part in training, else the middle.
 
 The draws are a function of (seed, epoch, place in the epoch's order), so that a resumed run sees
-the crops that it would have seen.
+the crops that it would have seen. `datasets` has no crops; torchvision's draw from torch's global
+generator. Pillow's `resize(box=...)` would save the crop, but its filter reads past the box.
 """
 
 import math

@@ -1,4 +1,8 @@
-"""Encoded image files to one uint8 array; all images must have one size and one kind of colour."""
+"""Encoded image files to one uint8 array; all images must have one size and one kind of colour.
+
+The decoder of `datasets` (`with_format("numpy")`) is three times as slow on MNIST and takes images
+of 16 bits, of which Pillow drops half.
+"""
 
 import io
 from collections.abc import Iterable
@@ -29,7 +33,7 @@ class EncodedImage:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PixelFormat:
     """Size and colour that all images of a data set share, and the image that set them.
 
     `mode` is "L" (grey, 1 channel) or "RGB" (3 channels).
@@ -45,8 +49,8 @@ class Layout:
 
 
 def decode_images(
-    encoded: Iterable[EncodedImage], num_images: int, layout: Layout | None = None
-) -> tuple[npt.NDArray[np.uint8], Layout]:
+    encoded: Iterable[EncodedImage], num_images: int, form: PixelFormat | None = None
+) -> tuple[npt.NDArray[np.uint8], PixelFormat]:
     """Decode images to one array.
 
     Grey images of any kind get one channel; colour images, and those with a palette, three.
@@ -54,31 +58,31 @@ def decode_images(
 
     Args:
         encoded: at least `num_images` of them, at least 1.
-        layout: what the images must look like; None takes it from the first.
+        form: what the images must look like; None takes it from the first.
 
     Shapes: (num_images, C, H, W) uint8.
     Raises: DataError for the first image that cannot be decoded, has more than 8 bits for each
-        channel, or differs from the layout.
+        channel, or differs from that.
     """
     pixels_nhwc: npt.NDArray[np.uint8] | None = None
     for index, one in enumerate(encoded):
         image = decode_image(one)
-        found = Layout(image.width, image.height, image.mode, one.where)
-        if layout is None:
-            layout = found
-        if (found.width, found.height, found.mode) != (layout.width, layout.height, layout.mode):
+        found = PixelFormat(image.width, image.height, image.mode, one.where)
+        if form is None:
+            form = found
+        if (found.width, found.height, found.mode) != (form.width, form.height, form.mode):
             raise DataError(
-                f"{one.where} is {found}, but {layout.where} is {layout}; "
+                f"{one.where} is {found}, but {form.where} is {form}; "
                 "all images must have one size and be all grey or all RGB"
             )
         if pixels_nhwc is None:
-            num_channels = 1 if layout.mode == "L" else 3
-            shape = (num_images, layout.height, layout.width, num_channels)
+            num_channels = 1 if form.mode == "L" else 3
+            shape = (num_images, form.height, form.width, num_channels)
             pixels_nhwc = np.empty(shape, dtype=np.uint8)
         pixels_nhwc[index] = np.asarray(image).reshape(pixels_nhwc.shape[1:])
     assert pixels_nhwc is not None
-    assert layout is not None
-    return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), layout
+    assert form is not None
+    return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), form
 
 
 def decode_image(encoded: EncodedImage) -> Image.Image:

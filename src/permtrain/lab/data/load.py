@@ -101,15 +101,15 @@ def open_stream(
     Raises: DataError, one line, if something is missing, empty or inconsistent; later, from the
         splits, for an image that cannot be decoded.
     """
-    from permtrain.lab.data import stream_folder
-
     size = image_size or DEFAULT_SIZE
     try:
         source = find_source(str(name_or_path), data_folder)
     except OSError as error:
         raise DataError(f"{name_or_path} cannot be read ({error})") from error
     if source.kind == "streamed folder":
-        data = stream_folder.open_folder(source, size)
+        from permtrain.lab.data import folders  # imports Pillow
+
+        data = folders.open_folder(source, size)
     else:
         from permtrain.lab.data import stream_shards  # takes seconds to import
 
@@ -125,9 +125,13 @@ def open_stream(
 def _read_local(source: Source) -> ImageData:
     if source.kind == "digits":
         return read_digits(source.name)
+    if source.kind == "folder":
+        from permtrain.lab.data import folders  # imports Pillow
+
+        return folders.read_folder(source)
     from permtrain.lab.data import read  # takes seconds to import
 
-    data = read.read_parquet(source) if source.kind == "parquet" else read.read_folder(source)
+    data = read.read_parquet(source)
     if source.entry is not None:
         read.check_entry(data, source.entry)
     return data

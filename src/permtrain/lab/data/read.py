@@ -1,14 +1,12 @@
-"""Parquet files and the Hugging Face hub to decoded images, through `datasets`; and image folders.
+"""Parquet files and the Hugging Face hub to decoded images, through `datasets`.
 
 Imported only when something has to be decoded: importing `datasets` takes seconds.
 """
 
 import contextlib
-import glob
 import logging
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,80 +15,26 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
 import torch
-from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
 from permtrain.errors import DataError
-from permtrain.lab.data.decode import EncodedImage, Layout, decode_images
+from permtrain.lab.data.decode import EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
-from permtrain.lab.data.order import permutation
 from permtrain.lab.data.registry import DatasetEntry
-from permtrain.lab.data.sources import IMAGE_FOLDERS, Source
+from permtrain.lab.data.sources import Source
 
 _ROWS_AT_ONCE = 1000
 
 
 def read_parquet(source: Source) -> ImageData:
     """Read train.parquet and test.parquet."""
-    with quiet(), _temporary_folder() as folder:
-        tables = []
-        for path in source.files:
-            try:
-                if pyarrow.parquet.read_metadata(path).num_rows == 0:
-                    raise _no_rows(str(path))
-                tables.append(
-                    datasets.load_dataset(
-                        "parquet",
-                        data_files={"train": glob.escape(str(path))},
-                        split="train",
-                        cache_dir=folder,
-                    )
-                )
-            except DataError:
-                raise
-            except Exception as error:
-                raise DataError(
-                    f"{path} cannot be read as a Parquet file ({reason(error)})"
-                ) from error
-        train, test = tables
-        return _to_images(source, train, test, str(source.files[0]), str(source.files[1]))
-
-
-def read_folder(source: Source) -> ImageData:
-    """Read train/ and test/, each with one folder of images for each class, in a fixed order.
-
-    `datasets` could do it too, but takes the classes from a metadata.csv where there is one.
-
-    Raises: DataError if an image does not lie in the folder of a class, a split has none, or test/
-        has a class that train/ lacks.
-    """
-    train_path, test_path = (Path(source.location, name) for name in IMAGE_FOLDERS)
-    train, test = _images_of(source, train_path, test_path)
-    class_names = tuple(sorted({path.parent.name for path in train}))
-    for path in test:
-        if path.parent.name not in class_names:
-            raise DataError(
-                f"{path.parent} is a class that {train_path} lacks; "
-                f"allowed: {', '.join(class_names)}"
-            )
-    train_split, layout = _decoded(train, class_names, None)
-    test_split, _ = _decoded(test, class_names, layout)
-    return ImageData(
-        name=source.name,
-        train=_mixed(train_split),
-        test=_mixed(test_split),
-        class_names=class_names,
-        source=source.location,
-    )
-
-
-def _decoded(
-    files: Sequence[Path], class_names: Sequence[str], layout: Layout | None
-) -> tuple[Split, Layout]:
-    encoded = (EncodedImage(str(path), path) for path in files)
-    images, layout = decode_images(encoded, len(files), layout)
-    label_of = {name: label for label, name in enumerate(class_names)}
-    labels = torch.tensor([label_of[path.parent.name] for path in files])
-    return Split(torch.from_numpy(images), labels), layout
+    tables = []
+    for path in source.files:
+        try:
+            tables.append(datasets.Dataset(pyarrow.parquet.read_table(path, partitioning=None)))
+        except Exception as error:
+            raise DataError(f"{path} cannot be read as a Parquet file ({reason(error)})") from error
+    train, test = tables
+    return _to_images(source, train, test, str(source.files[0]), str(source.files[1]))
 
 
 def open_hub(source: Source) -> Any:
@@ -133,28 +77,6 @@ def _no_rows(where: str) -> DataError:
     return DataError(f"{where} has no images; both splits need at least one")
 
 
-def _images_of(source: Source, *splits: Path) -> list[list[Path]]:
-    """The images of each split, in SPLIT/CLASS/: elsewhere a class would be a guess."""
-    images = [path for path in source.files if path.suffix.lower() in ImageFolder.EXTENSIONS]
-    for path in images:
-        if path.parent.parent not in splits:
-            raise DataError(
-                f"{path} does not lie directly in the folder of a class; "
-                "expected one folder of images a class"
-            )
-    found = [sorted((p for p in images if p.parent.parent == split), key=str) for split in splits]
-    for split, files in zip(splits, found, strict=True):
-        if not files:
-            raise _no_rows(str(split))
-    return found
-
-
-def _mixed(split: Split) -> Split:
-    """The split in a random order that depends on its length only: files lie sorted by class."""
-    perm = torch.from_numpy(permutation(len(split), 0, 0))
-    return Split(split.images[perm], split.labels[perm])
-
-
 def _to_images(
     source: Source, train: Any, test: Any, train_where: str, test_where: str
 ) -> ImageData:
@@ -179,8 +101,8 @@ def _to_images(
         train_names = tuple(str(label) for label in range(num_different))
     for labels, where in ((train_labels, train_where), (test_labels, test_where)):
         _check_labels(labels, len(train_names), where)
-    train_images, layout = _read_images(train, train_where, None)
-    test_images, _ = _read_images(test, test_where, layout)
+    train_images, form = _read_images(train, train_where, None)
+    test_images, _ = _read_images(test, test_where, form)
     return ImageData(
         name=source.name,
         train=Split(torch.from_numpy(train_images), torch.from_numpy(train_labels)),
@@ -191,12 +113,12 @@ def _to_images(
 
 
 def _read_images(
-    table: Any, where: str, layout: Layout | None
-) -> tuple[npt.NDArray[np.uint8], Layout]:
+    table: Any, where: str, form: PixelFormat | None
+) -> tuple[npt.NDArray[np.uint8], PixelFormat]:
     column = image_column(table, where)
     if isinstance(table.features[column], datasets.Image):
         table = table.cast_column(column, datasets.Image(decode=False))
-    return decode_images(_encoded_images(table, column, where), len(table), layout)
+    return decode_images(_encoded_images(table, column, where), len(table), form)
 
 
 def _encoded_images(table: Any, column: str, where: str) -> Iterator[EncodedImage]:
@@ -310,10 +232,3 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
             if not were_disabled:
                 datasets.enable_progress_bars()
-
-
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[str]:
-    """A place for the copy that `datasets` makes of local files, so that it is not kept."""
-    with tempfile.TemporaryDirectory(prefix="permtrain-", ignore_cleanup_errors=True) as folder:
-        yield folder

@@ -187,7 +187,10 @@ class StreamedData:
 def _on_threads(
     function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """The results in the order of the items, so many of them computed ahead."""
+    """The results in the order of the items, so many of them computed ahead.
+
+    From Python 3.14 on, `Executor.map(buffersize=ahead)` does this.
+    """
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         waiting: deque[Future[Result]] = deque()

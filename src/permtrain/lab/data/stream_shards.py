@@ -1,6 +1,8 @@
 """Parquet files in the hub's layout, and the hub itself, as a stream through `datasets`.
 
-Imported only when such a stream is opened: importing `datasets` takes seconds.
+Imported only when such a stream is opened: importing `datasets` takes seconds. An epoch goes on in
+its middle by reading past its beginning: `IterableDataset.state_dict` loses what the shuffle buffer
+held, and `skip` after `shuffle` gives another order.
 """
 
 import glob
