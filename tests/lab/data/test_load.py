@@ -141,7 +141,6 @@ def test_image_folders(tmp_path: Path) -> None:
     folder = image_folders(tmp_path / "own [1]*", mode="RGB")
     (folder / "train" / "ant" / "notes.txt").write_text("not an image")
     (folder / "train" / ".DS_Store").write_text("")
-    (folder / "train" / "ant" / "paper.pdf").write_text("Pillow writes such files, and reads none")
     data = load_images(folder)
     assert data.class_names == ("ant", "zebra")
     assert sorted(data.train.labels.tolist()) == [0] * 5 + [1] * 5
@@ -168,15 +167,6 @@ def test_a_file_of_metadata_does_not_replace_the_folders_names(
     for found, expected in ((data.train, plain.train), (data.test, plain.test)):
         assert torch.equal(found.labels, expected.labels)
         assert torch.equal(found.images, expected.images)
-
-
-def test_a_class_that_was_not_trained_is_refused(tmp_path: Path) -> None:
-    folder = image_folders(tmp_path / "own")
-    (folder / "test" / "ant").rename(folder / "test" / "Ant")
-    refused("own/test/Ant is a class that .*own/train lacks; allowed: ant, zebra", folder)
-    (folder / "test" / "Ant" / "0.png").unlink()
-    (folder / "test" / "Ant" / "1.png").unlink()
-    assert load_images(folder).test.labels.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -412,16 +402,6 @@ def test_image_folders_without_images(tmp_path: Path) -> None:
     picture(0).save(folder / "train" / "ant" / "0.png")
     refused("test is a file; expected a folder with one folder of images a class", folder)
     (folder / "test").unlink()
-    (folder / "test" / "ant").mkdir(parents=True)
-    (folder / "test" / "ant" / "notes.txt").write_text("no image")
-    refused(f"^{folder}/train/0.png does not lie directly in the folder of a class", folder)
-    (folder / "train" / "0.png").rename(folder / "train" / "ant" / "1.png")
-    refused("own/test has no images; both splits need at least one", folder)
-    picture(0).save(folder / "test" / "ant" / "0.png")
-    assert len(load_images(folder).train) == 2
-    (folder / "test" / "ant" / "deep").mkdir()
-    picture(0).save(folder / "test" / "ant" / "deep" / "0.png")
-    refused(f"^{folder}/test/ant/deep/0.png does not lie directly in", folder)
 
 
 def test_damaged_parquet(own_parquet: MakeData) -> None:

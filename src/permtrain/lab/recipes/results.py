@@ -188,6 +188,16 @@ class GroupSummary:
     file_bytes: float | None = None
 
 
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean, and the standard deviation over seeds: None for a single one.
+
+    Example:
+        >>> mean_and_spread([97.0, 99.0]), mean_and_spread([98.0])
+        ((98.0, 1.4142135623730951), (98.0, None))
+    """
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
 def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
     """Means over seeds, in the order of the arms.
 
@@ -200,15 +210,15 @@ def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
     summaries = []
     for group in dict.fromkeys(row["arm"] for row in rows):
         mine = [row for row in rows if row["arm"] == group]
-        last = [row["test_percent"] for row in mine]
+        last_epoch, spread = mean_and_spread([row["test_percent"] for row in mine])
         summaries.append(
             GroupSummary(
                 group=group,
                 num_seeds=len(mine),
                 published=mine[0]["published_percent"],
                 validation=_mean_of_known(mine, "validation_percent"),
-                last_epoch=statistics.mean(last),
-                spread=statistics.stdev(last) if len(last) > 1 else None,
+                last_epoch=last_epoch,
+                spread=spread,
                 best_epoch=_mean_of_known(mine, "best_test_percent"),
                 wall_s=statistics.mean(row["wall_s"] for row in mine),
                 file_bytes=_mean_of_known(mine, "file_bytes"),
@@ -254,9 +264,7 @@ def summarize_measures(
         values: list[tuple[float, float | None] | None] = []
         for measure in measures:
             known = [row[measure.column] for row in mine if row.get(measure.column) is not None]
-            spread = statistics.stdev(known) if len(known) > 1 else None
-            is_whole = len(known) == len(mine)
-            values.append((statistics.mean(known), spread) if is_whole else None)
+            values.append(mean_and_spread(known) if len(known) == len(mine) else None)
         wall_s = statistics.mean(row["wall_s"] for row in mine)
         summaries.append(MeasuredGroup(group, len(mine), tuple(values), wall_s))
     return summaries

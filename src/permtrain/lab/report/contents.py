@@ -1,6 +1,5 @@
 """All that a page shows, in numbers and words."""
 
-import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.lab.pictures.numbers.scores import SizedArm, SizedScore, sized_arms
 from permtrain.lab.pictures.numbers.sizes import Size, sizes_of
-from permtrain.lab.recipes.results import rows_of
+from permtrain.lab.recipes.results import mean_and_spread, rows_of
 from permtrain.lab.report.inspection import Inspection, Inspector
 from permtrain.lab.report.pictures import Picture, pictures_of
 from permtrain.lab.report.sources import ReportedRun
@@ -270,14 +269,15 @@ def group_results(contents: Sequence[RunContents]) -> list[GroupResult]:
             continue
         complete = [each for each in mine if each.result is not None]
         last = [each.history[-1]["test_accuracy"] for each in complete or mine]
+        accuracy, spread = mean_and_spread(last)
         found.append(
             GroupResult(
                 group=group,
                 num_runs=len(mine),
                 num_complete=len(complete),
                 published=mine[0].run.published,
-                accuracy=statistics.fmean(last),
-                spread=statistics.stdev(last) if len(last) > 1 else None,
+                accuracy=accuracy,
+                spread=spread,
             )
         )
     return found
