@@ -1,7 +1,9 @@
 """The data behind each picture, against values worked by hand and slow references."""
 
 import math
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 import reference
 from permtrain.errors import PictureError, ProfileError
+from permtrain.lab.pictures import numbers
 from permtrain.lab.pictures.numbers.arrays import (
     as_grid,
     block_means,
@@ -39,6 +42,11 @@ BAD = [
     (np.zeros(3), r"shape \(3,\); allowed: 2 dimensions"),
     (np.array([[1.0, np.nan, np.inf]]), "2 of 3 values are NaN or infinite; allowed: finite"),
 ]
+
+
+def test_numbers_need_nothing_that_draws() -> None:
+    for file in Path(numbers.__file__).parent.glob("*.py"):
+        assert not re.search("(matplotlib|plotly|pictures.style)", file.read_text()), file.name
 
 
 @pytest.mark.parametrize(("weights", "message"), BAD)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from permtrain.lab.pictures.numbers.arrays import (
+    Floats,
     as_grid,
     block_means,
     connections,
@@ -72,11 +73,7 @@ def draw_matrix(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = No
 
     A matrix larger than 1000 on a side is drawn as means of square blocks, which the title tells.
     """
-    if before_VL is None:
-        parts = {name: drawable(after_VL, name)}
-    else:
-        before, after = drawable_pair(before_VL, after_VL, name)
-        parts = {f"{name}: before": before, "after": after}
+    parts = _before_and_after(after_VL, name, before_VL)
     means = {title: block_means(w_VL, _MOST_PIXELS) for title, w_VL in parts.items()}
     limits = limits_of(picture for picture, _ in means.values())
     figure, all_axes = _stacked(next(iter(parts.values())).shape, len(parts))
@@ -105,11 +102,7 @@ def draw_connections(
     Raises:
         PictureError: nothing to draw, NaN, or other shapes.
     """
-    if before_VL is None:
-        parts = {name: drawable(after_VL, name)}
-    else:
-        before, after = drawable_pair(before_VL, after_VL, name)
-        parts = {f"{name}: before": before, "after": after}
+    parts = _before_and_after(after_VL, name, before_VL)
     shape = next(iter(parts.values())).shape
     height, width = (min(side, _ZOOM) for side in shape)
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
@@ -134,6 +127,16 @@ def draw_connections(
         entitle(whole, f"{title}, {np.mean(w_VL != 0):.1%} not zero{_note(block)}")
         entitle(zoom, "zoom: the part in the frame")
     return figure
+
+
+def _before_and_after(
+    after_VL: ArrayLike, name: str, before_VL: ArrayLike | None
+) -> dict[str, Floats]:
+    """Panel titles to matrices, checked; a single panel where `before_VL` is None."""
+    if before_VL is None:
+        return {name: drawable(after_VL, name)}
+    before, after = drawable_pair(before_VL, after_VL, name)
+    return {f"{name}: before": before, "after": after}
 
 
 def _stacked(shape: tuple[int, ...], count: int) -> tuple[Figure, list[Axes]]:
