@@ -5,6 +5,8 @@ from .core.profile import profile_of
 from .core.ranking import ranking
 from .initial.initialize import initialize_, records_of
 from .initial.record import TensorRecord, initial_values
+from .initial.rules import Rule
+from .initial.structure import Structure
 from .optim.frozen_zeros import FrozenZeros
 from .optim.index import IndexOptimizer
 from .optim.laperm import LaPerm
@@ -22,7 +24,9 @@ __all__ = [
     "PackedFile",
     "Permutation",
     "Rewiring",
+    "Rule",
     "SGPerm",
+    "Structure",
     "TensorRecord",
     "Verification",
     "arrange",

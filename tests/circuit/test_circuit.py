@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from packed.nets import NETS, shuffled_
-from permtrain import PackedFile, initialize_, pack, permutation_between
+from permtrain import PackedFile, Structure, initialize_, pack, permutation_between
 from permtrain.circuit import check as program
 from permtrain.circuit.benes import route, send
 from permtrain.circuit.check import check, layer_output
@@ -86,7 +86,7 @@ def test_routed_fixed_values_are_the_weights(net: str, tmp_path: Path) -> None:
 def test_the_routing_is_the_permutation_of_the_library(levels: int | None, tmp_path: Path) -> None:
     """Ties included: equal values that stand still stay."""
     model = nn.Linear(9, 4, bias=False)
-    initialize_(model, seed=3, levels=levels)
+    initialize_(model, structure=Structure(levels=levels), seed=3)
     before = model.weight.detach().clone()
     pack(shuffled_(model, "neuron"), tmp_path / "m")
     circuit = circuits_of(tmp_path / "m")["weight"]
@@ -145,7 +145,8 @@ def test_the_output_is_that_of_the_layer(
     """Units are found at every granularity, also where no record of a birth tells their axis."""
     model = LAYERS[layer]()
     if how != "stored":
-        initialize_(model, seed=2, granularity="layer" if "another" in how else granularity)
+        cut = "layer" if "another" in how else granularity
+        initialize_(model, structure=Structure(granularity=cut), seed=2)
     shuffled_(model, granularity)
     pack(model, tmp_path / "m", granularity=granularity)
     (circuit,) = circuits_of(tmp_path / "m").values()
@@ -167,7 +168,7 @@ def test_units_of_a_tensor_of_no_known_layer(tmp_path: Path) -> None:
 
 def test_what_is_not_routed_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = nn.ModuleDict({"born": nn.Linear(40, 1), "own": nn.Linear(3, 2)})
-    initialize_(model, levels=2, granularity="layer")
+    initialize_(model, structure=Structure(levels=2, granularity="layer"))
     with torch.no_grad():
         model["own"].weight.copy_(torch.randn(2, 3))
         model["own"].bias.fill_(0.5)
@@ -233,7 +234,7 @@ def test_weights_that_no_output_can_tell_are_refused(
 def test_weights_exchanged_across_units(tmp_path: Path) -> None:
     """At granularity layer one network serves all units."""
     model = nn.Linear(2, 2, bias=False)
-    initialize_(model, seed=1, granularity="layer")
+    initialize_(model, structure=Structure(granularity="layer"), seed=1)
     with torch.no_grad():
         model.weight.copy_(model.weight.flip(0, 1))
     pack(model, tmp_path / "m")
@@ -442,7 +443,7 @@ def test_probes_are_odd_integers_that_differ() -> None:
 
 def test_every_exchange_of_two_connections_is_found_out() -> None:
     model = nn.Linear(100, 1, bias=False)
-    initialize_(model, seed=0, levels=4)
+    initialize_(model, structure=Structure(levels=4), seed=0)
     fixed = model.weight.detach().numpy()
     places = np.arange(100)[None]
     right = layer_output(fixed, places, probe(100))

@@ -15,7 +15,7 @@ from permtrain.errors import SettingError
 from permtrain.initial.rules import (
     DTYPES,
     RULES,
-    check_rule,
+    Rule,
     fans,
     is_distribution,
     largest_of,
@@ -98,11 +98,6 @@ def test_registry_names_keras_rules():
     assert all("\n" not in text and len(text) < 100 for text in RULES.values())
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_is_allowed(rule):
-    check_rule(rule)
-
-
 @pytest.mark.parametrize(
     ("rule", "hint"),
     [
@@ -115,8 +110,33 @@ def test_every_rule_is_allowed(rule):
 )
 def test_unknown_rule(rule, hint):
     with pytest.raises(SettingError) as error:
-        check_rule(rule)
+        Rule(rule)
     assert str(error.value) == f"rule is {rule!r}; allowed: {', '.join(RULES)}{hint}"
+
+
+NUMBER = "a finite number, with rule 'constant'"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (("constant",), f"value is None; allowed: {NUMBER}"),
+        (("constant", "1"), f"value is '1'; allowed: {NUMBER}"),
+        (("constant", True), f"value is True; allowed: {NUMBER}"),
+        (("constant", math.inf), f"value is inf; allowed: {NUMBER}"),
+        (("shuffle", 0.1), "value is 0.1; allowed: None, except with rule 'constant'"),
+        (("kaiming_normal", None, 1), "sparse_fans is 1; allowed: True, False"),
+    ],
+)
+def test_what_does_not_go_with_a_rule(fields, text):
+    with pytest.raises(SettingError) as error:
+        Rule(*fields)
+    assert str(error.value) == text
+
+
+def test_a_constant_of_any_finite_value_is_allowed():
+    assert Rule("constant", np.float32(0.5)) == Rule("constant", 0.5)
+    assert Rule("constant", -1) == Rule("constant", -1.0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

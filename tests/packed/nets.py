@@ -1,11 +1,12 @@
 """Models to pack, small ones of every kind, with their weights moved about."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from permtrain import initialize_
+from permtrain import Rule, Structure, initialize_
 from permtrain.core.cut import Granularity
 from permtrain.core.granularity import named_tensors
 
@@ -40,8 +41,13 @@ class Tied(nn.Module):
         self.decode.weight = self.encode.weight
 
 
-def _born(model: nn.Module, granularity: Granularity = "neuron", **how: object) -> nn.Module:
-    initialize_(model, granularity=granularity, **how)  # type: ignore[arg-type]
+def _born(
+    model: nn.Module,
+    granularity: Granularity = "neuron",
+    rule: str | Rule = "kaiming_uniform",
+    **structure: Any,
+) -> nn.Module:
+    initialize_(model, rule, Structure(granularity, **structure))
     return shuffled_(model, granularity)
 
 
@@ -116,7 +122,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "shared profile": lambda: _born(nn.Linear(40, 10), share=True),
     "quantiles": lambda: _born(nn.Linear(40, 10), quantiles=True),
     "pairs": lambda: _born(nn.Linear(41, 10), pairwise=True),
-    "constant": lambda: _born(nn.Linear(8, 3), rule="constant", value=0.5, sparsity=0.5),
+    "constant": lambda: _born(nn.Linear(8, 3), rule=Rule("constant", 0.5), sparsity=0.5),
     "bfloat16": lambda: _born(nn.Linear(40, 10).bfloat16()),
     "float16": lambda: _born(nn.Linear(40, 10).half()),
     "float64": lambda: _born(nn.Linear(40, 10).double()),

@@ -1,9 +1,7 @@
 """Draws a model's weights so that they can be made again anywhere, and remembers how."""
 
-import difflib
-import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -15,45 +13,22 @@ from permtrain.core.cut import GRANULARITIES, Granularity
 from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled
 from permtrain.core.notes import leave_note, notes_of
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
+from permtrain.initial.checks import as_integer, as_number, check_choice, nearest
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
-from permtrain.initial.rules import DTYPES, check_rule, fans
+from permtrain.initial.rules import DTYPES, Rule, fans
+from permtrain.initial.structure import Structure
 
-Biases: TypeAlias = Literal["rule", "zero", "keep"]
-SparsityBy: TypeAlias = Literal["exact", "bernoulli", "magnitude"]
-
-_DEFAULTS: dict[str, Any] = {"rule": "kaiming_uniform", "granularity": "neuron", "sparsity": 0.0}
+BiasBirth: TypeAlias = Literal["rule", "zero", "keep"]
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Options:
-    """Settings that hold for every weight, in the record's own names."""
-
-    seed: int
-    share: bool
-    quantiles: bool
-    pairwise: bool
-    levels: int | None
-    sparsity_by: str
-    sparse_fans: bool
 
 
 def initialize_(
     model: nn.Module,
-    rule: str | Mapping[str, str] = "kaiming_uniform",
-    seed: int = 0,
+    rule: str | Rule | Mapping[str, str | Rule] = Rule(),
+    structure: Structure = Structure(),
     *,
-    granularity: Granularity | Mapping[str, Granularity] = "neuron",
-    value: float | None = None,
-    share: bool = False,
-    quantiles: bool = False,
-    pairwise: bool = False,
-    levels: int | None = None,
-    sparsity: float | Mapping[str, float] = 0.0,
-    sparsity_by: SparsityBy = "exact",
-    first_layer_sparsity_cap: float | None = None,
-    sparse_fans: bool = False,
-    biases: Biases = "rule",
+    seed: int = 0,
+    biases: BiasBirth = "rule",
 ) -> dict[str, TensorRecord]:
     """Draws the weights of a model in place; the same seed gives the same bytes everywhere.
 
@@ -70,43 +45,18 @@ def initialize_(
     Args:
         model: its parameters are float64, float32, float16 or bfloat16, on any device. Of
             `torch.compile(model)` the model inside, whose names count.
-        rule: a name in `rules.RULES`. Fans are those of `rules.fans`. `"shuffle"`
-            moves the values that are there within each weight vector.
+        rule: the distribution and its scale: a name in `rules.RULES`, or a `Rule`. Fans are those
+            of `rules.fans`. `"shuffle"` moves the values that are there within each weight vector.
+        structure: how values lie in weight vectors, and which weights are zero.
         seed: 0 to 2**64 - 1.
-        granularity: `"kernel"`, `"neuron"` or `"layer"`: what a weight vector is, for `share`,
-            `quantiles`, `pairwise`, `levels` and `"shuffle"`; without them it changes no value.
-            Where a vector would be a single weight, the next coarser one is taken and recorded.
-        value: the value of rule `"constant"`.
-        share: all vectors of a tensor hold the same values, each in a random order of its own.
-        quantiles: a vector's values are the distribution's quantiles at (i + 1/2) / L, i from 0 to
-            L - 1, in a random order.
-        pairwise: a vector holds +v and -v for each of its values, and one 0 if L is odd, in a
-            random order. Quantiles and levels are in pairs as they are (but for a middle place).
-            Source: Cai, Chen, Qiao, arXiv 2407.01033, random and equidistant pairs (`quantiles` of
-            a uniform rule are equidistant).
-        levels: K, 2 to L: a vector's values are K equally frequent ones (`record.level_of_places`),
-            the quantiles at (j + 1/2) / K scaled to the distribution's standard deviation (root
-            mean square of the K), in a random order; `quantiles` adds nothing to them.
-        sparsity: fraction of each weight tensor that becomes 0.0, in [0, 1). Biases stay dense.
-        sparsity_by: which weights become zero. `"exact"`: round(sparsity x n) of the tensor's n, at
-            random positions. `"bernoulli"`: each with this probability (the code of Train by
-            Reconnect's authors). `"magnitude"`: the round(sparsity x n) smallest magnitudes, by
-            chance among equal ones (index optimizer, section 5.1). Zeros may break pairs and make
-            vectors differ, but with `share`: then round(sparsity x L) zeros are part of the one
-            profile, and pairs, quantiles and levels are those of the other L - round(sparsity x L)
-            values (`"magnitude"`: of all L); `"bernoulli"` is refused.
-        first_layer_sparsity_cap: the first weight tensor, in the model's order, gets at most this
-            sparsity (Train by Reconnect, section 5.4: 0.2).
-        sparse_fans: fans count the part 1 - sparsity only, at least 1: the scale of a dense layer
-            with as many inputs as are left.
         biases: `"rule"` draws a bias by its weight's rule with its own length as fan-in and
             fan-out, as Keras does and the papers' networks have it; `"zero"` sets it to 0;
-            `"keep"` leaves it. A bias never has the structure of `share`, `quantiles`, `pairwise`,
-            `levels` or `sparsity`; `"shuffle"` takes it as one vector.
+            `"keep"` leaves it. A bias never has a structure: it stays dense, and `"shuffle"` takes
+            it as one vector.
 
-    `rule`, `granularity` and `sparsity` also take a mapping from name patterns (`fnmatch`) to
-    values. Patterns are held against the names of weights (a bias follows its weight); the first
-    that matches counts; a weight that none matches gets the default.
+    `rule`, and `granularity` and `sparsity` of the structure, also take a mapping from name
+    patterns (`fnmatch`) to values. Patterns are held against the names of weights (a bias follows
+    its weight); the first that matches counts; a weight that none matches gets the default.
 
     Returns: records by parameter name, in the model's order; none for parameters left alone.
     Randomness: Philox words keyed by seed and name; no global generator is touched.
@@ -118,7 +68,9 @@ def initialize_(
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-        >>> records = initialize_(model, "kaiming_normal", seed=7, levels=2, sparsity={"2.*": 0.5})
+        >>> records = initialize_(
+        ...     model, "kaiming_normal", Structure(levels=2, sparsity={"2.*": 0.5}), seed=7
+        ... )
         >>> list(records)
         ['0.weight', '0.bias', '2.weight', '2.bias']
         >>> model[0].weight.detach()
@@ -128,22 +80,12 @@ def initialize_(
         >>> bool((torch.from_numpy(initial_values(records["0.bias"])) == model[0].bias).all())
         True
     """
-    if biases not in get_args(Biases):
-        raise SettingError(f"biases is {biases!r}; allowed: {', '.join(get_args(Biases))}")
-    cap = _as_number(first_layer_sparsity_cap)
-    if cap is not None and not (isinstance(cap, float) and 0 <= cap <= 1):
+    check_choice("biases", biases, get_args(BiasBirth))
+    if not isinstance(structure, Structure):
         raise SettingError(
-            f"first_layer_sparsity_cap is {first_layer_sparsity_cap!r}; allowed: 0 to 1"
+            f"structure is {structure!r}; allowed: a Structure, as Structure(levels=2)"
         )
-    options = _Options(
-        seed=_as_integer(seed),
-        share=share,
-        quantiles=quantiles,
-        pairwise=pairwise,
-        levels=_as_integer(levels),
-        sparsity_by=sparsity_by,
-        sparse_fans=sparse_fans,
-    )
+    seed = as_integer(seed)
     model = uncompiled(model)
     _refuse_undrawable(model)
     tensors = named_tensors(model)
@@ -155,25 +97,27 @@ def initialize_(
         )
 
     names = [weight.name for weight in weights]
-    rules = _per_weight("rule", rule, names)
-    granularities: dict[str, Granularity] = _per_weight("granularity", granularity, names)
-    sparsities = _per_weight("sparsity", sparsity, names)
-    if cap is not None:
-        sparsities[names[0]] = _capped(sparsities[names[0]], cap)
-    for each in rules.values():
-        check_rule(each)
-    _check_value(value, rules)
+    rules: dict[str, str | Rule] = _per_weight("rule", rule, names, Rule())
+    granularities: dict[str, Granularity] = _per_weight(
+        "granularity", structure.granularity, names, Structure.granularity
+    )
+    sparsities: dict[str, float] = _per_weight(
+        "sparsity", structure.sparsity, names, Structure.sparsity
+    )
+    if (cap := structure.first_layer_sparsity_cap) is not None:
+        sparsities[names[0]] = min(sparsities[names[0]], cap)
 
     records: dict[str, TensorRecord] = {}
     by_id: dict[int, TensorRecord] = {}
     for weight in weights:
+        own_rule = rules[weight.name]
         record = _weight_record(
             weight,
-            rules[weight.name],
-            value,
+            own_rule if isinstance(own_rule, Rule) else Rule(own_rule),
+            structure,
             granularities[weight.name],
-            _as_number(sparsities[weight.name]),
-            options,
+            as_number(sparsities[weight.name]),
+            seed,
         )
         by_id[id(weight.parameter)] = record
     for tensor in tensors:
@@ -274,79 +218,58 @@ def _refuse_undrawable(model: nn.Module) -> None:
             )
 
 
-def _per_weight(setting: str, given: _T | Mapping[str, _T], names: list[str]) -> dict[str, _T]:
+def _per_weight(
+    setting: str, given: _T | Mapping[str, _T], names: list[str], default: Any
+) -> dict[str, _T]:
     """The setting's value for each weight."""
     if not isinstance(given, Mapping):
         return dict.fromkeys(names, given)
     for pattern in given:
         if not any(fnmatchcase(name, pattern) for name in names):
-            near = difflib.get_close_matches(pattern, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise SettingError(
                 f"{setting} pattern {pattern!r} matches no weight; there are: "
-                f"{', '.join(names)}{hint}"
+                f"{', '.join(names)}{nearest(pattern, names)}"
             )
     return {
-        name: next(
-            (each for pattern, each in given.items() if fnmatchcase(name, pattern)),
-            _DEFAULTS[setting],
-        )
+        name: next((each for pattern, each in given.items() if fnmatchcase(name, pattern)), default)
         for name in names
     }
 
 
-def _check_value(value: float | None, rules: dict[str, str]) -> None:
-    constant = [name for name, rule in rules.items() if rule == "constant"]
-    if constant and value is None:
-        raise SettingError("value is None; allowed: a finite number, with rule 'constant'")
-    if not constant and value is not None:
-        raise SettingError(f"value is {value!r}; allowed: None, except with rule 'constant'")
-
-
-def _capped(sparsity: float, cap: float) -> float:
-    # What is not a number is refused later, by its own name.
-    return min(sparsity, cap) if isinstance(sparsity, numbers.Real) else sparsity
-
-
 def _weight_record(
     weight: NamedTensor,
-    rule: str,
-    value: float | None,
+    rule: Rule,
+    structure: Structure,
     granularity: Granularity,
-    sparsity: Any,
-    options: _Options,
+    sparsity: float,
+    seed: int,
 ) -> TensorRecord:
+    """The weight's record; granularity and sparsity are what the structure says of this weight."""
     shape = tuple(weight.parameter.shape)
-    if granularity not in GRANULARITIES:
-        near = difflib.get_close_matches(str(granularity), GRANULARITIES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingError(
-            f"granularity is {granularity!r}; allowed: {', '.join(GRANULARITIES)}{hint}"
-        )
     cut = weight.cut
     is_transposed = cut.output_axis == 1 and cut.num_kernel_axes > 0
     fan_in, fan_out = fans(shape, transposed=is_transposed, groups=cut.groups)
-    if options.sparse_fans and isinstance(sparsity, float) and 0 <= sparsity < 1:
+    if rule.sparse_fans:
         fan_in, fan_out = (max(1, round((1 - sparsity) * fan)) for fan in (fan_in, fan_out))
     return TensorRecord(
         name=weight.name,
         shape=shape,
         dtype=_dtype_of(weight),
-        rule=rule,
-        seed=options.seed,
+        rule=rule.name,
+        seed=seed,
         fan_in=fan_in,
         fan_out=fan_out,
         granularity=_granularity_that_fits(weight, granularity),
         output_axis=cut.output_axis,
         num_kernel_axes=cut.num_kernel_axes,
         groups=cut.groups,
-        value=_as_number(value) if rule == "constant" else None,
-        share=options.share,
-        quantiles=options.quantiles,
-        pairwise=options.pairwise,
-        levels=options.levels,
+        value=as_number(rule.value),
+        share=structure.share,
+        quantiles=structure.quantiles,
+        pairwise=structure.pairwise,
+        levels=as_integer(structure.levels),
         sparsity=sparsity,
-        sparsity_by=options.sparsity_by,
+        sparsity_by=structure.sparsity_by,
     )
 
 
@@ -395,15 +318,3 @@ def _write(parameter: Tensor, record: TensorRecord) -> None:
         now = now.float() if now.dtype == torch.bfloat16 else now
         values = shuffled_values(record, now.numpy())
     parameter.copy_(torch.from_numpy(values))
-
-
-def _as_integer(number: Any) -> Any:
-    """NumPy's integers as Python's; anything else as it is, to be refused by its name."""
-    is_integer = isinstance(number, numbers.Integral) and not isinstance(number, bool)
-    return int(number) if is_integer else number
-
-
-def _as_number(number: Any) -> Any:
-    """Real numbers as Python's float; anything else as it is, to be refused by its name."""
-    is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
-    return float(number) if is_number else number

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from permtrain.core.cut import GRANULARITIES, Cut, Granularity
 from permtrain.errors import SettingError
+from permtrain.initial.checks import check, check_choice
 from permtrain.initial.philox import MAX_SEED, centred, random_order, word_source
 from permtrain.initial.rules import (
     DTYPES,
-    check_rule,
+    RULES,
     is_distribution,
     largest_of,
     rounded,
@@ -28,9 +29,9 @@ from permtrain.initial.rules import (
     unit_quantiles,
     values_at,
 )
+from permtrain.initial.structure import SPARSITY_BY
 
 RECORD_VERSION = 1
-SPARSITY_BY: tuple[str, ...] = ("exact", "bernoulli", "magnitude")
 
 _CHUNK = 1 << 16
 _MAX_SIZE = 2**63 - 1
@@ -52,7 +53,7 @@ class TensorRecord:
         value: the value of rule `"constant"`; None with any other rule.
         granularity: how the tensor is cut into vectors: `"kernel"`, `"neuron"` or `"layer"`.
         output_axis, num_kernel_axes, groups: as in `core.cut.Cut`.
-        share, quantiles, pairwise, levels, sparsity, sparsity_by: as in `initialize.initialize_`.
+        share, quantiles, pairwise, levels, sparsity, sparsity_by: as in `structure.Structure`.
         version: of the meaning of all this; a change to bytes changes it.
 
     Raises:
@@ -90,15 +91,14 @@ class TensorRecord:
     version: int = RECORD_VERSION
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise SettingError(f"name is {self.name!r}; allowed: a string")
+        self._check("name", isinstance(self.name, str), "a string")
         try:
-            check_rule(self.rule)
+            check_choice("rule", self.rule, tuple(RULES))
+            self._check_fields()
+            self._check_layout()
+            self._check_together()
         except SettingError as error:
             raise SettingError(f"{self.name}: {error}") from None
-        self._check_fields()
-        self._check_layout()
-        self._check_together()
 
     @property
     def regenerable(self) -> bool:
@@ -167,7 +167,7 @@ class TensorRecord:
             and all(_is_int(size, 0, _MAX_SIZE) for size in self.shape)
         )
         self._check("shape", shape_is_fine, "one or more sizes, 0 or larger")
-        self._check("dtype", _is_one_of(self.dtype, DTYPES), ", ".join(DTYPES))
+        check_choice("dtype", self.dtype, DTYPES)
         self._check("seed", _is_int(self.seed, 0, MAX_SEED), "0 to 2**64 - 1, an integer")
         smallest_fan = 1 if self.num_weights else 0
         for name in ("fan_in", "fan_out"):
@@ -176,14 +176,10 @@ class TensorRecord:
                 _is_int(getattr(self, name), smallest_fan, _MAX_SIZE),
                 "1 or larger, an integer",
             )
-        self._check(
-            "granularity", _is_one_of(self.granularity, GRANULARITIES), ", ".join(GRANULARITIES)
-        )
+        check_choice("granularity", self.granularity, GRANULARITIES)
         for name in ("share", "quantiles", "pairwise"):
-            self._check(name, isinstance(getattr(self, name), bool), "True, False")
-        self._check(
-            "sparsity_by", _is_one_of(self.sparsity_by, SPARSITY_BY), ", ".join(SPARSITY_BY)
-        )
+            check_choice(name, getattr(self, name), (True, False))
+        check_choice("sparsity_by", self.sparsity_by, SPARSITY_BY)
         sparsity_is_fine = isinstance(self.sparsity, float) and 0 <= self.sparsity < 1
         self._check("sparsity", sparsity_is_fine, "0 to 1, without 1")
         self._check(
@@ -237,10 +233,7 @@ class TensorRecord:
             self._check("levels", _is_int(self.levels, 2, length), f"None, 2 to {length} ({what})")
 
     def _check(self, field: str, is_fine: bool, allowed: str) -> None:
-        if not is_fine:
-            raise SettingError(
-                f"{self.name}: {field} is {getattr(self, field)!r}; allowed: {allowed}"
-            )
+        check(field, getattr(self, field), is_fine, allowed)
 
     @property
     def _num_drawn(self) -> int:
@@ -254,7 +247,7 @@ def initial_values(record: TensorRecord) -> Array:
     """The values a parameter was given, from its record alone.
 
     Without `share`, `quantiles`, `pairwise` and `levels` the tensor is drawn in its C order,
-    whatever its vectors. With one of them each vector gets a profile of values (see `initialize_`)
+    whatever its vectors. With one of them each vector gets a profile of values (see `Structure`)
     laid out in a random order: `out[v, i] = profile[v, order[v, i]]`.
 
     Shapes: `record.shape`, C order. dtype: the record's; bfloat16 comes as float32 holding exactly
@@ -433,7 +426,3 @@ def _is_int(value: object, low: int, high: int | None = None) -> bool:
     if not isinstance(value, int) or isinstance(value, bool):
         return False
     return low <= value and (high is None or value <= high)
-
-
-def _is_one_of(value: object, names: tuple[str, ...]) -> bool:
-    return isinstance(value, str) and value in names

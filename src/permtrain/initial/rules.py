@@ -1,6 +1,5 @@
 """The rules that weights are drawn by: distribution and scale. Only NumPy is needed."""
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.errors import SettingError
+from permtrain.initial.checks import as_number, check, check_choice
 from permtrain.initial.quantiles import (
     normal_quantile,
     truncated_normal_quantile,
@@ -29,37 +28,39 @@ _FAN_OF_UNIT_BOUND = 6  # sqrt(6 / fan), the bound of a uniform rule, is 1 then
 
 
 @dataclass(frozen=True)
-class _Rule:
+class _Definition:
+    """What a rule's name stands for."""
+
     description: str
     distribution: Literal["uniform", "normal", "truncated normal"] | None = None
     fans: Literal["in", "both", "none"] = "in"
 
 
 _RULES = {
-    "kaiming_uniform": _Rule(
+    "kaiming_uniform": _Definition(
         "uniform in +-sqrt(6 / fan_in), ReLU gain; Keras: he_uniform", "uniform"
     ),
-    "kaiming_normal": _Rule(
+    "kaiming_normal": _Definition(
         "normal of standard deviation sqrt(2 / fan_in), ReLU gain, not truncated", "normal"
     ),
-    "xavier_uniform": _Rule(
+    "xavier_uniform": _Definition(
         "uniform in +-sqrt(6 / (fan_in + fan_out)); Keras: glorot_uniform", "uniform", "both"
     ),
-    "xavier_normal": _Rule(
+    "xavier_normal": _Definition(
         "normal of standard deviation sqrt(2 / (fan_in + fan_out)), not truncated", "normal", "both"
     ),
-    "kaiming_trunc_normal": _Rule(
+    "kaiming_trunc_normal": _Definition(
         "Keras' he_normal: normal cut at two standard deviations, rescaled to sqrt(2 / fan_in)",
         "truncated normal",
     ),
-    "xavier_trunc_normal": _Rule(
+    "xavier_trunc_normal": _Definition(
         "Keras' glorot_normal: cut likewise, rescaled to sqrt(2 / (fan_in + fan_out))",
         "truncated normal",
         "both",
     ),
-    "unit_uniform": _Rule("uniform in +-1, whatever the fans", "uniform", "none"),
-    "constant": _Rule("one shared value (give `value`)"),
-    "shuffle": _Rule("values of the model as it is, shuffled within each weight vector"),
+    "unit_uniform": _Definition("uniform in +-1, whatever the fans", "uniform", "none"),
+    "constant": _Definition("one shared value (give `value`)"),
+    "shuffle": _Definition("values of the model as it is, shuffled within each weight vector"),
 }
 
 RULES: dict[str, str] = {name: rule.description for name, rule in _RULES.items()}
@@ -72,25 +73,43 @@ _QUANTILES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 }
 
 
-def check_rule(rule: object) -> None:
-    """Refuse a rule that does not exist.
+@dataclass(frozen=True)
+class Rule:
+    """What initial weights are drawn by, whatever their place in a weight vector.
+
+    Args:
+        name: one of `rules.RULES`. `"shuffle"` moves the values that are there within each weight
+            vector.
+        value: the value of rule `"constant"`, a finite number that the weights' dtype can hold;
+            None with any other rule.
+        sparse_fans: fans count the part 1 - sparsity only, at least 1: the scale of a dense layer
+            with as many inputs as are left.
 
     Raises:
-        SettingError: lists the rules, and the nearest name where there is one.
+        SettingError: there is no such rule, or the value does not go with it.
 
     Example:
-        >>> check_rule("kaiming_unifrom")
+        >>> Rule("constant", 0.05)
+        Rule(name='constant', value=0.05, sparse_fans=False)
+        >>> Rule("constant")
         Traceback (most recent call last):
         ...
-        permtrain.errors.SettingError: rule is 'kaiming_unifrom'; allowed: kaiming_uniform, \
-kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, xavier_trunc_normal, \
-unit_uniform, constant, shuffle; did you mean 'kaiming_uniform'?
+        permtrain.errors.SettingError: value is None; allowed: a finite number, with rule 'constant'
     """
-    if isinstance(rule, str) and rule in _RULES:
-        return
-    near = difflib.get_close_matches(rule, _RULES, n=1) if isinstance(rule, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SettingError(f"rule is {rule!r}; allowed: {', '.join(_RULES)}{hint}")
+
+    name: str = "kaiming_uniform"
+    value: float | None = None
+    sparse_fans: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("rule", self.name, tuple(RULES))
+        if self.name == "constant":
+            value = as_number(self.value)
+            is_finite = isinstance(value, float) and math.isfinite(value)
+            check("value", self.value, is_finite, "a finite number, with rule 'constant'")
+        else:
+            check("value", self.value, self.value is None, "None, except with rule 'constant'")
+        check_choice("sparse_fans", self.sparse_fans, (True, False))
 
 
 def is_distribution(rule: str) -> bool:

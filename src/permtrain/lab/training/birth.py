@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.initial.initialize import initialize_
+from permtrain.initial.rules import Rule
+from permtrain.initial.structure import Structure
 from permtrain.lab.models.registry import build_network
 from permtrain.lab.training.settings import Settings
 
@@ -47,18 +49,18 @@ def newborn_network(
             ) from error
     initialize_(
         model,
-        initial.rule,
-        settings.seed,
-        granularity=initial.vectors,
-        value=initial.value,
-        share=initial.share,
-        quantiles=initial.quantiles,
-        pairwise=initial.pairwise,
-        levels=initial.levels,
-        sparsity=initial.layer_sparsity or initial.sparsity,
-        sparsity_by=initial.sparsity_by,
-        first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
-        sparse_fans=initial.sparse_fans,
+        Rule(initial.rule, initial.value, initial.sparse_fans),
+        Structure(
+            granularity=initial.vectors,
+            share=initial.share,
+            quantiles=initial.quantiles,
+            pairwise=initial.pairwise,
+            levels=initial.levels,
+            sparsity=initial.layer_sparsity or initial.sparsity,
+            sparsity_by=initial.sparsity_by,
+            first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
+        ),
+        seed=settings.seed,
         biases=initial.biases,
     )
     return model
