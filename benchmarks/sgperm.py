@@ -62,7 +62,7 @@ from permtrain.lab.data.load import load_images
 from permtrain.lab.models.registry import build_network
 from permtrain.lab.training.memory import keep_freed_memory
 from permtrain.lab.training.record import environment, write_json
-from permtrain.optim.sgperm import PUBLISHED
+from permtrain.optim.sgperm_settings import PUBLISHED
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"
 FC_SHAPES = ((500, 784), (300, 500), (10, 300))

@@ -4,7 +4,7 @@ import torch
 from training_problem import small_net
 
 from permtrain import SGPerm
-from permtrain.optim.sgperm import AUTHORS_CODE
+from permtrain.optim.sgperm_settings import AUTHORS_CODE
 
 SETTINGS = {
     "start": {"search": "start"},

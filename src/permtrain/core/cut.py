@@ -11,14 +11,23 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from permtrain.errors import GranularityError
 
-Granularity: TypeAlias = Literal["kernel", "neuron", "layer"]
+LinearGranularity: TypeAlias = Literal["neuron", "layer"]
+"""Those of a weight without kernels."""
+
+Granularity: TypeAlias = Literal["kernel", LinearGranularity]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 """What cuts a tensor by itself, the finest first."""
 
-ACROSS = "across"
+ACROSS: Literal["across"] = "across"
 """The granularity in which weights of several tensors exchange values, in units of each."""
 
-AnyGranularity: TypeAlias = Granularity | Literal["across"]
+AnyGranularity: TypeAlias = Literal[Granularity, "across"]
+MEANINGS: dict[AnyGranularity, str] = {
+    "kernel": "weights change places within one kernel of a convolution",
+    "neuron": "within all weights into one output unit: a row of a matrix, a filter",
+    "layer": "within a whole weight tensor",
+    "across": "across all layers, each weight in units of its layer",
+}
 
 _T = TypeVar("_T")
 """A torch tensor or a NumPy array."""

@@ -42,31 +42,12 @@ from permtrain.optim.parameters import (
     refuse_replaced,
 )
 from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
+from permtrain.optim.sgperm_settings import MoveSettings, Recommendation
 from permtrain.optim.sorted_rows import SortedRows
+from permtrain.ranges import check_values
 
 Biases: TypeAlias = Literal["row", "apart", "inner"]
-Recommendation: TypeAlias = Literal["momentum", "difference"]
 InnerFactory: TypeAlias = Callable[[list[Tensor]], Optimizer]
-
-PUBLISHED: dict[str, Any] = {
-    "search": "start",
-    "aggressiveness": 0.07,
-    "aggressiveness_min": 0.005,
-    "aggressiveness_decay": 0.985,
-    "partition_ratio": 0.05,
-    "partition_ratio_max": 0.1,
-    "partition_ratio_growth": 1 / 0.995,
-    "momentum": 0.9,
-}
-"""The settings of section 5.1.2: `SGPerm(..., **PUBLISHED)`. The momentum is ours: the paper names
-none."""
-
-AUTHORS_CODE: dict[str, Any] = PUBLISHED | {
-    "search": "authors",
-    "biases": "apart",
-    "dampening": 0.99,
-}
-"""What the authors' code does where the paper is silent: `SGPerm(..., **AUTHORS_CODE)`."""
 
 
 class SGPerm(Optimizer, Method):
@@ -144,29 +125,26 @@ class SGPerm(Optimizer, Method):
         model: ModelOrNone = UNSAID,
         granularity: GranularityRule = "neuron",
         biases: Biases = "inner",
-        recommendation: Recommendation = "momentum",
-        search: str = "bracket",
-        order: str = "nearest",
-        aggressiveness: float = 0.05,
-        aggressiveness_min: float = 0.003,
-        aggressiveness_decay: float = 0.9965,
-        partition_ratio: float = 1.0,
-        partition_ratio_max: float = 1.0,
-        partition_ratio_growth: float = 1.0,
-        momentum: float = 0.8,
-        momentum_max: float = 0.97,
-        momentum_approach: float = 1.0,
-        dampening: float = 0.0,
+        recommendation: Recommendation = MoveSettings.recommendation,
+        search: str = MoveSettings.search,
+        order: str = MoveSettings.order,
+        aggressiveness: float = MoveSettings.aggressiveness,
+        aggressiveness_min: float = MoveSettings.aggressiveness_min,
+        aggressiveness_decay: float = MoveSettings.aggressiveness_decay,
+        partition_ratio: float = MoveSettings.partition_ratio,
+        partition_ratio_max: float = MoveSettings.partition_ratio_max,
+        partition_ratio_growth: float = MoveSettings.partition_ratio_growth,
+        momentum: float = MoveSettings.momentum,
+        momentum_max: float = MoveSettings.momentum_max,
+        momentum_approach: float = MoveSettings.momentum_approach,
+        dampening: float = MoveSettings.dampening,
         inner: InnerFactory | None = None,
         seed: int = 0,
     ) -> None:
         model = model_said(model, type(self).__name__)
         if biases not in ("row", "apart", "inner"):
             raise SettingError(f"biases is {biases!r}; allowed: row, apart, inner")
-        if recommendation not in ("momentum", "difference"):
-            raise SettingError(
-                f"recommendation is {recommendation!r}; allowed: momentum, difference"
-            )
+        check_values(MoveSettings, {"recommendation": recommendation})
         if recommendation == "difference" and inner is None:
             raise SettingError(
                 "recommendation is 'difference', of an inner optimizer; allowed without inner: "

@@ -3,26 +3,13 @@
 Source: Qiu and Suda, "Permute to Train", 2022, section 5.1 (alpha, lambda); the momentum is ours.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from permtrain.errors import SettingError
 from permtrain.graph.partition import Sizes, authors_subsets, equal_subsets
-from permtrain.graph.search import ORDERS, SEARCHES
-
-# The numbers among them, and where they may lie.
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "aggressiveness": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "aggressiveness_min": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "aggressiveness_decay": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "partition_ratio": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "partition_ratio_max": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "partition_ratio_growth": (lambda v: v >= 1, "1 or more"),
-    "momentum": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
-    "momentum_max": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
-    "momentum_approach": (lambda v: 0 < v <= 1, "above 0, at most 1"),
-    "dampening": (lambda v: 0 <= v < 1, "0 to 1, without 1"),
-}
+from permtrain.graph.search import SEARCHES
+from permtrain.optim.sgperm_settings import MoveSettings
+from permtrain.ranges import check_values
 
 
 def subset_sizes(group: dict[str, Any], length: int) -> Sizes:
@@ -50,10 +37,7 @@ def advance_(group: dict[str, Any]) -> None:
 
 def check_group(group: dict[str, Any]) -> None:
     """Refuses a setting outside its range, or that does not go with another, by name."""
-    for name, (is_fine, allowed) in _RANGES.items():
-        value = group[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not is_fine(value):
-            raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
+    check_values(MoveSettings, group)
     if group["aggressiveness_min"] > group["aggressiveness"]:
         raise SettingError(
             f"aggressiveness_min is {group['aggressiveness_min']}; allowed: at most "
@@ -64,9 +48,6 @@ def check_group(group: dict[str, Any]) -> None:
             f"partition_ratio_max is {group['partition_ratio_max']}; allowed: at least "
             f"partition_ratio, {group['partition_ratio']}"
         )
-    for name, registry in (("search", tuple(SEARCHES)), ("order", tuple(ORDERS))):
-        if group[name] not in registry:
-            raise SettingError(f"{name} is {group[name]!r}; allowed: {', '.join(registry)}")
     if group["order"] not in SEARCHES[group["search"]].orders:
         raise SettingError(
             f"order is {group['order']!r}; allowed with search {group['search']!r}: "

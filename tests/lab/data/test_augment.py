@@ -208,8 +208,8 @@ def test_integers_are_refused() -> None:
         ({"rotation_degrees": -1}, "rotation_degrees is -1; allowed: 0 to 180"),
         ({"rotation_degrees": 181.0}, r"rotation_degrees is 181\.0; allowed: 0 to 180"),
         ({"rotation_degrees": float("nan")}, "rotation_degrees is nan; allowed: 0 to 180"),
-        ({"shift_fraction": 1.0}, r"shift_fraction is 1\.0; allowed: 0 <= shift_fraction < 1"),
-        ({"zoom_fraction": 10}, "zoom_fraction is 10; allowed: 0 <= zoom_fraction < 1"),
+        ({"shift_fraction": 1.0}, r"shift_fraction is 1\.0; allowed: 0 to 1, without 1"),
+        ({"zoom_fraction": 10}, "zoom_fraction is 10; allowed: 0 to 1, without 1"),
         ({"horizontal_flip": 1}, "horizontal_flip is 1; allowed: True or False"),
     ],
 )

@@ -329,7 +329,7 @@ def test_permuting_learns() -> None:
         ("width", 1, "2 or more"),
         ("networks", 0, "1 or more"),
         ("lr", 0.0, "above 0"),
-        ("lr_decay", 1.5, "above 0, up to 1"),
+        ("lr_decay", 1.5, "above 0, at most 1"),
     ],
 )
 def test_bad_settings(field: str, value: object, allowed: str) -> None:

@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from permtrain.core.cut import ACROSS, GRANULARITIES, MEANINGS, AnyGranularity
 from permtrain.errors import SettingError
+from permtrain.graph.search import ORDERS, SEARCHES
 from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.training import settings as module
 from permtrain.lab.training.settings import (
+    METHODS,
     DataSettings,
     InitialSettings,
+    Method,
     OptimizerSettings,
     PermutationSettings,
     Place,
@@ -25,6 +29,7 @@ from permtrain.lab.training.settings import (
     settings_hash,
     to_dict,
 )
+from permtrain.optim.sgperm_settings import Order, Search
 
 CONV4 = Settings(
     data=DataSettings(data="cifar10", validation_fraction=0.1),
@@ -173,9 +178,12 @@ def test_absent_fields_get_their_defaults() -> None:
         ({"data": {"dat": 1}}, "settings.data has unknown 'dat'; allowed: data, validation_frac"),
         ({"data": 3}, "settings.data is 3; allowed: an object with settings"),
         ([1], "settings is [1]; allowed: an object with settings"),
-        ({"epochs": "many"}, "epochs is 'many'; allowed: 1 or more"),
-        ({"optimizer": {"lr": None}}, "settings.optimizer has a value of another type ('<' not"),
+        ({"epochs": "many"}, "epochs is 'many'; allowed: a whole number, 1 or more"),
+        ({"optimizer": {"lr": None}}, "lr is None; allowed: a number, above 0"),
         ({"epochs": 0}, "epochs is 0; allowed: 1 or more"),
+        ({"initial": {"layer_sparsity": 3}}, "layer_sparsity is 3; allowed: values by name"),
+        ({"initial": {"biases": "none"}}, "biases is 'none'; allowed: rule, zero, keep"),
+        ({"sgperm": {"momentum": 1}}, "momentum is 1; allowed: 0 to 1, without 1"),
     ],
 )
 def test_plain_data_that_is_refused(plain: Any, message: str) -> None:
@@ -184,7 +192,14 @@ def test_plain_data_that_is_refused(plain: Any, message: str) -> None:
     assert str(refused.value).startswith(message)
 
 
-METHODS = "laperm, index, sgperm, plain, plain-frozen-zeros"
+def test_names_and_their_meanings_agree() -> None:
+    assert tuple(METHODS) == get_args(Method)
+    assert tuple(MEANINGS) == get_args(AnyGranularity) == (*GRANULARITIES, ACROSS)
+    assert set(SEARCHES) == set(get_args(Search))
+    assert set(ORDERS) == set(get_args(Order))
+
+
+ALL_METHODS = "laperm, index, sgperm, plain, plain-frozen-zeros"
 RULES = (
     "kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, "
     "xavier_trunc_normal, unit_uniform, constant, shuffle"
@@ -196,7 +211,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Settings(epochs=1.5), "epochs is 1.5; allowed: 1 or more"),
+        (lambda: Settings(epochs=1.5), "epochs is 1.5; allowed: a whole number, 1 or more"),
         (lambda: Settings(epochs=0), "epochs is 0; allowed: 1 or more"),
         (lambda: Settings(batch_size=-1), "batch_size is -1; allowed: 1 or more"),
         (lambda: Settings(seed=-1), "seed is -1; allowed: 0 to 2**63 - 1"),
@@ -258,7 +273,10 @@ NAN, INF = float("nan"), float("inf")
         ),
         (lambda: InitialSettings(sparsity=1), "sparsity is 1; allowed: 0 to 1, without 1"),
         (lambda: InitialSettings(sparsity=NAN), "sparsity is nan; allowed: 0 to 1, without 1"),
-        (lambda: InitialSettings(layer_sparsity={"a": 1.5}), "sparsity is 1.5; allowed: 0 to 1"),
+        (
+            lambda: InitialSettings(layer_sparsity={"a": 1.5}),
+            "layer_sparsity['a'] is 1.5; allowed: 0 to 1, without 1",
+        ),
         (
             lambda: InitialSettings(sparsity=0.5, layer_sparsity={"a": 0.5}),
             "sparsity is 0.5; allowed: 0, where layer_sparsity is given",
@@ -266,11 +284,11 @@ NAN, INF = float("nan"), float("inf")
         (lambda: InitialSettings(levels=1), "levels is 1; allowed: 2 or more"),
         (
             lambda: PermutationSettings(method="lapern"),
-            f"method is 'lapern'; allowed: {METHODS}",
+            f"method is 'lapern'; allowed: {ALL_METHODS}",
         ),
         (
             lambda: PermutationSettings(sync_period=0),
-            "sync_period is 0; allowed: a whole number of steps from 1",
+            "sync_period is 0; allowed: 1 or more",
         ),
         (
             lambda: PermutationSettings(granularity="across", linear_granularity="layer"),
@@ -331,21 +349,21 @@ NAN, INF = float("nan"), float("inf")
         ),
         (
             lambda: PermutationSettings(sync_milestones=(5, 5), sync_periods=(3, 4)),
-            "sync_milestones is (5, 5); allowed: ascending epochs from 1",
+            "sync_milestones is (5, 5); allowed: ascending epochs or steps from 1",
         ),
         (
             lambda: PermutationSettings(
                 sync_milestones=(0,), sync_periods=(3,), sync_milestones_in="steps"
             ),
-            "sync_milestones is (0,); allowed: ascending steps from 1",
+            "sync_milestones is (0,); allowed: ascending epochs or steps from 1",
         ),
         (
             lambda: PermutationSettings(sync_milestones=(5,)),
-            "sync_periods is (); allowed: a whole number of steps from 1 for each of the 1 miles",
+            "sync_periods is (); allowed: one for each of the 1 milestones",
         ),
         (
             lambda: PermutationSettings(sync_milestones=(5,), sync_periods=(0,)),
-            "sync_periods is (0,); allowed: a whole number of steps from 1",
+            "sync_periods[0] is 0; allowed: 1 or more",
         ),
         (
             lambda: PermutationSettings(sync_milestones_in="batches"),
@@ -371,8 +389,8 @@ NAN, INF = float("nan"), float("inf")
         (lambda: OptimizerSettings(lr=NAN), "lr is nan; allowed: above 0"),
         (lambda: OptimizerSettings(lr=INF), "lr is inf; allowed: above 0"),
         (lambda: OptimizerSettings(l2=-1), "l2 is -1; allowed: 0 or more"),
-        (lambda: OptimizerSettings(lr_decay=0), "lr_decay is 0; allowed: above 0, up to 1"),
-        (lambda: OptimizerSettings(lr_decay=1.1), "lr_decay is 1.1; allowed: above 0, up to 1"),
+        (lambda: OptimizerSettings(lr_decay=0), "lr_decay is 0; allowed: above 0, at most 1"),
+        (lambda: OptimizerSettings(lr_decay=1.1), "lr_decay is 1.1; allowed: above 0, at most 1"),
         (
             lambda: OptimizerSettings(lr_decay_epochs=0),
             "lr_decay_epochs is 0; allowed: 1 or more",
@@ -387,11 +405,11 @@ NAN, INF = float("nan"), float("inf")
         ),
         (
             lambda: OptimizerSettings(lr_milestones=(1, 2), lr_factors=(0.1,)),
-            "lr_factors is (0.1,); allowed: one above 0 for each of the 2 milestones",
+            "lr_factors is (0.1,); allowed: one for each of the 2 milestones",
         ),
         (
             lambda: OptimizerSettings(lr_milestones=(1,), lr_factors=(0,)),
-            "lr_factors is (0,); allowed: one above 0 for each of the 1 milestones",
+            "lr_factors[0] is 0; allowed: above 0",
         ),
         (lambda: Place(keep_checkpoints=0), "keep_checkpoints is 0; allowed: 1 or more"),
         (lambda: Place(threads=0), "threads is 0; allowed: 1 to 1,024"),

@@ -65,7 +65,10 @@ def test_a_bias_of_a_row_in_another_group_is_refused(weight_first):
         ({"partition_ratio_max": 0.01}, "partition_ratio_max is 0.01; allowed: at least"),
         ({"partition_ratio_growth": 0.9}, "partition_ratio_growth is 0.9; allowed: 1 or more"),
         ({"momentum": 1.0}, "momentum is 1.0; allowed: 0 to 1, without 1"),
-        ({"search": "brackets"}, "search is 'brackets'; allowed: start, any, authors, bracket"),
+        (
+            {"search": "brackets"},
+            "search is 'brackets'; allowed: start, any, bracket, pair",
+        ),
         ({"order": "near"}, "order is 'near'; allowed: nearest"),
         ({"search": "pair", "order": "random"}, "order is 'random'; allowed with search 'pair'"),
         ({"biases": "no"}, "biases is 'no'; allowed: row, apart, inner"),

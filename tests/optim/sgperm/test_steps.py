@@ -10,7 +10,7 @@ from permtrain.core.threads import ranges
 from permtrain.graph import search as graph_search
 from permtrain.graph.partition import equal_subsets
 from permtrain.graph.search import lay_out_, permute_ranks_
-from permtrain.optim.sgperm import AUTHORS_CODE, PUBLISHED
+from permtrain.optim.sgperm_settings import AUTHORS_CODE, PUBLISHED
 from sgperm_problem import adam, started
 
 

@@ -3,10 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
+from permtrain.core.cut import MEANINGS
 from permtrain.initial.rules import RULES
 from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.models.registry import NETWORKS
-from permtrain.lab.training.settings import GRANULARITIES, METHODS
+from permtrain.lab.training.settings import METHODS
 
 
 def show_catalogue() -> None:
@@ -22,7 +23,7 @@ def show_catalogue() -> None:
         ("data (--data)", data),
         ("methods (--method)", METHODS),
         ("rules (--rule)", RULES),
-        ("granularities (--granularity)", GRANULARITIES),
+        ("granularities (--granularity)", MEANINGS),
     ):
         table = Table(title=title, title_justify="left", show_header=False, box=None)
         table.add_column(no_wrap=True)

@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from permtrain.errors import SettingError
+from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.training.settings import Place
 
 
@@ -16,7 +17,7 @@ def report(
     output: Path = Path("report.html"),
     watch: bool = False,
     every: float = 5.0,
-    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
+    budget: Budget = "quick",
 ) -> None:
     """Write one HTML file that shows runs, to be opened in any browser.
 

@@ -3,23 +3,24 @@
 import shlex
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from permtrain.errors import CheckpointError, NonFiniteError, SettingError
+from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from permtrain.lab.recipes.gathering import Gatherer
-    from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
+    from permtrain.lab.recipes.recipe import Arm, Recipe
 
 
 def recipes(
     recipe: Annotated[str | None, tyro.conf.Positional] = None,
-    budget: Literal["quick", "short", "scaled", "paper"] = "paper",
+    budget: Budget = "paper",
     runs_folder: Path = Path("runs"),
     results_folder: Path = Path("results"),
 ) -> None:
@@ -74,7 +75,7 @@ def recipes(
 def run(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
+    budget: Budget = "quick",
     only: str = "*",
     part: str = "1/1",
     retry_failed: bool = False,
@@ -171,7 +172,7 @@ def run(
 def gather(
     recipe: Annotated[str, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
-    budget: Literal["quick", "short", "scaled", "paper"] = "quick",
+    budget: Budget = "quick",
     more_runs_folders: tuple[Path, ...] = (),
     results_folder: Path = Path("results"),
 ) -> None:

@@ -1,8 +1,9 @@
 """The settings of augmentation, checked. Apart from `augment.py` so that torch is not imported."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from permtrain.errors import SettingError
+from permtrain.ranges import Fraction, Interval, check_fields
 
 
 @dataclass(frozen=True)
@@ -18,26 +19,17 @@ class Augmentation:
         True
     """
 
-    rotation_degrees: float = 0.0
+    rotation_degrees: Annotated[float, Interval(ge=0, le=180)] = 0.0
     """Turned by up to so many degrees either way, 0 to 180."""
-    shift_fraction: float = 0.0
+    shift_fraction: Fraction = 0.0
     """Moved by up to this fraction of the height up or down, of the width sideways, in [0, 1)."""
-    zoom_fraction: float = 0.0
+    zoom_fraction: Fraction = 0.0
     """Height and width each scaled by a factor of its own in 1 +- this fraction, in [0, 1)."""
     horizontal_flip: bool = False
     """Mirrored left to right with probability one half."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rotation_degrees <= 180:
-            raise SettingError(f"rotation_degrees is {self.rotation_degrees}; allowed: 0 to 180")
-        for name in ("shift_fraction", "zoom_fraction"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise SettingError(f"{name} is {value}; allowed: 0 <= {name} < 1")
-        if not isinstance(self.horizontal_flip, bool):
-            raise SettingError(
-                f"horizontal_flip is {self.horizontal_flip!r}; allowed: True or False"
-            )
+        check_fields(self)
 
     @property
     def moves_pixels_between(self) -> bool:

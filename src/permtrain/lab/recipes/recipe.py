@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from permtrain.errors import SettingError
 from permtrain.lab.recipes.task import Task
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Budget: TypeAlias = Literal["quick", "short", "scaled", "paper"]
 WITH_SHORT: tuple[Budget, ...] = ("quick", "short", "paper")
 """The budgets of recipes that have one in between."""
-WITH_SCALED: tuple[Budget, ...] = ("quick", "short", "scaled", "paper")
+WITH_SCALED: tuple[Budget, ...] = get_args(Budget)
 """The budgets of recipes whose full training is out of reach of two cores."""
 
 

@@ -7,17 +7,37 @@ imported, so that `--help` answers at once.
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
+from permtrain.core.cut import (
+    GRANULARITIES,
+    AnyGranularity,
+    Granularity,
+    LinearGranularity,
+)
 from permtrain.errors import SettingError
 from permtrain.initial.rules import RULES
 from permtrain.lab.data.augment_settings import Augmentation
-from permtrain.lab.data.normalize_settings import NORMALIZATIONS, Normalization
+from permtrain.lab.data.normalize_settings import Normalization
+from permtrain.optim.sgperm_settings import MoveSettings
+from permtrain.ranges import (
+    Ascending,
+    Count,
+    Fraction,
+    Interval,
+    NotNegative,
+    OneOf,
+    Positive,
+    Seed,
+    Share,
+    check_fields,
+    require,
+)
 
-METHODS: dict[str, str] = {
+Method: TypeAlias = Literal["laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"]
+METHODS: dict[Method, str] = {
     "laperm": "LaPerm: weights move freely, every sync period their order lays out initial values",
     "index": "index optimizer: latent weights are kept, their order lays out the initial values",
     "sgperm": "SGPerm: gradients recommend moves, weights change places along cycles of them",
@@ -26,25 +46,11 @@ METHODS: dict[str, str] = {
     "supermask": "edge-popup: weights stay, the optimizer moves scores of which are used",
 }
 
-GRANULARITIES: dict[str, str] = {
-    "kernel": "weights change places within one kernel of a convolution",
-    "neuron": "within all weights into one output unit: a row of a matrix, a filter",
-    "layer": "within a whole weight tensor",
-    "across": "across all layers, each weight in units of its layer",
-}
-
+DRAWN_RULES = tuple(rule for rule in RULES if rule not in ("constant", "shuffle"))
+"""Those whose weights follow from the seed alone."""
 
 _MOST_THREADS = 1024
 """Where a system cannot start them, torch's own library breaks the whole process off."""
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check(name: str, value: object, fine: bool, allowed: str) -> None:
-    if not fine:
-        raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
 
 
 @dataclass(frozen=True)
@@ -55,42 +61,34 @@ class DataSettings:
     """A data set by name (`permtrain list`), or a folder with train.parquet and test.parquet, or
     with train/ and test/ folders of class-named image folders. A folder with train/ and val/, or
     with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory."""
-    validation_fraction: float = 0.0
+    validation_fraction: Fraction = 0.0
     """Part of the training images set aside for choosing anything, in [0, 1)."""
-    train_images: int | None = None
+    train_images: Count | None = None
     """Use the first so many training images only; at least 1."""
-    test_images: int | None = None
+    test_images: Count | None = None
     """Evaluate on the first so many test images only; at least 1."""
-    image_size: int | None = None
+    image_size: Count | None = None
     """Side in pixels of the squares that images of a streamed data set, as imagenet, are cut to: a
     random part in training, the middle in evaluation. Left out: 224."""
 
     def __post_init__(self) -> None:
-        _check(
-            "validation_fraction",
-            self.validation_fraction,
-            0 <= self.validation_fraction < 1,
-            "0 to 1, without 1",
-        )
-        for name in ("train_images", "test_images", "image_size"):
-            value = getattr(self, name)
-            _check(name, value, value is None or (_is_whole(value) and value >= 1), "1 or more")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class InitialSettings:
     """How the weights are born."""
 
-    rule: str = "kaiming_uniform"
+    rule: Annotated[str, OneOf(tuple(RULES))] = "kaiming_uniform"
     """The distribution, by torch.nn.init's names; or constant, or shuffle (`permtrain list`)."""
     value: float | None = None
     """The one shared value of rule constant."""
-    trained_rule: str = "kaiming_normal"
+    trained_rule: Annotated[str, OneOf(DRAWN_RULES)] = "kaiming_normal"
     """Rule shuffle moves trained weights within each vector. They are those of a run of its own,
     made first: by the inner optimizer alone, from weights of this rule ..."""
-    trained_epochs: int | None = None
+    trained_epochs: Count | None = None
     """... for so many epochs; left out, for as many as this run."""
-    vectors: Literal["kernel", "neuron", "layer"] = "neuron"
+    vectors: Granularity = "neuron"
     """What a weight vector is for the options below; usually the granularity of the run."""
     share: bool = False
     """All weight vectors of a layer hold the same values."""
@@ -98,11 +96,11 @@ class InitialSettings:
     """Exact quantiles of the distribution in place of random draws."""
     pairwise: bool = False
     """Values come in pairs +v and -v."""
-    levels: int | None = None
+    levels: Annotated[int, Interval(ge=2)] | None = None
     """Only so many different values, equally frequent; 2 or more."""
-    sparsity: float = 0.0
+    sparsity: Fraction = 0.0
     """Fraction of each layer's weights that is zero, in [0, 1)."""
-    layer_sparsity: dict[str, float] = field(default_factory=dict)
+    layer_sparsity: dict[str, Fraction] = field(default_factory=dict)
     """Sparsity layer by layer, in place of the above: weight name patterns and fractions, as in:
     0.weight 0.9 output.* 0.5. What no pattern matches stays dense."""
     sparsity_by: Literal["exact", "bernoulli", "magnitude"] = "exact"
@@ -115,21 +113,14 @@ class InitialSettings:
     """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them."""
 
     def __post_init__(self) -> None:
-        _check("rule", self.rule, self.rule in RULES, ", ".join(RULES))
-        drawn = [rule for rule in RULES if rule not in ("constant", "shuffle")]
-        _check("trained_rule", self.trained_rule, self.trained_rule in drawn, ", ".join(drawn))
-        epochs = self.trained_epochs
-        whole = epochs is None or (_is_whole(epochs) and epochs >= 1)
-        _check("trained_epochs", epochs, whole, "1 or more")
+        check_fields(self)
         if self.rule != "shuffle":
-            why = f"nothing with rule {self.rule}"
-            _check("trained_rule", self.trained_rule, self.trained_rule == "kaiming_normal", why)
-            _check("trained_epochs", epochs, epochs is None, why)
-        for rate in (self.sparsity, *self.layer_sparsity.values()):
-            _check("sparsity", rate, 0 <= rate < 1, "0 to 1, without 1")
-        both = bool(self.sparsity and self.layer_sparsity)
-        _check("sparsity", self.sparsity, not both, "0, where layer_sparsity is given")
-        _check("levels", self.levels, self.levels is None or self.levels >= 2, "2 or more")
+            nothing = f"nothing with rule {self.rule}"
+            is_default = self.trained_rule == "kaiming_normal"
+            require("trained_rule", self.trained_rule, is_default, nothing)
+            require("trained_epochs", self.trained_epochs, self.trained_epochs is None, nothing)
+        one = not (self.sparsity and self.layer_sparsity)
+        require("sparsity", self.sparsity, one, "0, where layer_sparsity is given")
 
     @property
     def is_sparse(self) -> bool:
@@ -140,96 +131,59 @@ class InitialSettings:
 class PermutationSettings:
     """How the weights are permuted."""
 
-    method: Literal["laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"] = (
-        "laperm"
-    )
+    method: Method = "laperm"
     """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
-    sync_period: int | None = None
+    sync_period: Count | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""
-    sync_milestones: tuple[int, ...] = ()
+    sync_milestones: Annotated[tuple[int, ...], Ascending("epochs or steps")] = ()
     """Epochs after which the sync period changes ..."""
-    sync_periods: tuple[int, ...] = ()
+    sync_periods: tuple[Count, ...] = ()
     """... to these, one for each milestone."""
     sync_milestones_in: Literal["epochs", "steps"] = "epochs"
     """What the milestones count: epochs, or optimizer steps."""
-    permuted_steps: int | None = None
+    permuted_steps: Count | None = None
     """Permute for so many first steps only; then the inner optimizer goes on, its state carried
     over, and weights that are zero by then stay zero."""
-    granularity: Literal["kernel", "neuron", "layer", "across"] | None = None
+    granularity: AnyGranularity | None = None
     """Which weights may exchange values; across: of all layers, each in units of a power of two
     near its He standard deviation. Left out: neuron for laperm and sgperm, layer for index."""
-    fallback: Literal["neuron", "layer"] | None = None
+    fallback: LinearGranularity | None = None
     """Granularity of the layers that have none of the above, as linear layers have no kernels."""
-    linear_granularity: Literal["neuron", "layer"] | None = None
+    linear_granularity: LinearGranularity | None = None
     """Granularity of the linear layers, where it is another than that of the convolutions."""
     permute_biases: bool = False
     """Each layer's bias is a weight vector too; else the inner optimizer trains biases."""
-    keep: float = 0.5
+    keep: Share = 0.5
     """Part of each layer's weights that a supermask uses, above 0, at most 1."""
 
     def __post_init__(self) -> None:
-        _check("method", self.method, self.method in METHODS, ", ".join(METHODS))
-        _check(
-            "sync_period",
-            self.sync_period,
-            self.sync_period is None or (_is_whole(self.sync_period) and self.sync_period >= 1),
-            "a whole number of steps from 1",
-        )
-        self._check_sync_milestones()
-        steps = self.permuted_steps
-        _check(
-            "permuted_steps", steps, steps is None or (_is_whole(steps) and steps >= 1), "1 or more"
-        )
-        if not self.permutes:
-            for name in (
-                "sync_period", "granularity", "fallback", "linear_granularity", "permute_biases",
-            ):  # fmt: skip
-                value = getattr(self, name)
-                _check(name, value, value in (None, False), f"nothing with method {self.method}")
+        check_fields(self)
+        self._refuse_with_method()
+        num = len(self.sync_milestones)
+        of_each = len(self.sync_periods) == num
+        require("sync_periods", self.sync_periods, of_each, f"one for each of the {num} milestones")
         linear = self.linear_granularity
-        _check("linear_granularity", linear, linear in (None, "neuron", "layer"), "neuron, layer")
         if linear is not None:
-            is_within = self.granularity in ("kernel", "neuron", "layer") and self.fallback is None
+            is_within = self.granularity not in (None, "across") and self.fallback is None
             allowed = "nothing without granularity kernel, neuron or layer, nor with fallback"
-            _check("linear_granularity", linear, is_within, allowed)
-            _check(
-                "linear_granularity", linear, not self.permute_biases, "nothing with permute_biases"
-            )
-        _check("keep", self.keep, 0 < self.keep <= 1, "above 0, at most 1")
-        if self.method != "supermask":
-            _check("keep", self.keep, self.keep == 0.5, f"nothing with method {self.method}")
+            require("linear_granularity", linear, is_within, allowed)
+            apart = not self.permute_biases
+            require("linear_granularity", linear, apart, "nothing with permute_biases")
         if self.method == "sgperm":
             within = self.granularity != "across"
-            allowed = "kernel, neuron, layer with method sgperm"
-            _check("granularity", self.granularity, within, allowed)
-        if self.method not in ("laperm", "index"):
-            for name in ("sync_period", "sync_milestones", "permuted_steps"):
-                value = getattr(self, name)
-                _check(name, value, value in (None, ()), f"nothing with method {self.method}")
+            allowed = f"{', '.join(GRANULARITIES)} with method sgperm"
+            require("granularity", self.granularity, within, allowed)
 
-    def _check_sync_milestones(self) -> None:
-        milestones, periods = self.sync_milestones, self.sync_periods
-        ascending = list(milestones) == sorted(set(milestones))
-        _check(
-            "sync_milestones",
-            milestones,
-            ascending and all(_is_whole(each) and each >= 1 for each in milestones),
-            f"ascending {self.sync_milestones_in} from 1",
-        )
-        _check(
-            "sync_periods",
-            periods,
-            len(periods) == len(milestones)
-            and all(_is_whole(each) and each >= 1 for each in periods),
-            f"a whole number of steps from 1 for each of the {len(milestones)} milestones",
-        )
-        units = ("epochs", "steps")
-        _check(
-            "sync_milestones_in",
-            self.sync_milestones_in,
-            self.sync_milestones_in in units,
-            ", ".join(units),
-        )
+    def _refuse_with_method(self) -> None:
+        """Refuse what means nothing with this method."""
+        foreign = [] if self.method == "supermask" else ["keep"]
+        if not self.permutes:
+            foreign += ["granularity", "fallback", "linear_granularity", "permute_biases"]
+        if self.method not in ("laperm", "index"):
+            foreign += ["sync_period", "sync_milestones", "permuted_steps"]
+        for name in foreign:
+            value, default = getattr(self, name), getattr(PermutationSettings, name)
+            require(name, value, value == default, f"nothing with method {self.method}")
 
     @property
     def permutes(self) -> bool:
@@ -237,44 +191,19 @@ class PermutationSettings:
 
 
 @dataclass(frozen=True)
-class SGPermSettings:
+class SGPermSettings(MoveSettings):
     """What method sgperm does at each step; other methods leave it alone.
 
     The defaults are what docs/sgperm.md says why. The inner optimizer and its learning rate are for
     what is not permuted, and for recommendation difference.
     """
 
-    recommendation: Literal["momentum", "difference"] = "momentum"
-    """What says where weights are to move: momentum, or difference, what a step of the inner
-    optimizer would change."""
-    search: Literal["start", "any", "bracket", "pair", "authors"] = "bracket"
-    """How cycles are found: closed at their start, at any vertex, or two faster ways (bracket,
-    pair); authors: as their code does."""
-    order: Literal["nearest", "farthest", "random"] = "nearest"
-    """Which permitted move is tried first."""
-    aggressiveness: float = 0.05
-    """How far a weight may change at first, as part of its vector's range (alpha)."""
-    aggressiveness_min: float = 0.003
-    """Alpha's floor."""
-    aggressiveness_decay: float = 0.9965
-    """Alpha is multiplied by this at every step."""
-    partition_ratio: float = 1.0
-    """Part of a vector that makes up a subset at first (lambda)."""
-    partition_ratio_max: float = 1.0
-    """Lambda's cap."""
-    partition_ratio_growth: float = 1.0
-    """Lambda is multiplied by this at every step."""
-    momentum: float = 0.8
-    """Of the gradients, whose running sum recommends moves."""
-    momentum_max: float = 0.97
-    """Momentum's cap where it grows."""
-    momentum_approach: float = 1.0
-    """The distance of momentum to 1 is multiplied by this at every step; at 1 momentum stays."""
-    dampening: float = 0.0
-    """1 minus this is what a new gradient counts in that sum."""
     permuted_biases: Literal["apart", "row"] = "apart"
     """Where biases are permuted: each layer's bias is a vector of its own (apart), or each bias is
     one more weight of its neuron's vector (row)."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -283,60 +212,38 @@ class OptimizerSettings:
 
     inner: str = "Adam"
     """Any class of torch.optim, by name."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Initial learning rate, above 0."""
-    lookahead_period: int | None = None
+    lookahead_period: Count | None = None
     """Lookahead around the inner optimizer, a baseline: every so many steps slow weights go ..."""
-    lookahead_step: float = 0.5
+    lookahead_step: Annotated[float, Interval(gt=0, lt=1)] = 0.5
     """... this part of the way to the weights, above 0, below 1, and the weights go there."""
     inner_options: dict[str, float] = field(default_factory=dict)
     """Further arguments of that class, as in: momentum 0.9."""
-    l2: float = 0.0
+    l2: NotNegative = 0.0
     """Penalty l2 * w^2 on all weights but biases, norms and the output layer, as Keras' l2: adds
     2 * l2 * w to the gradient."""
-    lr_decay: float = 1.0
+    lr_decay: Share = 1.0
     """The learning rate is multiplied by this ..."""
-    lr_decay_epochs: int = 1
+    lr_decay_epochs: Count = 1
     """... every so many epochs."""
-    lr_milestones: tuple[int, ...] = ()
+    lr_milestones: Annotated[tuple[int, ...], Ascending("epochs")] = ()
     """Epochs after which the learning rate is also multiplied ..."""
-    lr_factors: tuple[float, ...] = ()
+    lr_factors: tuple[Positive, ...] = ()
     """... by these, one for each milestone."""
     lr_cosine: bool = False
     """The learning rate also falls to 0 along half a cosine wave, step by step over the run."""
 
     def __post_init__(self) -> None:
-        _check("lr", self.lr, 0 < self.lr < math.inf, "above 0")
-        period = self.lookahead_period
-        whole = period is None or (_is_whole(period) and period >= 1)
-        _check("lookahead_period", period, whole, "1 or more")
-        _check(
-            "lookahead_step", self.lookahead_step, 0 < self.lookahead_step < 1, "above 0, below 1"
-        )
-        if period is None:
-            _check(
-                "lookahead_step",
-                self.lookahead_step,
-                self.lookahead_step == 0.5,
-                "0.5 without lookahead_period",
+        check_fields(self)
+        if self.lookahead_period is None:
+            is_default = self.lookahead_step == 0.5
+            require(
+                "lookahead_step", self.lookahead_step, is_default, "0.5 without lookahead_period"
             )
-        _check("l2", self.l2, 0 <= self.l2 < math.inf, "0 or more")
-        _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, up to 1")
-        _check("lr_decay_epochs", self.lr_decay_epochs, self.lr_decay_epochs >= 1, "1 or more")
-        ascending = list(self.lr_milestones) == sorted(set(self.lr_milestones))
-        _check(
-            "lr_milestones",
-            self.lr_milestones,
-            ascending and all(epoch >= 1 for epoch in self.lr_milestones),
-            "ascending epochs from 1",
-        )
-        _check(
-            "lr_factors",
-            self.lr_factors,
-            len(self.lr_factors) == len(self.lr_milestones)
-            and all(0 < factor < math.inf for factor in self.lr_factors),
-            f"one above 0 for each of the {len(self.lr_milestones)} milestones",
-        )
+        num = len(self.lr_milestones)
+        of_each = len(self.lr_factors) == num
+        require("lr_factors", self.lr_factors, of_each, f"one for each of the {num} milestones")
 
 
 @dataclass(frozen=True)
@@ -355,20 +262,20 @@ class Settings:
     permutation: PermutationSettings = PermutationSettings()
     sgperm: SGPermSettings = SGPermSettings()
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    epochs: int = 60
+    epochs: Count = 60
     """Passes over the training images."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Images in one optimizer step."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the initial weights, the batch order, the augmentation, dropout and the validation set."""
     autocast: Literal["off", "bfloat16"] = "off"
     """bfloat16 in the forward pass; weights stay float32."""
     reestimate_batch_norm: bool = False
     """Before each evaluation, batch norm statistics are measured anew, on training images, for the
     arranged weights, on a copy."""
-    evaluate_at: tuple[int, ...] = ()
+    evaluate_at: Annotated[tuple[int, ...], Ascending("steps")] = ()
     """Evaluate after these optimizer steps too, as in: 25 100 400."""
-    watched_steps: int = 0
+    watched_steps: Annotated[int, Interval(ge=0)] = 0
     """For so many first steps, record which part of the weights changed, and by how much."""
     watch_ranking_distance: bool = False
     """Record the ranking distance of every step in the first weight matrix, for permtrain plot; it
@@ -377,13 +284,9 @@ class Settings:
     """Record it in all layers."""
 
     def __post_init__(self) -> None:
-        steps = list(self.evaluate_at)
-        ascending = steps == sorted(set(steps)) and all(_is_whole(s) and s >= 1 for s in steps)
-        _check("evaluate_at", self.evaluate_at, ascending, "ascending steps from 1")
-        whole = _is_whole(self.watched_steps) and self.watched_steps >= 0
-        _check("watched_steps", self.watched_steps, whole, "0 or more")
+        check_fields(self)
         without = self.watch_every_layer and not self.watch_ranking_distance
-        _check("watch_every_layer", True, not without, "False without watch_ranking_distance")
+        require("watch_every_layer", True, not without, "False without watch_ranking_distance")
         method = self.permutation.method
         if method != "sgperm" and self.sgperm != SGPermSettings():
             default = SGPermSettings()
@@ -405,20 +308,14 @@ class Settings:
         # Slow weights would not hold what a permuter or a supermask holds.
         period = self.optimizer.lookahead_period
         alone = method in ("plain", "plain-frozen-zeros")
-        _check("lookahead_period", period, period is None or alone, f"nothing with method {method}")
+        require(
+            "lookahead_period", period, period is None or alone, f"nothing with method {method}"
+        )
         if method == "sgperm" and self.optimizer.l2:
             raise SettingError(f"l2 is {self.optimizer.l2}; allowed with method sgperm: 0")
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            _check(name, value, _is_whole(value) and value >= 1, "1 or more")
-        in_range = _is_whole(self.seed) and 0 <= self.seed < 2**63
-        _check("seed", self.seed, in_range, "0 to 2**63 - 1")
-        known = self.normalization in NORMALIZATIONS
-        _check("normalization", self.normalization, known, ", ".join(NORMALIZATIONS))
-        _check("autocast", self.autocast, self.autocast in ("off", "bfloat16"), "off, bfloat16")
         # Kept biases are not drawn by us, so that nobody could tell their initial values later.
         keeps = self.initial.biases == "keep" and self.permutation.permute_biases
-        _check("biases", self.initial.biases, not keeps, "rule or zero, with permute_biases")
+        require("biases", self.initial.biases, not keeps, "rule or zero, with permute_biases")
 
 
 @dataclass(frozen=True)
@@ -436,7 +333,7 @@ class Place:
     hub."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    threads: int | None = None
+    threads: Annotated[int, Interval(ge=1, le=_MOST_THREADS)] | None = None
     """Processor threads for torch; left out, as many as it likes. Other numbers of threads round
     otherwise: a resumed run takes that of its beginning."""
     memory_format: Literal["auto", "contiguous", "channels-last"] = "auto"
@@ -444,20 +341,16 @@ class Place:
     convolutions (1.1 to 1.3 times as fast on a CPU), else contiguous."""
     compile: bool = False
     """Run the network through torch.compile; the first steps take a minute longer."""
-    checkpoint_steps: int | None = None
+    checkpoint_steps: Count | None = None
     """A checkpoint every so many steps too, not only after each epoch."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """How many of the last checkpoints stay, beside the best; 1 or more."""
     tensorboard: bool = False
     """Also write TensorBoard's event files into the run's folder: the numbers of each epoch, and
     the figures at the end."""
 
     def __post_init__(self) -> None:
-        _check("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "1 or more")
-        threads, steps = self.threads, self.checkpoint_steps
-        fine = threads is None or 1 <= threads <= _MOST_THREADS
-        _check("threads", threads, fine, f"1 to {_MOST_THREADS:,}")
-        _check("checkpoint_steps", steps, steps is None or steps >= 1, "1 or more")
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the folder of runs."""
@@ -535,16 +428,9 @@ def _build(cls: type, plain: Any, where: str) -> Any:
         kind = fields[name].type
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             values[name] = _build(kind, value, f"{where}.{name}")
-        elif isinstance(default_of(fields[name]), dict) and not isinstance(value, dict):
-            raise SettingError(
-                f"{where}.{name} is {value!r}; allowed: an object of numbers by name"
-            )
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
-    try:
-        return cls(**values)
-    except TypeError as error:  # a text where a number is compared
-        raise SettingError(f"{where} has a value of another type ({error})") from None
+    return cls(**values)
 
 
 def changed_from_default(settings: Settings) -> dict[str, Any]:

@@ -14,28 +14,15 @@ from permtrain.lab.training.settings import (
     Settings,
     SGPermSettings,
 )
+from permtrain.optim.sgperm_settings import AUTHORS_MOVES, PUBLISHED
 
 EVALUATED_AT = (25, 100, 400, 800)
 WATCHED_STEPS = 50
 BATCH_SIZE = 64
 
-# Sections 5.1.2 and 5.1.1; where the paper is silent, as `permtrain.optim.sgperm` says.
-FULLY_CONNECTED = SGPermSettings(
-    search="start",
-    aggressiveness=0.07,
-    aggressiveness_min=0.005,
-    aggressiveness_decay=0.985,
-    partition_ratio=0.05,
-    partition_ratio_max=0.1,
-    partition_ratio_growth=1 / 0.995,
-    momentum=0.9,
-)
+# Sections 5.1.2 and 5.1.1.
+FULLY_CONNECTED = SGPermSettings(**PUBLISHED)
 LOGISTIC = replace(FULLY_CONNECTED, aggressiveness=0.15, aggressiveness_decay=0.99)
-
-
-# Where the paper is silent: what the authors' code does.
-def _as_authors(settings: SGPermSettings) -> SGPermSettings:
-    return replace(settings, search="authors", dampening=0.99)
 
 
 def sgperm_logistic_mnist(budget: Budget) -> list[Arm]:
@@ -74,7 +61,9 @@ def _arms(
     )
     permuted = replace(base, permutation=PermutationSettings(method="sgperm", permute_biases=True))
     groups: dict[str, Settings] = {
-        "SGPerm, authors' code": replace(permuted, sgperm=_as_authors(published_settings)),
+        "SGPerm, authors' code": replace(
+            permuted, sgperm=replace(published_settings, **AUTHORS_MOVES)
+        ),
         "SGPerm, START": replace(permuted, sgperm=published_settings),
         "SGPerm, ANY": replace(permuted, sgperm=replace(published_settings, search="any")),
         "SGPerm, bracket": replace(permuted, sgperm=replace(published_settings, search="bracket")),

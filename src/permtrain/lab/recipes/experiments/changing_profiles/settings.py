@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from permtrain.errors import SettingError
 from permtrain.lab.training.settings import DataSettings, Settings
+from permtrain.ranges import Count, Fraction, check_fields
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,11 @@ class Stage:
         levels: how many different values the others have; None for their own.
     """
 
-    zeros: float = 0.0
-    levels: int | None = None
+    zeros: Fraction = 0.0
+    levels: Count | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class ScheduleSettings:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        if len(self.stages) != self.training.epochs:
+        epochs = self.training.epochs
+        if len(self.stages) != epochs:
             raise SettingError(
-                f"stages are {len(self.stages)}; allowed: one for each of the "
-                f"{self.training.epochs} epochs"
+                f"stages are {len(self.stages)}; allowed: one for each of the {epochs} epochs"
             )
 
     @property

@@ -1,10 +1,19 @@
 """Settings of one regression run. Nothing heavy is imported."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from permtrain.errors import SettingError
 from permtrain.lab.training.settings import hash_of
+from permtrain.ranges import (
+    Count,
+    Interval,
+    OneOf,
+    Positive,
+    Seed,
+    Share,
+    check_fields,
+    require,
+)
 
 TARGETS: dict[str, str] = {
     "sine": "-sin(2 pi x)",
@@ -52,32 +61,23 @@ class RegressionSettings:
         seed: of all of them.
     """
 
-    target: str
-    width: int
-    init: str
-    method: str
-    sync_period: int = 1_000
-    epochs: int = 6_400
-    batch_size: int = 8
-    lr: float = 1e-3
-    lr_decay: float = 0.998
-    train_points: int = 1_600
-    networks: int = 10
-    seed: int = 0
+    target: Annotated[str, OneOf(tuple(TARGETS))]
+    width: Annotated[int, Interval(ge=2)]
+    init: Annotated[str, OneOf(tuple(INITS))]
+    method: Annotated[str, OneOf(tuple(METHODS))]
+    sync_period: Count = 1_000
+    epochs: Count = 6_400
+    batch_size: Count = 8
+    lr: Positive = 1e-3
+    lr_decay: Share = 0.998
+    train_points: Count = 1_600
+    networks: Count = 10
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name, names in (("target", TARGETS), ("init", INITS), ("method", METHODS)):
-            value = getattr(self, name)
-            if value not in names:
-                raise SettingError(f"{name} is {value!r}; allowed: {', '.join(names)}")
-        for name in ("sync_period", "epochs", "batch_size", "train_points", "networks"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        _check("width", self.width, self.width >= 2, "2 or more")
-        _check("lr", self.lr, 0 < self.lr < math.inf, "above 0")
-        _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, up to 1")
-        _check("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2**63 - 1")
+        check_fields(self)
         whole = self.train_points % self.batch_size == 0
-        _check("batch_size", self.batch_size, whole, f"what divides {self.train_points} points")
+        require("batch_size", self.batch_size, whole, f"what divides {self.train_points} points")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,8 +97,3 @@ class RegressionSettings:
 def run_name(settings: RegressionSettings) -> str:
     """The name of a run's folder: target, width, method and the settings' hash."""
     return f"regression-{settings.target}-{settings.width}-{settings.method}-{hash_of(settings)}"
-
-
-def _check(name: str, value: object, fine: bool, allowed: str) -> None:
-    if not fine:
-        raise SettingError(f"{name} is {value!r}; allowed: {allowed}")

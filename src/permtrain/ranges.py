@@ -1,0 +1,175 @@
+"""Ranges of settings: declared beside the field, checked for a whole class at once.
+
+A field's type says what it may hold (`int`, `float`, `bool`, `str`, a `Literal`, tuples and dicts
+of them, or None), and `Annotated` narrows it. Other types are not looked at. Nothing heavy is
+imported.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints
+
+from permtrain.errors import SettingError
+
+
+class Range(Protocol):
+    """Which values are allowed; `str` of it says so in words."""
+
+    def allows(self, value: Any, /) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Finite numbers above a bound (`gt`, `ge`) and, if one is given, below another (`lt`, `le`).
+
+    Example:
+        >>> str(Interval(ge=0, lt=1)), str(Interval(gt=0, le=1)), str(Interval(ge=1, le=1024))
+        ('0 to 1, without 1', 'above 0, at most 1', '1 to 1,024')
+        >>> Interval(gt=0).allows(math.inf)
+        False
+    """
+
+    gt: float = -math.inf
+    ge: float = -math.inf
+    lt: float = math.inf
+    le: float = math.inf
+    words: str = ""
+    """In place of those made from the bounds."""
+
+    def allows(self, value: float) -> bool:
+        return self.gt < value < self.lt and self.ge <= value <= self.le
+
+    def __str__(self) -> str:
+        if self.words:
+            return self.words
+        is_open = self.gt > -math.inf
+        low = f"above {self.gt:,}" if is_open else f"{self.ge:,}"
+        if self.le < math.inf:
+            return f"{low}{', at most' if is_open else ' to'} {self.le:,}"
+        if self.lt < math.inf:
+            high = f", below {self.lt:,}" if is_open else f" to {self.lt:,}, without {self.lt:,}"
+            return low + high
+        return low if is_open else f"{low} or more"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some names."""
+
+    names: tuple[str, ...]
+
+    def allows(self, value: str) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+
+@dataclass(frozen=True)
+class Ascending:
+    """Whole numbers from 1, each larger than the one before.
+
+    Attributes:
+        unit: what they count.
+    """
+
+    unit: str
+
+    def allows(self, value: tuple[int, ...]) -> bool:
+        return all(low < high for low, high in zip((0, *value), value, strict=False))
+
+    def __str__(self) -> str:
+        return f"ascending {self.unit} from 1"
+
+
+Count = Annotated[int, Interval(ge=1)]
+Positive = Annotated[float, Interval(gt=0)]
+NotNegative = Annotated[float, Interval(ge=0)]
+Growth = Annotated[float, Interval(ge=1)]
+Fraction = Annotated[float, Interval(ge=0, lt=1)]
+"""From 0 to 1, without 1."""
+Share = Annotated[float, Interval(gt=0, le=1)]
+"""Above 0, at most 1."""
+Seed = Annotated[int, Interval(ge=0, lt=2**63, words="0 to 2**63 - 1")]
+
+_TYPES: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "text"),
+    tuple: (tuple, "a tuple of values"),
+    dict: (dict, "values by name"),
+}
+
+
+def check_fields(settings: Any) -> None:
+    """Raise if a field of a dataclass's instance is not of its type, or out of its range.
+
+    Raises:
+        SettingError: naming the field, its value and what is allowed.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Walk:
+        ...     steps: Count = 1
+        ...     leg: Literal["left", "right"] | None = None
+        ...     pauses: tuple[Fraction, ...] = ()
+        ...
+        ...     def __post_init__(self):
+        ...         check_fields(self)
+        >>> Walk(steps=0)
+        Traceback (most recent call last):
+        permtrain.errors.SettingError: steps is 0; allowed: 1 or more
+        >>> Walk(leg="middle")
+        Traceback (most recent call last):
+        permtrain.errors.SettingError: leg is 'middle'; allowed: left, right
+        >>> Walk(pauses=(0.5, 1.0))
+        Traceback (most recent call last):
+        permtrain.errors.SettingError: pauses[1] is 1.0; allowed: 0 to 1, without 1
+    """
+    check_values(type(settings), vars(settings))
+
+
+def check_values(cls: type, values: Mapping[str, Any]) -> None:
+    """Raise if one of the values by name is not what that field of the dataclass may hold."""
+    for name, kind in _kinds(cls).items():
+        if name in values:
+            _check(name, values[name], kind)
+
+
+def require(name: str, value: object, fine: bool, allowed: str) -> None:
+    """Raise unless a setting is fine beside the others."""
+    if not fine:
+        raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+def _check(name: str, value: Any, kind: Any, ranges: tuple[Range, ...] = ()) -> None:
+    origin, args = get_origin(kind), get_args(kind)
+    if type(None) in args:  # X | None
+        if value is not None:
+            _check(name, value, args[0], ranges)
+    elif origin is Annotated:
+        _check(name, value, args[0], tuple(each for each in args[1:] if hasattr(each, "allows")))
+    elif origin is Literal:
+        require(name, value, value in args, ", ".join(args))
+    elif (base := origin or kind) in _TYPES:
+        accepted, words = _TYPES[base]
+        is_of_type = isinstance(value, accepted) and (base is bool or not isinstance(value, bool))
+        require(name, value, is_of_type, ", ".join([words, *map(str, ranges)]))
+        for key, each in _parts(value):
+            _check(f"{name}[{key!r}]", each, args[0] if base is tuple else args[1])
+        for allowed in ranges:
+            require(name, value, allowed.allows(value), str(allowed))
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, tuple) else ()
