@@ -1,6 +1,7 @@
 """Every command, in a temporary folder."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from PIL import Image
 from run_problem import interrupted_run, outcome, place_in, plain, tiny
 
 from permtrain.initial.rules import RULES
+from permtrain.lab.cli.common_options import COMMON
 from permtrain.lab.cli.main import COMMANDS, main
 from permtrain.lab.cli.train import _baseline_of
 from permtrain.lab.data.registry import DATASETS
@@ -21,7 +23,15 @@ from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import start_run
-from permtrain.lab.training.settings import METHODS, PermutationSettings, Settings, SGPermSettings
+from permtrain.lab.training.settings import (
+    METHODS,
+    PermutationSettings,
+    Place,
+    Settings,
+    SGPermSettings,
+    flat,
+    to_dict,
+)
 
 PLACE = ["--threads", "1", "--device", "cpu"]
 TINY = ["--epochs", "3", "--train-images", "130", "--sync-period", "4", *PLACE]
@@ -249,6 +259,30 @@ def test_help(command: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     assert said.err == ""
     if command is None:
         assert all(f"• {name} " in said.out for name in COMMANDS)
+
+
+def flags_said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, set[str]]:
+    """How many lines a help has, and which options."""
+    with pytest.raises(SystemExit) as done:
+        main([*arguments])
+    assert done.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    flags = re.findall(r"^  --([a-z][a-z0-9-]*)", "\n".join(lines), re.MULTILINE)
+    return len(lines), {flag.replace("-", "_") for flag in flags}
+
+
+def test_help_of_train_shows_the_commonest_options_on_two_screens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    num_lines, shown = flags_said(capsys, "train", "--watched-steps", "3", "--help")
+    assert num_lines <= 100
+    assert shown == COMMON | {"baseline"}
+    assert flags_said(capsys, "train", "-h") == (num_lines, shown)
+    _, every = flags_said(capsys, "train", "--help-all")
+    names = flat(to_dict(Settings())).keys() | vars(Place()).keys()
+    without_value = {"layer_sparsity", "inner_options"}  # `flat` leaves empty groups out
+    assert every == {name.rpartition(".")[2] for name in names} | without_value | {"baseline"}
 
 
 def test_help_imports_nothing_heavy() -> None:

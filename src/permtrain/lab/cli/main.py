@@ -7,14 +7,14 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from functools import partial, wraps
 from typing import Any
 
 import tyro
 
 from permtrain.errors import PermtrainError
-from permtrain.lab.cli import paths
+from permtrain.lab.cli import common_options, paths
 from permtrain.lab.cli.catalogue import show_catalogue
 from permtrain.lab.cli.circuit import check_circuit, export_circuit
 from permtrain.lab.cli.fetch import fetch
@@ -78,13 +78,19 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
         SystemExit: after help (0) or bad flags (2).
     """
     said = io.StringIO()
+    given = sys.argv[1:] if arguments is None else arguments
+    shown: AbstractContextManager[None] = nullcontext()
+    if "--help-all" in given:
+        given = [*given[:1], "--help"]
+    elif given[:1] == ["train"] and {"-h", "--help"} & set(given):
+        given, shown = ["train", "--help"], common_options.registry
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), shown:
             command: Callable[[], Any] = tyro.extras.subcommand_cli_from_dict(
                 {name: _deferred(command) for name, command in COMMANDS.items()},
                 prog="permtrain",
                 description="Train networks by moving their weights, never changing a value.",
-                args=arguments,
+                args=given,
                 registry=paths.registry,
             )
             return command

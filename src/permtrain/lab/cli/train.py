@@ -25,6 +25,7 @@ def train(
     """Train a network by permuting its initial weights.
 
     Without flags: a small convolutional net on scikit-learn's handwritten digits, by LaPerm.
+    --help shows the commonest options, --help-all every one.
 
     Args:
         baseline: Also train the same net by the plain inner optimizer, and compare.

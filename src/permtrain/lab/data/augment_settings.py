@@ -10,8 +10,6 @@ from permtrain.ranges import Fraction, Interval, check_fields
 class Augmentation:
     """Moves each training image at random; all zero is none.
 
-    Raises: SettingError naming the field, its value and the allowed range.
-
     Example:
         >>> Augmentation(rotation_degrees=15, shift_fraction=0.1).is_identity
         False
