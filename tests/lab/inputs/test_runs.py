@@ -207,9 +207,9 @@ def test_the_mean_is_that_of_the_last_part_of_the_steps(
     counted: list[bool] = []
     move = _Group.move
 
-    def noted(group: _Group, energy: Any, rate: float, *, is_counted: bool) -> None:
+    def noted(group: _Group, energy: Any, *, is_counted: bool) -> None:
         counted.append(is_counted)
-        move(group, energy, rate, is_counted=is_counted)
+        move(group, energy, is_counted=is_counted)
 
     monkeypatch.setattr(_Group, "move", noted)
     no_guides = {"classifier_weight": 0.0, "discriminator_weight": 0.0}

@@ -16,7 +16,7 @@ from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.recipes.recipe import Arm
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.recipes.scaled import scaled
-from permtrain.lab.training.learning_rate import learning_rate
+from permtrain.lab.training.learning_rate import rate_factor
 from permtrain.lab.training.settings import InitialSettings, PermutationSettings, Settings
 
 SWEPT = (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
@@ -32,7 +32,8 @@ def published(recipe_id: str) -> dict[str, float]:
 
 
 def rates(settings: Settings, *epochs: int) -> list[float]:
-    return [round(learning_rate(settings.optimizer, epoch), 12) for epoch in epochs]
+    optimizer = settings.optimizer
+    return [round(optimizer.lr * rate_factor(optimizer, epoch), 12) for epoch in epochs]
 
 
 def methods(arms: list[Arm]) -> list[tuple[str, int | None]]:

@@ -210,8 +210,8 @@ def test_the_rate_falls_and_the_index_optimizer_arranges_at_every_step() -> None
     session = Session(tiny(method="index", lr=0.5, lr_decay=0.5), CPU)
     rates = []
     for _ in range(3):
-        session.train_epoch()
         rates.append(session.optimizer.param_groups[0]["lr"])
+        session.train_epoch()
         now = session.networks.coefficients.detach().sort(dim=1).values
         assert torch.equal(now, initial_coefficients(session.settings).sort(dim=1).values)
     assert rates == [0.5, 0.25, 0.125]

@@ -3,18 +3,20 @@
 import copy
 import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from run_problem import place_in, plain
+from run_problem import place_in, plain, tiny
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from training_problem import assert_same, small_net, train, weights_of
 
 from permtrain.errors import GranularityError, SettingError
 from permtrain.lab.models.registry import build_network
-from permtrain.lab.training.learning_rate import learning_rate
+from permtrain.lab.training.learning_rate import rate_factor, schedule
 from permtrain.lab.training.optimizers import attach, granularity_rule, inner_optimizer
-from permtrain.lab.training.settings import OptimizerSettings, PermutationSettings
+from permtrain.lab.training.settings import OptimizerSettings, PermutationSettings, Settings
 from permtrain.lab.training.trainer import Trainer
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
@@ -25,59 +27,80 @@ from permtrain.verification import verify
 
 
 def test_the_schedules_of_the_experiments_table() -> None:
-    conv4 = OptimizerSettings(lr=1e-3, lr_decay=0.6, lr_decay_epochs=10)
-    assert [learning_rate(conv4, epoch) for epoch in (0, 9)] == [1e-3, 1e-3]
-    assert [learning_rate(conv4, epoch) for epoch in (10, 19)] == [6e-4, 6e-4]
-    assert learning_rate(conv4, 124) == pytest.approx(1e-3 * 0.6**12, rel=1e-14)
-    resnet = OptimizerSettings(
-        lr=1e-3, lr_milestones=(80, 120, 160, 180), lr_factors=(0.1, 0.1, 0.1, 0.5)
-    )
+    conv4 = OptimizerSettings(lr_decay=0.6, lr_decay_epochs=10)
+    assert [rate_factor(conv4, epoch) for epoch in (0, 9, 10, 19)] == [1, 1, 0.6, 0.6]
+    assert rate_factor(conv4, 124) == pytest.approx(0.6**12, rel=1e-14)
+    resnet = OptimizerSettings(lr_milestones=(80, 120, 160, 180), lr_factors=(0.1, 0.1, 0.1, 0.5))
     epochs = (0, 79, 80, 119, 120, 159, 160, 179, 180, 199)
-    expected = (1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6, 5e-7, 5e-7)
-    assert [learning_rate(resnet, epoch) for epoch in epochs] == pytest.approx(expected, rel=1e-14)
-    lenet = OptimizerSettings(lr=1e-3, lr_decay=1 / 1.01)
-    rates = [learning_rate(lenet, epoch) for epoch in range(3)]
-    assert rates == pytest.approx([1e-3, 1e-3 / 1.01, 1e-3 / 1.0201], rel=1e-14)
-    both = OptimizerSettings(lr=1, lr_decay=0.5, lr_milestones=(2,), lr_factors=(0.1,))
-    assert [learning_rate(both, epoch) for epoch in range(4)] == [1, 0.5, 0.025, 0.0125]
+    expected = (1, 1, 1e-1, 1e-1, 1e-2, 1e-2, 1e-3, 1e-3, 5e-4, 5e-4)
+    assert [rate_factor(resnet, epoch) for epoch in epochs] == pytest.approx(expected, rel=1e-14)
+    lenet = OptimizerSettings(lr_decay=1 / 1.01)
+    factors = [rate_factor(lenet, epoch) for epoch in range(3)]
+    assert factors == pytest.approx([1, 1 / 1.01, 1 / 1.0201], rel=1e-14)
+    both = OptimizerSettings(lr_decay=0.5, lr_milestones=(2,), lr_factors=(0.1,))
+    assert [rate_factor(both, epoch) for epoch in range(4)] == [1, 0.5, 0.025, 0.0125]
 
 
-def test_the_rate_of_an_epoch_reaches_every_group(tmp_path) -> None:
+def rates_of_a_run(settings: Settings, folder: Path) -> list[list[float]]:
+    """The rates of all groups in each step; those that are recorded must agree."""
+    trainer = Trainer(settings, place_in(folder))
+    stepping = getattr(trainer.optimizer, "inner", None) or trainer.optimizer
+    seen: list[list[float]] = []
+    stepping.register_step_pre_hook(
+        lambda optimizer, *_: seen.append([group["lr"] for group in optimizer.param_groups])
+    )
+
+    class Watch:
+        def after_step(self, trainer):
+            pass
+
+        def after_epoch(self, trainer, metrics):
+            assert metrics["lr"] == seen[-1][0]
+
+    trainer.run([Watch()])
+    return seen
+
+
+def test_the_rate_of_an_epoch_reaches_every_group(tmp_path: Path) -> None:
     settings = plain(
         optimizer=OptimizerSettings(
             lr=0.01, l2=1e-4, lr_decay=0.5, lr_milestones=(2,), lr_factors=(0.1,)
         )
     )
-    seen = []
-
-    class Watch:
-        def after_step(self, trainer):
-            seen.append([group["lr"] for group in trainer.optimizer.param_groups])
-
-        def after_epoch(self, trainer, metrics):
-            assert metrics["lr"] == seen[-1][0]
-
-    Trainer(settings, place_in(tmp_path)).run([Watch()])
-    assert seen == [[rate, rate] for rate in (0.01, 0.005, 0.01 * 0.5**2 * 0.1) for _ in range(5)]
+    rates = [0.01, 0.005, 0.01 * (0.5**2 * 0.1)]
+    seen = rates_of_a_run(settings, tmp_path)
+    assert seen == [[rate, rate] for rate in rates for _ in range(5)]
 
 
-def test_a_cosine_goes_from_step_to_step_over_all_epochs(tmp_path) -> None:
-    cosine = OptimizerSettings(lr=0.5, lr_cosine=True)
-    quarters = [learning_rate(cosine, epoch=9, progress=part) for part in (0, 0.25, 0.5, 0.75, 1)]
-    assert quarters == pytest.approx(
-        [0.5, 0.5 * (0.5 + 0.125**0.5), 0.25, 0.5 * (0.5 - 0.125**0.5), 0]
+def test_the_rate_of_an_epoch_reaches_the_inner_optimizer_of_sgperm(tmp_path: Path) -> None:
+    settings = tiny(
+        permutation=PermutationSettings(method="sgperm"),
+        optimizer=OptimizerSettings(lr=0.01, lr_decay=0.5),
     )
-    seen = []
+    seen = rates_of_a_run(settings, tmp_path)
+    assert seen == [[rate] for rate in (0.01, 0.005, 0.0025) for _ in range(5)]
 
-    class Watch:
-        def after_step(self, trainer):
-            seen.append(trainer.optimizer.param_groups[0]["lr"])
 
-        def after_epoch(self, trainer, metrics):
-            assert metrics["lr"] == seen[-1]
+def test_a_cosine_goes_from_step_to_step_over_all_epochs(tmp_path: Path) -> None:
+    cosine = OptimizerSettings(lr=0.5, lr_cosine=True)
+    quarters = [rate_factor(cosine, epoch=9, progress=part) for part in (0, 0.25, 0.5, 0.75, 1)]
+    assert quarters == pytest.approx([1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0])
+    seen = rates_of_a_run(plain(optimizer=cosine), tmp_path)
+    assert seen == [[0.5 * rate_factor(cosine, 0, step / 15)] for step in range(15)]
 
-    Trainer(plain(optimizer=cosine), place_in(tmp_path)).run([Watch()])
-    assert seen == [learning_rate(cosine, epoch=0, progress=step / 15) for step in range(15)]
+
+def test_a_schedule_attached_anew_goes_on_where_it_was() -> None:
+    def begun(num_done: int) -> LambdaLR:
+        return schedule(inner_optimizer(OptimizerSettings(), small_net()), 0.3, factor, num_done)
+
+    def factor(step: int) -> float:
+        return 0.7**step
+
+    whole = begun(0)
+    for step in range(5):
+        assert whole.get_last_lr() == begun(step).get_last_lr() == [0.3 * factor(step)]
+        whole.optimizer.step()
+        whole.step()
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -293,9 +316,10 @@ def test_a_granularity_that_does_not_fit_says_which_setting_helps() -> None:
     optimizer = torch.optim.Adam(model.parameters())
     with pytest.raises(GranularityError, match=r"; as a setting: --fallback layer$"):
         attach(PermutationSettings(granularity="kernel"), optimizer, model)
-    settings = PermutationSettings(granularity="kernel", fallback="kernel")
+    model = nn.Linear(1, 3)
+    settings = PermutationSettings(granularity="kernel", fallback="neuron")
     with pytest.raises(GranularityError) as refused:
-        attach(settings, optimizer, model)
+        attach(settings, torch.optim.Adam(model.parameters()), model)
     assert "--fallback" not in str(refused.value)
 
 

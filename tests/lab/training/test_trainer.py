@@ -177,12 +177,11 @@ def test_watched_steps_record_what_changed() -> None:
     assert first.mean_change == pytest.approx(1e-3 * first.changed_fraction, rel=1e-2)
 
 
-def test_the_inner_optimizer_has_the_learning_rate_and_moves_what_is_not_permuted() -> None:
+def test_the_inner_optimizer_moves_what_is_not_permuted() -> None:
     trainer = trained(
         permutation=PermutationSettings(method="sgperm"),
         optimizer=OptimizerSettings(lr=0.5, lr_decay=0.1, inner="SGD"),
     )
-    assert trainer.optimizer.inner.param_groups[0]["lr"] == pytest.approx(0.05)
     assert trainer.method is trainer.optimizer
     verification, travel = verify_trainer(trainer)
     assert verification

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from permtrain.errors import CheckpointError, SettingError
@@ -30,8 +31,9 @@ from permtrain.lab.inputs.pixels import in_order, lay_out_pixels, shuffle_genera
 from permtrain.lab.inputs.quality import laid_out, psnr
 from permtrain.lab.inputs.settings import SortGANSettings
 from permtrain.lab.inputs.splits import shuffled_split
-from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, cosine, measured
+from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, measured
 from permtrain.lab.training.device import device_at
+from permtrain.lab.training.learning_rate import half_cosine, schedule
 from permtrain.lab.training.settings import Place
 from permtrain.lab.training.trainer import Diverged
 
@@ -107,14 +109,16 @@ class SortGAN:
             len(split), settings.batch_size, seed=settings.seed, epoch=self.part
         )
         batches = [batch for batch in batches if len(batch) > 1]  # batch norm wants two
+        schedules = self._schedules(len(batches))
         self.networks.train()
         while self.batch < len(batches):
             if stop_requested():
                 return None
             begun = time.perf_counter()
-            self._set_rates((self.part + self.batch / len(batches)) / settings.epochs)
             indices = batches[self.batch].to(self.device)
             self.sums += self._step(split.images[indices], split.labels[indices])
+            for each in schedules:
+                each.step()
             self.batch += 1
             self.seconds += time.perf_counter() - begun
         means = (self.sums / len(batches)).tolist()
@@ -264,11 +268,16 @@ class SortGAN:
         loss.backward()
         optimizer.step()
 
-    def _set_rates(self, part_done: float) -> None:
-        if self.settings.lr_cosine:
-            for optimizer in self.optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = cosine(self.settings.lr, part_done)
+    def _schedules(self, num_batches: int) -> list[LambdaLR]:
+        """The learning rates' schedules from here on."""
+        if not self.settings.lr_cosine:
+            return []
+        num_steps = self.settings.epochs * num_batches
+        done = self.part * num_batches + self.batch
+        return [
+            schedule(each, self.settings.lr, lambda step: half_cosine(step / num_steps), done)
+            for each in self.optimizers.values()
+        ]
 
     def _validation_psnr(self) -> float:
         split = limit(self.splits.validation, _WATCHED)

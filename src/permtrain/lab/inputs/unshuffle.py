@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.data.images import ImageData
@@ -21,8 +22,9 @@ from permtrain.lab.inputs.pixels import in_order
 from permtrain.lab.inputs.quality import class_means, laid_out, psnr
 from permtrain.lab.inputs.settings import UnshuffleSettings
 from permtrain.lab.inputs.splits import shuffled_split
-from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, cosine, measured
+from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, measured
 from permtrain.lab.training.device import device_at
+from permtrain.lab.training.learning_rate import half_cosine, schedule
 from permtrain.lab.training.settings import Place
 from permtrain.optim.index import IndexOptimizer
 
@@ -96,7 +98,7 @@ class Unshuffle:
             if stop_requested():
                 return None
             begun = time.perf_counter()
-            group.move(self.energy, self._rate(group.step), is_counted=group.step >= counted_from)
+            group.move(self.energy, is_counted=group.step >= counted_from)
             self.seconds += time.perf_counter() - begun
         name, first = self.groups[self.part]
         chosen = slice(first, first + self.settings.batch_size)
@@ -215,35 +217,33 @@ class Unshuffle:
         if self.settings.start == "class-mean":
             pixels_NCP = laid_out(pixels_NCP, self.means_KCP[labels_N])
         means_NCP = self.means[name][chosen]
-        return _Group(pixels_NCP.float() / 255, labels_N, means_NCP, self.settings.lr)
-
-    def _rate(self, step: int) -> float:
-        settings = self.settings
-        return cosine(settings.lr, step / settings.steps) if settings.lr_cosine else settings.lr
+        return _Group(pixels_NCP.float() / 255, labels_N, means_NCP, self.settings)
 
 
 class _Group:
     """Images that are moved together, each a weight vector, by Adam and the index optimizer."""
 
-    def __init__(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor, lr: float) -> None:
+    def __init__(
+        self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor, settings: UnshuffleSettings
+    ) -> None:
         self.labels = labels_N
         self.means = means_NCP
         self.shape = pixels_NCP.shape
         self.parameter = torch.nn.Parameter(pixels_NCP.flatten(1).clone())
-        self.adam = torch.optim.Adam([self.parameter], lr=lr)
+        self.adam = torch.optim.Adam([self.parameter], lr=settings.lr)
         self.index = IndexOptimizer(self.adam, model=None, granularity="neuron")
+        self.settings = settings
         self.step = 0
+        self._schedule = self._scheduled()
         self.sums = torch.zeros_like(self.parameter, requires_grad=False)
         self.num_counted = 0
 
-    def move(
-        self, energy: Callable[[Tensor, Tensor, Tensor], Tensor], rate: float, *, is_counted: bool
-    ) -> None:
+    def move(self, energy: Callable[[Tensor, Tensor, Tensor], Tensor], *, is_counted: bool) -> None:
         """One step; if it is counted, what is then shown adds to the mean."""
-        self.adam.param_groups[0]["lr"] = rate
         self.adam.zero_grad()
         energy(self.parameter.view(self.shape), self.labels, self.means).sum().backward()
         self.adam.step()
+        self._schedule.step()
         self.step += 1
         if is_counted:
             self.sums += self.parameter.detach()
@@ -272,6 +272,16 @@ class _Group:
             self.parameter.copy_(state["parameter"])
         self.adam.load_state_dict(state["adam"])
         self.index.load_state_dict(state["index"])
+        self._schedule = self._scheduled()
+
+    def _scheduled(self) -> LambdaLR:
+        """The learning rate's schedule from here on."""
+        num_steps = self.settings.steps
+
+        def factor(step: int) -> float:
+            return half_cosine(step / num_steps) if self.settings.lr_cosine else 1.0
+
+        return schedule(self.adam, self.settings.lr, factor, self.step)
 
 
 def _refuse_colours(data: ImageData) -> None:

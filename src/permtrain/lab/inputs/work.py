@@ -1,6 +1,5 @@
 """What all runs that permute inputs have in common: images, parts, and measures in the end."""
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -129,13 +128,3 @@ def measured(
         result,
         {"originals": splits.test.images[shown]} | {n: each[shown] for n, each in images.items()},
     )
-
-
-def cosine(rate: float, part_done: float) -> float:
-    """A rate that falls to 0 along half a cosine wave.
-
-    Example:
-        >>> cosine(2.0, 0.5)
-        1.0
-    """
-    return rate * (1 + math.cos(math.pi * part_done)) / 2

@@ -110,13 +110,6 @@ def require_library(settings: OptimizerSettings) -> None:
         )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the rate of all groups, and of the inner optimizer's."""
-    inner = getattr(optimizer, "inner", None)
-    for group in [*optimizer.param_groups, *(inner.param_groups if inner else [])]:
-        group["lr"] = rate
-
-
 def attach(
     settings: PermutationSettings,
     optimizer: torch.optim.Optimizer,

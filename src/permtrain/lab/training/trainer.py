@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
 from permtrain.core.granularity import named_tensors
 from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError, one_line
@@ -24,8 +25,8 @@ from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.change import Change, change_between
 from permtrain.lab.training.device import device_at
 from permtrain.lab.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
-from permtrain.lab.training.learning_rate import learning_rate
-from permtrain.lab.training.optimizers import attach, make_optimizer, set_learning_rate
+from permtrain.lab.training.learning_rate import rate_factor, schedule
+from permtrain.lab.training.optimizers import attach, make_optimizer
 from permtrain.lab.training.settings import Place, Settings
 
 
@@ -120,6 +121,7 @@ class Trainer:
             self.batches_per_epoch,
         )
         self.position = Position()
+        self._schedule = self._scheduled()
         self.evaluations: list[Metrics] = []
         self.changes: list[Change] = []
         self.gather: dict[str, Callable[[], Any]] = {}
@@ -216,6 +218,7 @@ class Trainer:
             if self._method_state() is not None:
                 self.method.load_state_dict(state["attached"])
             self.position = Position(**state["position"])
+            self._schedule = self._scheduled()
             self._loss_sum = state["loss_sum"].to(self.device)
             self._images_seen = state["images_seen"]
             self.evaluations = list(state["evaluations"])
@@ -243,7 +246,6 @@ class Trainer:
             if stop_requested():
                 return False
             begun = time.perf_counter()
-            set_learning_rate(self.optimizer, self._learning_rate(position.epoch, position.step))
             if position.step < settings.watched_steps:
                 self._watched_step(*next(ready))
             else:
@@ -257,9 +259,17 @@ class Trainer:
                 callback.after_step(self)
         return True
 
-    def _learning_rate(self, epoch: int, step: int) -> float:
+    def _scheduled(self) -> LambdaLR:
+        """The learning rate's schedule from here on; SGPerm's own rate means nothing."""
+        optimizer = getattr(self.optimizer, "inner", None) or self.optimizer
+        return schedule(
+            optimizer, self.settings.optimizer.lr, self._rate_factor, self.position.step
+        )
+
+    def _rate_factor(self, step: int) -> float:
         num_steps = self.settings.epochs * self.batches_per_epoch
-        return learning_rate(self.settings.optimizer, epoch, step / num_steps)
+        epoch = step // self.batches_per_epoch
+        return rate_factor(self.settings.optimizer, epoch, step / num_steps)
 
     def _ready_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images and labels, from the position on to the end of the epoch."""
@@ -290,6 +300,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self._schedule.step()
         self._loss_sum += loss.detach() * len(labels)
         self._images_seen += len(labels)
 
@@ -297,7 +308,7 @@ class Trainer:
         metrics: Metrics = {
             "epoch": self.position.epoch,
             "step": self.position.step,
-            "lr": self._learning_rate(self.position.epoch - 1, self.position.step - 1),
+            "lr": self.settings.optimizer.lr * self._rate_factor(self.position.step - 1),
             "train_loss": train_loss,
         }
         return metrics | self._scores()

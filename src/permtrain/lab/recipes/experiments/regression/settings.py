@@ -83,16 +83,6 @@ class RegressionSettings:
     def steps_per_epoch(self) -> int:
         return self.train_points // self.batch_size
 
-    def rate_in(self, epoch: int) -> float:
-        """The learning rate in an epoch, counted from 0.
-
-        Example:
-            >>> settings = RegressionSettings("sine", 10, "pairwise", "adam", lr=0.5, lr_decay=0.5)
-            >>> settings.rate_in(0), settings.rate_in(2)
-            (0.5, 0.125)
-        """
-        return self.lr * self.lr_decay**epoch
-
 
 def run_name(settings: RegressionSettings) -> str:
     """The name of a run's folder: target, width, method and the settings' hash."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import GranularityRule
@@ -30,6 +31,7 @@ from permtrain.lab.recipes.task import place_of, run_folder
 from permtrain.lab.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.lab.training.device import device_at
 from permtrain.lab.training.display import Display
+from permtrain.lab.training.learning_rate import schedule
 from permtrain.lab.training.record import RunFolder, read_json, write_json
 from permtrain.lab.training.settings import Place, hash_of, to_dict
 from permtrain.lab.training.stopping import Interrupted, stop_on_signal
@@ -87,18 +89,23 @@ class Session:
         problem = PROBLEMS[settings.target]
         self.networks = Networks(settings).to(self.device)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=settings.lr, fused=True)
+        self._schedule = self._scheduled()
         self.permuter = _attach(settings, self.optimizer, self.networks)
         self.train_PD = problem.train_points(settings.train_points).to(self.device)
         self.train_P = problem.function(self.train_PD)
         self.test_PD = problem.test_points().to(self.device)
         self.test_P = problem.function(self.test_PD)
 
+    def _scheduled(self) -> LambdaLR:
+        """The learning rate's schedule from here on, in epochs."""
+        decay = self.settings.lr_decay
+        return schedule(self.optimizer, self.settings.lr, lambda epoch: decay**epoch, self.epoch)
+
     def train_epoch(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate_in(self.epoch)
         for places_SP in self._batches():
             self.networks.set_gradients(self.train_PD[places_SP], self.train_P[places_SP])
             self.optimizer.step()
+        self._schedule.step()
         self.epoch += 1
 
     def _batches(self) -> Iterator[Tensor]:
@@ -161,6 +168,7 @@ class Session:
         if self.permuter is not None:
             self.permuter.load_state_dict(state["permuter"])
         self.epoch, self.wall_s = state["epoch"], state["wall_s"]
+        self._schedule = self._scheduled()
         self.history = [tuple(look) for look in state["history"]]
 
 
