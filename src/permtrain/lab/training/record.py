@@ -144,7 +144,9 @@ class RunFolder:
             return given
         try:
             return given.filled_from(read_json(self.place_file))
-        except TypeError as error:  # a text where a number is compared, and the like
+        except SettingError as error:
+            raise CheckpointError(f"{self.place_file}: {error}") from None
+        except TypeError as error:  # no path
             raise CheckpointError(
                 f"{self.place_file}: has a value of another type ({one_line(error)})"
             ) from None
