@@ -43,7 +43,7 @@ from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain.core.cpu_kernel import arrange_on_cpu, compile_
 from permtrain.core.ranking import sorting_order
 from permtrain.errors import SettingError
-from permtrain.lab.training.record import write_json
+from permtrain.lab.training.json_files import write_json
 from synchronize import argsort_of_argsort_gather, argsort_scatter, machine
 
 LENGTHS = (9, 500, 784, 1152, 4608, 2_400_000)

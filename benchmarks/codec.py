@@ -37,7 +37,7 @@ from rich.table import Table
 from command import command
 from permtrain.core.cut import Cut
 from permtrain.initial.record import TensorRecord, initial_values
-from permtrain.lab.training.record import write_json
+from permtrain.lab.training.json_files import write_json
 from permtrain.packed.coders import (
     conditional_code,
     conditional_levels,

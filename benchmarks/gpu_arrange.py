@@ -38,7 +38,7 @@ from permtrain.core.arrangement import arrange_by_sorting
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import bits_of
 from permtrain.errors import PermtrainError, SettingError
-from permtrain.lab.training.record import write_json
+from permtrain.lab.training.json_files import write_json
 from synchronize import argsort_of_argsort_gather, argsort_scatter, machine
 
 LENGTHS = (9, 64, 512, 1152, 2048, 4608, 8192, 16_384)

@@ -41,8 +41,8 @@ from paired import Spread, ratio_spread, spread_of
 from permtrain.errors import PermtrainError, SettingError
 from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.memory import keep_freed_memory
-from permtrain.lab.training.record import write_json
 from permtrain.lab.training.settings import (
     OptimizerSettings,
     PermutationSettings,
@@ -125,7 +125,8 @@ class Ours:
     def run(self) -> float:
         self.trainer.position.batch = 0
         self.trainer.position.wall_s = 0.0
-        assert self.trainer._run_epoch((), lambda: False)
+        for _ in range(self.trainer.batches_per_epoch):
+            self.trainer.take_step()
         return self.trainer.position.wall_s
 
 

@@ -60,8 +60,9 @@ from permtrain.graph.partition import equal_subsets, whole_vector
 from permtrain.graph.search import SEARCHES, permute_ranks_
 from permtrain.lab.data.load import load_images
 from permtrain.lab.models.registry import build_network
+from permtrain.lab.training.environment import environment
+from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.memory import keep_freed_memory
-from permtrain.lab.training.record import environment, write_json
 from permtrain.optim.sgperm_settings import PUBLISHED
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"

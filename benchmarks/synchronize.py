@@ -60,7 +60,8 @@ from permtrain.core.profile import bits_of, profile_of
 from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.lab.models.registry import NETWORKS, build_network
-from permtrain.lab.training.record import environment, write_json
+from permtrain.lab.training.environment import environment
+from permtrain.lab.training.json_files import write_json
 from permtrain.optim.permuter import Permuter
 
 SYNCHRONIZED_NETS = ("conv4", "conv13", "resnet50-cifar")

@@ -42,8 +42,8 @@ from permtrain.errors import SettingError
 from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.models.registry import NETWORKS
+from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.memory import keep_freed_memory
-from permtrain.lab.training.record import write_json
 from permtrain.lab.training.settings import PermutationSettings, Place, Settings
 from permtrain.lab.training.trainer import Trainer
 from synchronize import BATCH_SIZES, DEFAULT_BATCH_SIZE, NUM_CLASSES, machine, network
@@ -174,7 +174,8 @@ class Epochs:
 
     def whole(self) -> None:
         self.trainer.position.batch = 0
-        assert self.trainer._run_epoch((), lambda: False)
+        for _ in range(self.trainer.batches_per_epoch):
+            self.trainer.take_step()
 
     def bare(self) -> None:
         trainer = self.trainer

@@ -22,8 +22,9 @@ from torch import Tensor
 from permtrain.lab.recipes.experiments.sgperm_ahead import CHOSEN, DATA, NUM_UPDATES, study_settings
 from permtrain.lab.recipes.rows import write_csv
 from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import PermutationSettings, Place
-from permtrain.lab.training.trainer import Metrics, Trainer
+from permtrain.lab.training.trainer import Trainer
 from permtrain.optim.sgperm import SGPerm
 
 Group = dict[str, Any]

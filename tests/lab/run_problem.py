@@ -10,10 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from permtrain.lab.training.run import RunResult, start_run
+from permtrain.lab.training.result import RunResult
+from permtrain.lab.training.run import start_run
+from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import DataSettings, PermutationSettings, Place, Settings
 from permtrain.lab.training.stopping import Interrupted
-from permtrain.lab.training.trainer import Metrics, Trainer
+from permtrain.lab.training.trainer import Trainer
 
 STEPS_PER_EPOCH = 5
 TINY = Settings(

@@ -10,8 +10,8 @@ from run_problem import InterruptAt, place_in, tiny
 from safetensors.torch import load_file, save_file
 
 from permtrain.lab.cli.main import main
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
 from permtrain.lab.training.stopping import Interrupted
 

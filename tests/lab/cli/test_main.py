@@ -21,8 +21,8 @@ from permtrain.lab.cli.train import _baseline_of
 from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.recipes.registry import RECIPES
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
     METHODS,
     PermutationSettings,

@@ -1,17 +1,18 @@
 """`permtrain run`: the mechanism of recipes, on a recipe of two arms with two seeds each."""
 
 import csv
+import signal
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from run_problem import InterruptAt, interrupted_run, outcome, place_in
+from run_problem import interrupted_run, outcome, place_in
 from sweep_problem import TINY, arms
 
 from permtrain.lab.cli.main import main
 from permtrain.lab.recipes.registry import RECIPES
-from permtrain.lab.training.record import RunFolder
-from permtrain.lab.training.run import RunResult
+from permtrain.lab.training.result import RunResult
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import run_name, settings_hash
 
 COLUMNS = [
@@ -142,9 +143,11 @@ def test_an_arm_that_another_process_began_meanwhile_is_left_out(
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
     import permtrain.lab.cli.progress as progress
 
-    monkeypatch.setattr(
-        progress.Progress, "after_step", lambda self, trainer: InterruptAt(7).after_step(trainer)
-    )
+    def show(self: progress.Progress, done: int, total: int) -> None:
+        if done == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(progress.Progress, "show", show)
     assert run(tmp_path) == 130
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "checkpoints" / "step-000000007.pt").exists()

@@ -3,7 +3,6 @@
 import io
 import json
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from permtrain.lab.data.images import Split
 from permtrain.lab.data.load import load_images
 from permtrain.lab.inputs.pixels import same_pixels
 from permtrain.lab.inputs.quality import class_means, laid_out
-from permtrain.lab.inputs.running import finish_run, row_of_inputs
+from permtrain.lab.inputs.running import begun_session, row_of_inputs
+from permtrain.lab.inputs.session import InputSession
 from permtrain.lab.inputs.settings import (
     InputSettings,
     JudgeSettings,
@@ -32,7 +32,7 @@ from permtrain.lab.inputs.sortgan import SortGAN
 from permtrain.lab.inputs.unshuffle import Unshuffle, _Group
 from permtrain.lab.pictures.records import IMAGE_ROWS
 from permtrain.lab.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import DataSettings, Place
 from permtrain.lab.training.stopping import Interrupted
 
@@ -58,14 +58,14 @@ def place_in(folder: Path, **more: Any) -> Place:
 
 
 class Quiet:
-    """Shows nothing; stops after some parts where that is asked for, as a killed process does."""
+    """Shows nothing; ends in the second part where that is asked for, as a killed process does."""
 
-    def __init__(self, killed_after: int | None = None) -> None:
-        self.killed_after = killed_after
+    def __init__(self, is_killed: bool = False) -> None:
+        self.is_killed = is_killed
         self.said: list[str] = []
 
     def show(self, done: int, total: int) -> None:
-        if done == self.killed_after:
+        if self.is_killed and self.said:
             raise KeyboardInterrupt
 
     def say(self, text: str) -> None:
@@ -87,16 +87,10 @@ def outcome(folder: RunFolder) -> tuple[dict[str, Any], bytes, list[dict[str, An
     return result, (folder.path / "images.safetensors").read_bytes(), metrics
 
 
-def after(steps: int) -> Callable[[], bool]:
-    """Asks for a stop when it has been asked so many times."""
-    asked = 0
-
-    def stop_requested() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > steps
-
-    return stop_requested
+def complete(session: InputSession) -> InputSession:
+    while not session.is_finished:
+        session.advance()
+    return session
 
 
 SORTGANS = {
@@ -159,20 +153,19 @@ def test_the_same_state_whether_or_not_sortgan_was_interrupted(
 ) -> None:
     settings = sortgan(image_folder, **changes)
     whole = SortGAN(settings, place_in(tmp_path))
-    while whole.part < whole.num_parts:
-        whole.advance(lambda: False)
+    complete(whole)
     if settings.epochs:
         stopped = SortGAN(settings, place_in(tmp_path))
-        assert stopped.advance(after(3)) is None
-        assert (stopped.part, stopped.batch) == (0, 3)
+        for _ in range(3):
+            assert stopped.advance() is None
+        assert (stopped.part, stopped.step) == (0, 3)
         saved = _through_a_file(stopped.state_dict())
         torch.manual_seed(123)  # another process has another state
         resumed = SortGAN(settings, place_in(tmp_path))
         resumed.load_state_dict(saved)
     else:
         resumed = SortGAN(settings, place_in(tmp_path))
-    while resumed.part < resumed.num_parts:
-        resumed.advance(lambda: False)
+    complete(resumed)
     _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
     test = whole.splits.test
     shuffled = whole._shuffled(test, "test")
@@ -188,16 +181,14 @@ def test_the_same_images_whether_or_not_unshuffling_was_interrupted(
     settings = unshuffle(image_folder, **changes)
     whole = Unshuffle(settings, place_in(tmp_path))
     assert whole.num_parts == 4  # two splits of 4 and 2 images
-    while whole.part < whole.num_parts:
-        whole.advance(lambda: False)
+    complete(whole)
     stopped = Unshuffle(settings, place_in(tmp_path))
-    assert stopped.advance(lambda: False) is not None
-    assert stopped.advance(after(2)) is None
+    told = [stopped.advance() for _ in range(5)]  # three steps of the first group, two more
+    assert [metrics is not None for metrics in told] == [False, False, True, False, False]
     saved = _through_a_file(stopped.state_dict())
     resumed = Unshuffle(settings, place_in(tmp_path))
     resumed.load_state_dict(saved)
-    while resumed.part < resumed.num_parts:
-        resumed.advance(lambda: False)
+    complete(resumed)
     _assert_same(_without_time(whole.state_dict()), _without_time(resumed.state_dict()))
 
 
@@ -214,7 +205,9 @@ def test_the_mean_is_that_of_the_last_part_of_the_steps(
     monkeypatch.setattr(_Group, "move", noted)
     no_guides = {"classifier_weight": 0.0, "discriminator_weight": 0.0}
     settings = unshuffle(image_folder, steps=10, averaged_part=0.3, **no_guides)
-    Unshuffle(settings, place_in(tmp_path)).advance(lambda: False)
+    work = Unshuffle(settings, place_in(tmp_path))
+    while work.part == 0:
+        work.advance()
     assert counted == [False] * 7 + [True] * 3
 
 
@@ -254,7 +247,8 @@ def test_what_was_recovered_goes_on_where_the_run_does(image_folder: Path, tmp_p
     """A checkpoint is read onto the CPU, wherever the run that wrote it was."""
     settings = unshuffle(image_folder, classifier_weight=0.0, discriminator_weight=0.0)
     work = Unshuffle(settings, place_in(tmp_path))
-    work.advance(lambda: False)
+    while work.part == 0:
+        work.advance()
     saved = _through_a_file(work.state_dict())
     work.device = torch.device("meta")
     work.load_state_dict(saved)
@@ -267,7 +261,7 @@ def test_a_killed_run_goes_on_to_the_same_result(make, image_folder: Path, tmp_p
     expected = outcome(run(settings, place_in(tmp_path / "whole")))
     killed = place_in(tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
-        run(settings, killed, Quiet(killed_after=1))
+        run(settings, killed, Quiet(is_killed=True))
     assert not RunFolder(killed.runs_folder / run_name(settings)).is_complete
     display = Quiet()
     assert outcome(run(settings, killed, display)) == expected
@@ -296,9 +290,28 @@ def test_a_stopped_run_goes_on_to_the_same_result(
     display = Quiet()
     expected = outcome(run(settings, place_in(tmp_path / "whole"), display))
     stopped = place_in(tmp_path / "stopped")
-    with pytest.raises(Interrupted, match="is kept, the same command goes on"):
+    with pytest.raises(Interrupted, match="the same command goes on"):
         run(settings, stopped, Stopping(after=len(display.said) if is_last else 1))
     assert outcome(run(settings, stopped)) == expected
+
+
+@pytest.mark.parametrize("make", [sortgan, unshuffle])
+def test_a_run_whose_checkpoints_are_numbered_goes_on(
+    make, image_folder: Path, tmp_path: Path
+) -> None:
+    """Names of checkpoints told how many there had been, before they told steps."""
+    settings = make(image_folder)
+    expected = outcome(run(settings, place_in(tmp_path / "whole")))
+    stopped = place_in(tmp_path / "stopped")
+    with pytest.raises(Interrupted):
+        run(settings, stopped, Stopping(after=1))
+    folder = RunFolder(stopped.runs_folder / run_name(settings))
+    (saved,) = folder.numbered_checkpoints()
+    saved.rename(saved.with_name("step-000000001.pt"))
+    folder.metrics_file.unlink()  # it was written after the checkpoint
+    display = Quiet()
+    assert outcome(run(settings, stopped, display)) == expected
+    assert len(display.said) == (1 if make is sortgan else 3)
 
 
 class Unread(Quiet):
@@ -350,7 +363,7 @@ def test_without_scikit_image_nothing_is_begun(
 ) -> None:
     monkeypatch.setattr("permtrain.lab.inputs.quality.find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"need scikit-image.*permtrain\[inputs\]"):
-        finish_run(RunFolder(tmp_path), sortgan(image_folder), place_in(tmp_path), Quiet())
+        begun_session(sortgan(image_folder), place_in(tmp_path))
 
 
 def test_the_grid_is_drawn_again_from_the_run(
@@ -436,7 +449,7 @@ def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_time(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in state.items() if name != "seconds"}
+    return {name: value for name, value in state["work"].items() if name != "seconds"}
 
 
 def _assert_same(one: Any, other: Any, where: str = "state") -> None:

@@ -20,23 +20,17 @@ from permtrain.lab.recipes.experiments.regression.settings import (
     TARGETS,
     RegressionSettings,
 )
-from permtrain.lab.recipes.experiments.regression.training import Session, geometric_mean
+from permtrain.lab.recipes.experiments.regression.training import RegressionSession, geometric_mean
 from permtrain.lab.recipes.recipe import Arm
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.recipes.status import published_in_words
-from permtrain.lab.training.record import RunFolder, read_json
+from permtrain.lab.training.display import SILENT, Silent
+from permtrain.lab.training.json_files import read_json
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
 from permtrain.lab.training.stopping import Interrupted
 
-CPU = torch.device("cpu")
-
-
-class Silent:
-    def show(self, done: int, total: int) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
+HERE = Place(device="cpu", threads=1)
 
 
 def tiny(**changes: object) -> RegressionSettings:
@@ -177,7 +171,7 @@ def test_geometric_mean() -> None:
 
 
 def test_errors_of_known_values() -> None:
-    session = Session(tiny(method="adam"), CPU)
+    session = RegressionSession(tiny(method="adam"), HERE)
     with torch.no_grad():
         session.networks.scale.zero_()
         session.networks.offset.copy_(torch.tensor([[0.0], [3.0]]))
@@ -187,7 +181,7 @@ def test_errors_of_known_values() -> None:
 
 
 def test_errors_are_those_of_arranged_networks_in_mid_period() -> None:
-    session = Session(tiny(sync_period=7), CPU)  # five steps an epoch
+    session = RegressionSession(tiny(sync_period=7), HERE)  # five steps an epoch
     session.train_epoch()
     session.train_epoch()
     assert session.permuter is not None
@@ -207,7 +201,7 @@ def test_errors_are_those_of_arranged_networks_in_mid_period() -> None:
 
 
 def test_the_rate_falls_and_the_index_optimizer_arranges_at_every_step() -> None:
-    session = Session(tiny(method="index", lr=0.5, lr_decay=0.5), CPU)
+    session = RegressionSession(tiny(method="index", lr=0.5, lr_decay=0.5), HERE)
     rates = []
     for _ in range(3):
         rates.append(session.optimizer.param_groups[0]["lr"])
@@ -218,7 +212,7 @@ def test_the_rate_falls_and_the_index_optimizer_arranges_at_every_step() -> None
 
 
 def test_every_network_sees_every_point_in_its_own_order() -> None:
-    session = Session(tiny(), CPU)
+    session = RegressionSession(tiny(), HERE)
     batches = torch.cat(list(session._batches()), dim=1)
     assert batches.sort(dim=1).values.tolist() == [list(range(40))] * 2
     assert not torch.equal(batches[0], batches[1])
@@ -230,7 +224,7 @@ def test_every_network_sees_every_point_in_its_own_order() -> None:
 def test_a_run_and_its_row(method: str, tmp_path: Path) -> None:
     settings = tiny(method=method)
     place = Place(runs_folder=tmp_path, device="cpu", threads=1)
-    TASK.run(settings, place, Silent())
+    TASK.run(settings, place, SILENT)
     folder = RunFolder(tmp_path / TASK.run_name(settings))
     row = TASK.row(folder)
     permutes = method != "adam"
@@ -255,7 +249,7 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(
 ) -> None:
     settings = tiny(method=method)
     whole = Place(runs_folder=tmp_path / "whole", device="cpu", threads=1)
-    TASK.run(settings, whole, Silent())
+    TASK.run(settings, whole, SILENT)
 
     class Cut(Exception):
         pass
@@ -269,7 +263,7 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(
     with pytest.raises(Cut):
         TASK.run(settings, broken, CutsOff())
     torch.set_num_threads(2)  # others than it was begun with would round otherwise
-    TASK.run(settings, Place(runs_folder=broken.runs_folder), Silent())
+    TASK.run(settings, Place(runs_folder=broken.runs_folder), SILENT)
     environment = read_json(
         RunFolder(broken.runs_folder / TASK.run_name(settings)).environment_file
     )
@@ -295,13 +289,12 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
                 signal.raise_signal(number)
 
     whole, stopped = (Place(tmp_path / name, device="cpu", threads=1) for name in ("a", "b"))
-    TASK.run(settings, whole, Silent())
+    TASK.run(settings, whole, SILENT)
     folders = [RunFolder(p.runs_folder / TASK.run_name(settings)) for p in (whole, stopped)]
     with pytest.raises(Interrupted, match="the same command goes on"):
         TASK.run(settings, stopped, Stops())
-    (saved,) = folders[1].numbered_checkpoints()
-    assert saved.name == f"step-{5 * epoch:09d}.pt"
-    TASK.run(settings, stopped, Silent())
+    assert folders[1].last_checkpoint().name == f"step-{5 * epoch:09d}.pt"
+    TASK.run(settings, stopped, SILENT)
     assert folders[0].weights_file.read_bytes() == folders[1].weights_file.read_bytes()
     assert folders[0].metrics_file.read_text() == folders[1].metrics_file.read_text()
     assert TASK.row(folders[0]) == TASK.row(folders[1])
@@ -310,10 +303,10 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
 def test_permuting_learns() -> None:
     """Twice as good as the best constant, whose RMS error of a sine is sqrt(1/2)."""
     settings = tiny(width=40, epochs=60, train_points=400, lr_decay=0.95, sync_period=10)
-    session = Session(settings, CPU)
+    session = RegressionSession(settings, HERE)
     for _ in range(settings.epochs):
         session.train_epoch()
-    assert geometric_mean(session.look().rmse) < math.sqrt(1 / 2) / 2
+    assert session.look()["rmse"] < math.sqrt(1 / 2) / 2
 
 
 # --- settings ------------------------------------------------------------------------------------

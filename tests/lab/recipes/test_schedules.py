@@ -18,13 +18,16 @@ from permtrain.lab.recipes.experiments.changing_profiles.arms import (
     open_schedules,
     step_by_step,
 )
-from permtrain.lab.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
+from permtrain.lab.recipes.experiments.changing_profiles.settings import (
+    ProfileStage,
+    ScheduleSettings,
+)
 from permtrain.lab.recipes.experiments.changing_profiles.training import (
-    _Training,
+    ScheduleSession,
     run,
     staged_profile,
 )
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import DataSettings, PermutationSettings, Place
 from permtrain.lab.training.stopping import Interrupted
 from permtrain.lab.training.trainer import Trainer
@@ -61,26 +64,31 @@ def result_of(settings: ScheduleSettings, folder: Path, display: Silent | None =
 
 def test_the_first_stage_is_the_profile_itself() -> None:
     profile = torch.tensor([[-0.1, 0.3, 0.30000001]])
-    staged = staged_profile(profile, Stage())
+    staged = staged_profile(profile, ProfileStage())
     assert torch.equal(staged, profile)
     assert staged.data_ptr() != profile.data_ptr()
 
 
 def test_stages_by_hand() -> None:
     profile = torch.tensor([[-4.0, -3.0, -1.0, 0.0, 1.0, 3.0, 4.0, 12.0]])  # its norm is 14
-    half = staged_profile(profile, Stage(zeros=0.5))
+    half = staged_profile(profile, ProfileStage(zeros=0.5))
     scale = (196 / 185) ** 0.5  # of equal magnitudes -3 is the lower place
     assert torch.allclose(
         half, torch.tensor([[-4.0, 0, 0, 0, 0, 3.0, 4.0, 12.0]]) * scale, rtol=1e-6
     )
-    both = staged_profile(profile, Stage(zeros=0.5, levels=2))
+    both = staged_profile(profile, ProfileStage(zeros=0.5, levels=2))
     means = torch.tensor([[-0.5, -0.5, 0, 0, 0, 0, 8.0, 8.0]])
     assert torch.allclose(both, means * (196 / 128.5) ** 0.5, rtol=1e-6)
 
 
 def test_every_stage_ascends_and_keeps_the_norm() -> None:
     profile = profile_of(torch.randn(3, 40), Cut("neuron").of((3, 40)))
-    for stage in (Stage(0.9), Stage(levels=3), Stage(0.5, 3), Stage(0.33, 4)):
+    for stage in (
+        ProfileStage(0.9),
+        ProfileStage(levels=3),
+        ProfileStage(0.5, 3),
+        ProfileStage(0.33, 4),
+    ):
         staged = staged_profile(profile, stage)
         assert torch.equal(staged, staged.sort(dim=1).values)
         assert torch.allclose(staged.norm(dim=1), profile.norm(dim=1))
@@ -111,7 +119,7 @@ def test_arms_differ_in_their_stages_only() -> None:
 
 
 def test_what_is_trained_in_the_end_is_the_last_profile(tmp_path: Path) -> None:
-    stages = (Stage(), Stage(0.5), Stage(0.75, 2))
+    stages = (ProfileStage(), ProfileStage(0.5), ProfileStage(0.75, 2))
     display = Silent()
     result = result_of(ScheduleSettings(TRAINING, stages), tmp_path, display)
     assert result["intact"] is True
@@ -127,10 +135,9 @@ def test_what_is_trained_in_the_end_is_the_last_profile(tmp_path: Path) -> None:
 
 def test_the_order_of_what_a_stage_ties_is_not_lost(tmp_path: Path) -> None:
     """Latent weights begin at the first values, not at those that the first stage makes of them."""
-    trainer = Trainer(TRAINING, place_in(tmp_path))
-    initial = trainer.shown_weights()
-    settings = ScheduleSettings(TRAINING, (Stage(0.9, 2),) * 3)
-    _Training(trainer, settings, RunFolder(tmp_path), Silent()).begin()
+    initial = Trainer(TRAINING, place_in(tmp_path)).shown_weights()
+    settings = ScheduleSettings(TRAINING, (ProfileStage(0.9, 2),) * 3)
+    trainer = ScheduleSession(settings, place_in(tmp_path)).trainer
     shown = trainer.shown_weights()
     for tensor in trainer.method.tensors:
         assert len(shown[tensor.name].unique()) == 3
@@ -138,7 +145,7 @@ def test_the_order_of_what_a_stage_ties_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_the_stages_count(tmp_path: Path) -> None:
-    sparse, at_once = Stage(0.75), Stage()
+    sparse, at_once = ProfileStage(0.75), ProfileStage()
     first = result_of(ScheduleSettings(TRAINING, (sparse,) * 3), tmp_path / "1")
     second = result_of(ScheduleSettings(TRAINING, (at_once, at_once, sparse)), tmp_path / "2")
     assert first["zeros"] == second["zeros"]
@@ -147,7 +154,7 @@ def test_the_stages_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [3, 5, 7, 10, 15])
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, step: int) -> None:
-    settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))
+    settings = ScheduleSettings(TRAINING, (ProfileStage(), ProfileStage(0.5), ProfileStage(0.75)))
     with pytest.raises(Interrupted):
         result_of(settings, tmp_path / "stopped", Silent(interrupt_at=step))
     assert result_of(settings, tmp_path / "stopped") == result_of(settings, tmp_path / "whole")
@@ -161,7 +168,7 @@ class Unread(Silent):
 
 
 def test_an_epoch_is_kept_even_if_nobody_reads_of_it(tmp_path: Path) -> None:
-    settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))
+    settings = ScheduleSettings(TRAINING, (ProfileStage(), ProfileStage(0.5), ProfileStage(0.75)))
     with pytest.raises(BrokenPipeError):
         result_of(settings, tmp_path / "unread", Unread())
     (saved,) = RunFolder(tmp_path / "unread" / "a-run").numbered_checkpoints()
@@ -171,7 +178,7 @@ def test_an_epoch_is_kept_even_if_nobody_reads_of_it(tmp_path: Path) -> None:
 
 def test_it_goes_on_with_the_threads_of_its_beginning(tmp_path: Path) -> None:
     """Others round otherwise."""
-    settings = ScheduleSettings(TRAINING, (Stage(), Stage(0.5), Stage(0.75)))
+    settings = ScheduleSettings(TRAINING, (ProfileStage(), ProfileStage(0.5), ProfileStage(0.75)))
     with pytest.raises(Interrupted):
         result_of(settings, tmp_path, Silent(interrupt_at=5))
     torch.set_num_threads(2)
@@ -182,5 +189,5 @@ def test_it_goes_on_with_the_threads_of_its_beginning(tmp_path: Path) -> None:
 
 def test_a_stage_for_each_epoch() -> None:
     with pytest.raises(SettingError, match="stages are 2; allowed: one for each of the 3 epochs"):
-        ScheduleSettings(TRAINING, (Stage(), Stage()))
-    assert replace(ScheduleSettings(TRAINING, (Stage(),) * 3)).seed == TRAINING.seed
+        ScheduleSettings(TRAINING, (ProfileStage(), ProfileStage()))
+    assert replace(ScheduleSettings(TRAINING, (ProfileStage(),) * 3)).seed == TRAINING.seed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_problem import InterruptAt, interrupted_run, outcome, place_in, plain, tiny
+from run_problem import interrupted_run, outcome, place_in, plain, tiny
 from sweep_problem import FIRST, SECOND, TINY, arms, permtrain
 
 from permtrain.errors import DataError, SettingError
@@ -17,10 +17,10 @@ from permtrain.lab.cli.progress import Progress
 from permtrain.lab.recipes.recipe import Arm, Recipe
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.recipes.rows import merged, read_csv, write_csv
-from permtrain.lab.recipes.status import arm_states, cost_in_words, in_words, left_out, progress_of
+from permtrain.lab.recipes.status import arm_states, cost_in_words, count_arms, in_words, left_out
 from permtrain.lab.recipes.sweep import matching_arms
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
     DataSettings,
     InitialSettings,
@@ -159,8 +159,12 @@ def test_a_stop_that_is_asked_for_at_the_end_of_an_arm_stops_the_sweep(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     """There is no step left after which it would be seen."""
-    after_step = InterruptAt(10, signal_number=number).after_step
-    monkeypatch.setattr(Progress, "after_step", lambda self, trainer: after_step(trainer))
+
+    def show(progress: Progress, done: int, total: int) -> None:
+        if done == total == 10:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Progress, "show", show)
     assert run(tmp_path) == 130
     folder = folder_of(tmp_path, arms("quick")[0])
     assert capsys.readouterr().err.endswith("; the same command goes on\n")
@@ -263,9 +267,9 @@ def test_two_processes_on_the_same_arms(tmp_path: Path) -> None:
 def test_an_arm_that_another_process_completes_meanwhile_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def after_the_other(settings, place, callbacks, **how):
+    def after_the_other(settings, place, **how):
         start_run(settings, place)
-        return start_run(settings, place, callbacks, **how)
+        return start_run(settings, place, **how)
 
     monkeypatch.setattr("permtrain.lab.recipes.sweep.start_run", after_the_other)
     assert run(tmp_path, "--only", FIRST) == 0
@@ -415,7 +419,7 @@ def test_an_arm_that_fails_leaves_a_row(
         assert row["test_percent"] is None
         assert row["settings_hash"] == settings_hash(arm.settings)
     assert rows[0]["error"] is None
-    progress = progress_of(recipe, "quick", tmp_path / "runs", tmp_path / "out")
+    progress = count_arms(recipe, "quick", tmp_path / "runs", tmp_path / "out")
     assert (progress.num_complete, progress.num_failed, progress.num_arms) == (2, 2, 4)
 
     assert run(tmp_path, recipe="failing") == 0  # not tried again
@@ -584,15 +588,15 @@ def test_the_cost_of_runs_to_come_is_that_of_their_like(tmp_path: Path) -> None:
 
 
 def test_status_in_words() -> None:
-    from permtrain.lab.recipes.status import Progress
+    from permtrain.lab.recipes.status import ArmCounts
 
-    nothing = Progress(4, 0, 0)
+    nothing = ArmCounts(4, 0, 0)
     assert in_words({"quick": nothing, "paper": nothing}) == "not run"
-    assert in_words({"quick": Progress(4, 3, 0), "paper": nothing}) == "quick: 3 of 4"
-    assert in_words({"quick": Progress(4, 3, 1), "paper": nothing}) == "quick done, 1 failed"
-    short = {"quick": nothing, "short": Progress(4, 4, 0), "paper": nothing}
+    assert in_words({"quick": ArmCounts(4, 3, 0), "paper": nothing}) == "quick: 3 of 4"
+    assert in_words({"quick": ArmCounts(4, 3, 1), "paper": nothing}) == "quick done, 1 failed"
+    short = {"quick": nothing, "short": ArmCounts(4, 4, 0), "paper": nothing}
     assert in_words(short) == "short done"
-    assert in_words(short | {"paper": Progress(4, 4, 0)}) == "4 of 4 arms complete"
+    assert in_words(short | {"paper": ArmCounts(4, 4, 0)}) == "4 of 4 arms complete"
 
 
 def test_a_budget_that_a_recipe_does_not_have(tmp_path: Path, capsys) -> None:

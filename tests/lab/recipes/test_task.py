@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,18 @@ import torch
 from permtrain.lab.cli.main import main
 from permtrain.lab.recipes.recipe import Arm, Recipe
 from permtrain.lab.recipes.registry import RECIPES
-from permtrain.lab.recipes.task import Display, Measure, Task, run_folder
-from permtrain.lab.training.record import RunFolder, read_json, write_json
-from permtrain.lab.training.run import RunIsBusy
+from permtrain.lab.recipes.task import Measure, Task, run_session
+from permtrain.lab.training.display import SILENT, Display
+from permtrain.lab.training.engine import Session
+from permtrain.lab.training.folders import folder_of
+from permtrain.lab.training.json_files import read_json, write_json
+from permtrain.lab.training.run_folder import (
+    Metrics,
+    RunFolder,
+    RunIsBusy,
+    alone_in,
+    new_run_folder,
+)
 from permtrain.lab.training.settings import DataSettings, Place, Settings, hash_of
 
 
@@ -28,13 +38,42 @@ def name_of(settings: Halving) -> str:
     return f"halving-{hash_of(settings)}"
 
 
+class Halves(Session):
+    """Halves a number in one step."""
+
+    def __init__(self, settings: Halving, place: Place) -> None:
+        self.settings = settings
+        self.device = torch.device("cpu")
+        self.history = []
+        self.value = settings.start
+
+    @property
+    def step(self) -> int:
+        return len(self.history)
+
+    @property
+    def num_steps(self) -> int:
+        return 1
+
+    def advance(self) -> Metrics:
+        self.value = self.value / 2 + self.settings.seed
+        return {"half": self.value}
+
+    def in_words(self, metrics: Metrics) -> str:
+        return f"half of {self.settings.start}"
+
+    def finish(self, folder: RunFolder) -> dict[str, Any]:
+        return {"half": self.value, "wall_s": 0.5, "settings_hash": hash_of(self.settings)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self.history = state["value"], state["history"]
+
+
 def halve(settings: Halving, place: Place, display: Display) -> None:
-    with run_folder(name_of(settings), settings, place, torch.device("cpu")) as folder:
-        display.show(1, 1)
-        display.say(f"half of {settings.start}")
-        half = settings.start / 2 + settings.seed
-        result = {"half": half, "wall_s": 0.5, "settings_hash": hash_of(settings)}
-        write_json(folder.result_file, result)
+    run_session(name_of(settings), settings, place, display, partial(Halves, settings))
 
 
 def row(folder: RunFolder) -> dict[str, Any]:
@@ -77,11 +116,9 @@ def test_all_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_arm_of_another_process_is_left_out(tmp_path: Path) -> None:
     place = Place(runs_folder=tmp_path)
     settings = ARMS[0].settings
-    with (
-        run_folder(name_of(settings), settings, place, torch.device("cpu")),
-        pytest.raises(RunIsBusy),
-    ):
-        halve(settings, place, None)  # type: ignore[arg-type]
+    halve(settings, place, SILENT)
+    with alone_in(RunFolder(tmp_path / name_of(settings))), pytest.raises(RunIsBusy):
+        halve(settings, place, SILENT)
 
 
 @dataclass(frozen=True)
@@ -110,20 +147,20 @@ def test_a_new_option_of_nested_settings_renames_no_run(monkeypatch: pytest.Monk
 
 def test_a_folder_is_that_of_its_settings_alone(tmp_path: Path) -> None:
     """Where a default has changed, runs of old and new settings have the same name."""
-    place, cpu = Place(runs_folder=tmp_path), torch.device("cpu")
-    with run_folder("x", Nesting(Settings()), place, cpu) as folder:
-        assert folder.path == tmp_path / "x"
+    settings, cpu = Nesting(Settings()), torch.device("cpu")
+    folder = new_run_folder(tmp_path, "x", settings, Place(), cpu, only_once=True)
+    assert folder.path == tmp_path / "x"
     stored = read_json(folder.settings_file)
     del stored["training"]["evaluate_at"]  # an option that came later
     stored["training"]["sgperm"]["momentum"] = 0.123  # an old default of what is not used
     write_json(folder.settings_file, stored)
-    with run_folder("x", Nesting(Settings()), place, cpu) as again:
-        assert again.path == tmp_path / "x"
+    assert folder_of(tmp_path, "x", settings) == tmp_path / "x"
     for key, value in (("batch_size", 16), ("gone", 1)):
         changed = stored | {"training": stored["training"] | {key: value}}
         write_json(folder.settings_file, changed)
-        with run_folder("x", Nesting(Settings()), place, cpu) as other:
-            assert other.path == tmp_path / "x-2"
+        assert folder_of(tmp_path, "x", settings) == tmp_path / "x-2"
+    other = new_run_folder(tmp_path, "x", settings, Place(), cpu, only_once=True)
+    assert other.path == tmp_path / "x-2"
     task = replace(TASK, run_name=lambda settings: "x")
     recipe = Recipe("nesting", "for tests", "none", lambda budget: [], task=task)
     assert recipe.folder(Arm("a", Nesting(Settings())), tmp_path) == tmp_path / "x-2"

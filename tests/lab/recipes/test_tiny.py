@@ -11,8 +11,8 @@ from permtrain.lab.recipes.experiments.quantise import supermask_bytes
 from permtrain.lab.recipes.experiments.tiny import alternatives, tiny_fashion, tiny_mnist
 from permtrain.lab.recipes.recipe import Arm, Recipe
 from permtrain.lab.recipes.results import rows_of
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import load_run, start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
     InitialSettings,
     PermutationSettings,

@@ -5,8 +5,8 @@ from pathlib import Path
 from run_problem import place_in, plain
 
 from permtrain.lab.report.inspection import Inspector
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import start_run
+from permtrain.lab.training.run_folder import RunFolder
 
 
 def test_neurons_with_one_input_hide_no_other_layer(tmp_path: Path) -> None:

@@ -15,15 +15,16 @@ import permtrain.lab.report.pictures as pictures
 from permtrain.errors import CheckpointError, ProfileError, SettingError
 from permtrain.lab.cli.main import main
 from permtrain.lab.pictures.numbers.scores import SizedArm
-from permtrain.lab.recipes.recipe import Arm, Outcome, Recipe
+from permtrain.lab.recipes.recipe import Alternative, Arm, Recipe
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.report.contents import Collector, group_results, small_files
 from permtrain.lab.report.page import page_html
 from permtrain.lab.report.pictures import Picture
 from permtrain.lab.report.sources import RecipeArm, ReportedRun, find_runs
 from permtrain.lab.report.watch import watch
-from permtrain.lab.training.record import RunFolder, new_run_folder
-from permtrain.lab.training.run import RunResult, resume_run, start_run
+from permtrain.lab.training.result import RunResult
+from permtrain.lab.training.run import resume_run, start_run
+from permtrain.lab.training.run_folder import RunFolder, new_run_folder
 from permtrain.lab.training.settings import InitialSettings, run_name
 from permtrain.lab.training.trainer import Trainer
 
@@ -336,11 +337,11 @@ def test_a_recipes_alternatives_are_shown(tmp_path: Path, monkeypatch: pytest.Mo
         *(Arm("Adam", plain(epochs=1, seed=seed)) for seed in (0, 1)),
     ]
 
-    def alternatives(arm: Arm, trainer: Trainer) -> list[Outcome]:
+    def alternatives(arm: Arm, trainer: Trainer) -> list[Alternative]:
         size = 100 * (1 + arm.settings.seed)
         return [
-            Outcome(f"{arm.group}, as it is", "quantised, float32", None, 60_000),
-            Outcome(f"{arm.group}, rounded", "quantised, <b>", 0.25 * arm.settings.seed, size),
+            Alternative(f"{arm.group}, as it is", "quantised, float32", None, 60_000),
+            Alternative(f"{arm.group}, rounded", "quantised, <b>", 0.25 * arm.settings.seed, size),
         ]
 
     recipe = Recipe("tiny", "for tests", "none", lambda budget: arms, alternatives)

@@ -21,8 +21,8 @@ from run_problem import (
 
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.training.checkpoint import load_checkpoint, save_checkpoint
-from permtrain.lab.training.record import Checkpointer, Recorder, RunFolder, load_into
-from permtrain.lab.training.run import load_run, resume_run, start_run
+from permtrain.lab.training.run import ClassifierSession, load_into, load_run, resume_run, start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import PermutationSettings
 from permtrain.lab.training.trainer import Trainer
 
@@ -289,15 +289,14 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_is(stopped: Path) -> None:
     assert not RunFolder(stopped).is_complete
 
 
-def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("accuracies", "is_best"),
+    [([0.5], True), ([0.5, 0.75], True), ([0.75, 0.75], False), ([0.5, 0.8, 0.7], False)],
+)
+def test_of_equal_epochs_the_first_is_the_best(
+    accuracies: list[float], is_best: bool, tmp_path: Path
+) -> None:
     trainer = Trainer(tiny(), place_in(tmp_path))
-    folder = RunFolder(tmp_path)
-    callbacks = Recorder(folder), Checkpointer(folder, every_steps=None, keep=1)
-    best = []
-    for epoch, accuracy in enumerate((0.5, 0.75, 0.75, 0.25, 0.8), 1):
-        trainer.position.epoch = epoch
-        for callback in callbacks:
-            callback.after_epoch(trainer, {"epoch": epoch, "test_accuracy": accuracy})
-        saved = load_checkpoint(folder.checkpoints / "best.pt")
-        best.append(saved["trainer"]["position"]["epoch"])
-    assert best == [1, 2, 2, 2, 5]
+    session = ClassifierSession(trainer, RunFolder(tmp_path), place_in(tmp_path), [])
+    session.history = [{"test_accuracy": accuracy} for accuracy in accuracies]
+    assert session.is_best() == is_best

@@ -23,8 +23,11 @@ from run_problem import (
 from permtrain.errors import CheckpointError
 from permtrain.lab.cli.main import main
 from permtrain.lab.data.augment_settings import Augmentation
-from permtrain.lab.training.record import Checkpointer, RunFolder
-from permtrain.lab.training.run import RunIsBusy, resume_run, start_run
+from permtrain.lab.training import engine
+from permtrain.lab.training.display import Silent
+from permtrain.lab.training.engine import Session
+from permtrain.lab.training.run import resume_run, start_run
+from permtrain.lab.training.run_folder import RunFolder, RunIsBusy
 from permtrain.lab.training.settings import (
     DataSettings,
     InitialSettings,
@@ -34,7 +37,6 @@ from permtrain.lab.training.settings import (
     SGPermSettings,
 )
 from permtrain.lab.training.stopping import Interrupted
-from permtrain.lab.training.trainer import Trainer
 
 SGD = OptimizerSettings(inner="SGD", lr=0.05, inner_options={"momentum": 0.9}, lr_decay=0.5)
 CASES = {
@@ -126,16 +128,16 @@ def test_a_second_signal_while_the_checkpoint_is_written_does_no_harm(
     def broken(signum: int, frame: object) -> None:
         raise AssertionError("broken off")
 
-    save = Checkpointer.save
+    save = engine.save
 
-    def signalled(checkpointer: Checkpointer, trainer: Trainer) -> Path:
-        if trainer.position.step == IN_MID_PERIOD:
+    def signalled(session: Session, folder: RunFolder, keep: int) -> Path:
+        if session.step == IN_MID_PERIOD:
             signal.raise_signal(signal.SIGTERM)
-        return save(checkpointer, trainer)
+        return save(session, folder, keep)
 
     before = signal.signal(signal.SIGTERM, broken)
     try:
-        monkeypatch.setattr(Checkpointer, "save", signalled)
+        monkeypatch.setattr(engine, "save", signalled)
         stop = InterruptAt(IN_MID_PERIOD, signal_number=signal.SIGTERM)
         with pytest.raises(Interrupted, match=rf"saved .*step-{IN_MID_PERIOD:09d}\.pt"):
             start_run(tiny(), place_in(tmp_path), [stop])
@@ -201,15 +203,15 @@ class Killed(Exception):
 
 
 def test_killed_between_epochs(tmp_path: Path) -> None:
-    class Kill(InterruptAt):
-        def after_epoch(self, trainer, metrics):
-            if metrics["epoch"] == 2:
+    class Kill(Silent):
+        def say(self, text: str) -> None:
+            if text.startswith("epoch 2/3"):
                 raise Killed
 
     whole = start_run(tiny(), place_in(tmp_path / "whole")).folder
     place = place_in(tmp_path / "killed")
     with pytest.raises(Killed):
-        start_run(tiny(), place, [Kill()])
+        start_run(tiny(), place, display=Kill())
     (folder,) = (tmp_path / "killed").iterdir()
     resume_run(folder, place)
     assert outcome(folder) == outcome(whole)
@@ -222,15 +224,15 @@ def test_killed_between_record_and_checkpoint(
 ) -> None:
     whole = start_run(tiny(), place_in(tmp_path / "whole")).folder
     place = place_in(tmp_path / "killed")
-    save = Checkpointer.save
+    save = engine.save
 
-    def killed(self, trainer):
-        if trainer.position.epoch == epoch:
+    def killed(session, folder, keep):
+        if session.step == 5 * epoch:
             raise Killed
-        return save(self, trainer)
+        return save(session, folder, keep)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpointer, "save", killed)
+        patch.setattr(engine, "save", killed)
         with pytest.raises(Killed):
             start_run(tiny(), place)
     (folder,) = (tmp_path / "killed").iterdir()

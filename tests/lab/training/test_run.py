@@ -15,16 +15,11 @@ from torch import nn
 
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.initial.initialize import recorded_initial_weights
-from permtrain.lab.cli.report import show_result
+from permtrain.lab.cli.result_table import show_result
 from permtrain.lab.training.device import choose_device
-from permtrain.lab.training.record import RunFolder, RunIsBegun, new_run_folder
-from permtrain.lab.training.run import (
-    RunResult,
-    load_run,
-    start_run,
-    verify_trainer,
-    verify_weights_file,
-)
+from permtrain.lab.training.result import RunResult
+from permtrain.lab.training.run import load_run, start_run, verify_trainer, verify_weights_file
+from permtrain.lab.training.run_folder import RunFolder, RunIsBegun, new_run_folder
 from permtrain.lab.training.settings import (
     DataSettings,
     InitialSettings,
@@ -331,7 +326,8 @@ def test_trying_a_last_batch_of_one_leaves_no_trace(tmp_path: Path) -> None:
     assert torch.equal(alone.state_dict()["rng_cpu"], beside.state_dict()["rng_cpu"])
     for name, value in alone.model.state_dict().items():
         assert torch.equal(value, beside.model.state_dict()[name]), name
-    assert alone.run()
+    alone.run()
+    assert alone.is_finished
 
 
 def test_a_run_goes_on_where_it_was_started(tmp_path: Path, monkeypatch) -> None:

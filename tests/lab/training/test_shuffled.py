@@ -14,7 +14,6 @@ from safetensors.torch import save as safetensors_bytes
 from permtrain.core.profile import profile_of
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.pictures.runs import run_weights
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import (
     load_run,
     resume_run,
@@ -22,6 +21,7 @@ from permtrain.lab.training.run import (
     verify_trainer,
     verify_weights_file,
 )
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
     InitialSettings,
     OptimizerSettings,

@@ -6,8 +6,8 @@ import pytest
 from run_problem import InterruptAt, place_in, tiny
 
 from permtrain.errors import SettingError
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import resume_run, start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.stopping import Interrupted
 
 needs_tensorboard = pytest.mark.skipif(

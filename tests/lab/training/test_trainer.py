@@ -1,7 +1,6 @@
 """The loop: batches made ready, how images lie in memory, a compiled network."""
 
 import shutil
-from functools import partial
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ HERE = Place(threads=1, device="cpu")
 
 def trained(place: Place = HERE, **changes: object) -> Trainer:
     trainer = Trainer(tiny(epochs=2, **changes), place)
-    assert trainer.run()
+    trainer.run()
     return trainer
 
 
@@ -75,7 +74,7 @@ def test_the_mean_image_is_taken_off_before_images_are_augmented() -> None:
     flipped = draw(32, 8, 8, flips, augmentation_generator(0, 0, 0)).flip
     seen: list[Tensor] = []
     trainer.model.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-    trainer.run(stop_requested=lambda: trainer.position.step == 1)
+    trainer.advance()
     assert 0 < int(flipped.sum()) < 32
     for image, given, is_flipped in zip(less_their_mean, seen[0], flipped, strict=True):
         assert torch.equal(given, image.flip(-1) if is_flipped else image)
@@ -117,7 +116,7 @@ def test_the_network_sees_images_in_that_format(name: str, augmentation: Augment
     trainer = Trainer(settings, Place(threads=1, device="cpu", memory_format=name), data)
     seen: list[Tensor] = []
     trainer.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    assert trainer.run()
+    trainer.run()
     for images in seen:
         assert images.is_contiguous(memory_format=torch.channels_last) == (name == "auto")
 
@@ -154,13 +153,9 @@ def test_evaluations_stand_where_they_were_asked_for() -> None:
     assert tuple(each["step"] for each in trainer.evaluations) == steps
     alone = Trainer(tiny(epochs=2), HERE)
     for each in trainer.evaluations:
-        alone.run(stop_requested=partial(stands_at, alone, each["step"]))
-        assert alone.position.step == each["step"]
+        while alone.position.step < each["step"]:
+            alone.advance()
         assert alone.evaluate(alone.test_split).accuracy == each["test_accuracy"]
-
-
-def stands_at(trainer: Trainer, step: int) -> bool:
-    return trainer.position.step == step
 
 
 def test_watched_steps_record_what_changed() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from permtrain.lab.cli.packed import packed_file_in
+from permtrain.lab.cli.pack import packed_file_in
 
 
 def export_circuit(

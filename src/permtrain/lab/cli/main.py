@@ -15,15 +15,16 @@ import tyro
 
 from permtrain.errors import PermtrainError
 from permtrain.lab.cli import common_options, paths
-from permtrain.lab.cli.catalogue import show_catalogue
 from permtrain.lab.cli.circuit import check_circuit, export_circuit
+from permtrain.lab.cli.evaluate import evaluate
 from permtrain.lab.cli.fetch import fetch
-from permtrain.lab.cli.inspect import evaluate, verify
-from permtrain.lab.cli.packed import inspect, pack, unpack
-from permtrain.lab.cli.page import report
+from permtrain.lab.cli.list import show_catalogue
+from permtrain.lab.cli.pack import inspect, pack, unpack
 from permtrain.lab.cli.plot import plot
 from permtrain.lab.cli.recipes import gather, recipes, run
+from permtrain.lab.cli.report import report
 from permtrain.lab.cli.train import resume, train
+from permtrain.lab.cli.verify import verify
 from permtrain.lab.training.stopping import Interrupted
 
 COMMANDS: dict[str, Callable[..., Any]] = {

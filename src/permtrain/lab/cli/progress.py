@@ -12,14 +12,12 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from permtrain.lab.training.trainer import Metrics, Trainer
-
 # The first time, images are decoded for good, and the kernels compiled (15 s of two cores).
 STARTING = "starting (the first time here: up to half a minute)"
 
 
 class Progress:
-    """Shows how far a run is and how good; a callback of training, and a task's display."""
+    """Shows how far a run is, and how good."""
 
     def __init__(self, label: str, console: Console | None = None) -> None:
         self.console = console or Console(markup=False)
@@ -48,18 +46,6 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
-
-    def after_step(self, trainer: Trainer) -> None:
-        self.show(trainer.position.step, trainer.batches_per_epoch * trainer.settings.epochs)
-
-    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
-        text = (
-            f"epoch {metrics['epoch']}/{trainer.settings.epochs}  "
-            f"test {metrics['test_accuracy']:.2%}"
-        )
-        if not self.console.is_terminal:
-            text += f"  loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s"
-        self.say(text)
 
     def show(self, done: int, total: int) -> None:
         if not self._begun:

@@ -41,17 +41,17 @@ def recipes(
     from permtrain.lab.recipes.status import (
         arm_states,
         cost_in_words,
+        count_arms,
         in_words,
         left_out,
-        progress_of,
         published_in_words,
     )
 
     console = Console(markup=False, highlight=False)
     shown = RECIPES.values() if recipe is None else [find_recipe(recipe)]
     for each in shown:
-        progress = {of: progress_of(each, of, runs_folder, results_folder) for of in each.budgets}
-        console.print(f"{each.id}: {in_words(progress)}", style="bold")
+        counts = {of: count_arms(each, of, runs_folder, results_folder) for of in each.budgets}
+        console.print(f"{each.id}: {in_words(counts)}", style="bold")
         for line in (
             each.description,
             f"cost: {cost_in_words(each, results_folder)}",
@@ -116,8 +116,7 @@ def run(
         state_of,
     )
     from permtrain.lab.training.memory import keep_freed_memory
-    from permtrain.lab.training.record import RunFolder, RunIsBegun
-    from permtrain.lab.training.run import RunIsBusy
+    from permtrain.lab.training.run_folder import RunFolder, RunIsBegun, RunIsBusy
     from permtrain.lab.training.trainer import Diverged
 
     chosen = find_recipe(recipe)

@@ -1,57 +1,54 @@
-"""What a training run says at its end."""
+"""`permtrain report`: runs in a browser."""
 
-import shlex
-from collections.abc import Mapping
+import math
+from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
+import tyro
 
-from permtrain.lab.training.run import RunResult
-from permtrain.lab.training.settings import Settings
+from permtrain.errors import SettingError
+from permtrain.lab.recipes.recipe import Budget
+from permtrain.lab.training.settings import Place
 
 
-def show_result(
-    settings: Settings, results: Mapping[str, RunResult], console: Console | None = None
+def report(
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    output: Path = Path("report.html"),
+    watch: bool = False,
+    every: float = 5.0,
+    budget: Budget = "quick",
 ) -> None:
-    """A short table of the runs just done, the invariant, and where to go on."""
-    console = console or Console(markup=False)
-    chosen_on = next(iter(results.values())).selected_on
-    table = Table(title=f"{settings.model} on {settings.data.data}, {settings.epochs} epochs")
-    table.add_column("method")
-    table.add_column("test accuracy, last epoch", justify="right")
-    table.add_column(f"best epoch (chosen on {chosen_on})", justify="right")
-    table.add_column("time", justify="right")
-    for method, result in results.items():
-        table.add_row(
-            method,
-            f"{result.test_accuracy:.2%}",
-            f"{result.best_test_accuracy:.2%} ({result.best_epoch})",
-            f"{result.wall_s:.0f} s",
-        )
-    console.print(table)
-    for result in results.values():
-        if result.verification is not None:
-            mark = "proof:" if result.intact else "VIOLATED:"
-            console.print(f"{mark} {result.verification}", highlight=False, soft_wrap=True)
-        if result.travel is not None:
-            console.print(
-                f"travel: {result.travel.moved_fraction:.1%} of them stand elsewhere than at "
-                f"first, {result.travel.mean_ranking_distance:.1%} of their vector's ranks away "
-                f"on average, in {result.travel.num_cycles:,} cycles",
-                highlight=False,
-                soft_wrap=True,
-            )
-    verifiable = [result.folder for result in results.values() if result.intact is not None]
-    for result in results.values():
-        console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
-    folders = [str(result.folder) for result in results.values()]
-    report = shlex.join(["permtrain", "report", *folders])
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
-    console.print(
-        "next:   "
-        + "".join(f"permtrain verify {shlex.quote(str(f))}\n        " for f in verifiable)
-        + "permtrain list     (networks, data, methods, rules)\n"
-        "        permtrain recipes  (the papers' experiments)",
-        highlight=False,
-        soft_wrap=True,
-    )
+    """Write one HTML file that shows runs, to be opened in any browser.
+
+    It needs no network: settings, results, learning curves, the weights on their way, the invariant
+    (checked anew), and the size of the packed file are all inside.
+
+    Args:
+        runs: Folders of runs, or ids of recipes, whose runs are looked for in the runs folder.
+        output: The file to write.
+        watch: Write it again and again while the runs go on; the page refreshes itself.
+        every: Seconds between two refreshes, 1 or more.
+        budget: Which arms of a recipe.
+    """
+    from permtrain.lab.report.contents import Collector
+    from permtrain.lab.report.page import write_page
+    from permtrain.lab.report.sources import find_runs
+    from permtrain.lab.report.watch import watch as keep_writing
+
+    if not 1 <= every < math.inf:
+        raise SettingError(f"every is {every}; allowed: 1 second or more")
+    names = [Path(name).resolve().name for name in runs]
+    title = f"permtrain: {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}"
+    found = find_runs(runs, place.runs_folder, budget, begun=watch)
+    address = output.resolve().as_uri()
+    if watch:
+        print(f"open {address}; it refreshes itself, Ctrl-C ends it", flush=True)
+        keep_writing(output, runs, title, place, budget, every)
+    else:
+        collector = Collector(place)
+        contents = collector.collect(found)
+        write_page(output, contents, title, left_out=collector.left_out)
+        for line in collector.left_out:
+            print(f"left out: {line}")
+    print(f"wrote {output}; open {address}")

@@ -14,7 +14,7 @@ from permtrain.lab.training.settings import (
 )
 
 if TYPE_CHECKING:
-    from permtrain.lab.training.run import RunResult
+    from permtrain.lab.training.result import RunResult
 
 
 def train(
@@ -31,18 +31,18 @@ def train(
         baseline: Also train the same net by the plain inner optimizer, and compare.
     """
     from permtrain.lab.cli.progress import Progress
-    from permtrain.lab.cli.report import show_result
+    from permtrain.lab.cli.result_table import show_result
     from permtrain.lab.training.memory import keep_freed_memory
     from permtrain.lab.training.run import start_run
 
     keep_freed_memory()
     results: dict[str, RunResult] = {}
     with Progress(settings.permutation.method) as progress:
-        results[settings.permutation.method] = start_run(settings, place, [progress])
+        results[settings.permutation.method] = start_run(settings, place, display=progress)
     plain = _baseline_of(settings)
     if baseline and plain != settings:
         with Progress(plain.permutation.method) as progress:
-            results[plain.permutation.method] = start_run(plain, place, [progress])
+            results[plain.permutation.method] = start_run(plain, place, display=progress)
     _log_figures(place, *results.values())
     show_result(settings, results)
 
@@ -60,17 +60,17 @@ def resume(
             last one of a run that is not complete.
     """
     from permtrain.lab.cli.progress import Progress
-    from permtrain.lab.cli.report import show_result
+    from permtrain.lab.cli.result_table import show_result
     from permtrain.lab.training.memory import keep_freed_memory
-    from permtrain.lab.training.record import RunFolder
     from permtrain.lab.training.run import resume_run
+    from permtrain.lab.training.run_folder import RunFolder
 
     keep_freed_memory()
     folder = RunFolder(run)
     settings = folder.settings()
     file = None if checkpoint is None else folder.checkpoint(checkpoint)
     with Progress(settings.permutation.method) as progress:
-        result = resume_run(run, place, [progress], file)
+        result = resume_run(run, place, checkpoint=file, display=progress)
     _log_figures(place, result)
     show_result(settings, {settings.permutation.method: result})
 
@@ -85,7 +85,7 @@ def _baseline_of(settings: Settings) -> Settings:
 def _log_figures(place: Place, *results: "RunResult") -> None:
     if place.tensorboard:
         from permtrain.lab.report.pictures import log_figures
-        from permtrain.lab.training.record import RunFolder
+        from permtrain.lab.training.run_folder import RunFolder
 
         for result in results:
             log_figures(RunFolder(result.folder))

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from filelock import FileLock
 from safetensors.torch import load_file
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from permtrain.files import written_whole
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.inputs.judge import judge_settings, trained
 from permtrain.lab.inputs.pixels import shuffle_generator, shuffled
@@ -20,6 +18,7 @@ from permtrain.lab.inputs.splits import Splits
 from permtrain.lab.training.evaluation import Scale
 from permtrain.lab.training.settings import Place, settings_hash
 from permtrain.lab.training.trainer import Trainer
+from permtrain.lab.training.weights_file import write_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,5 +147,4 @@ def _train_once(trainer: Trainer, place: Place, name: str) -> None:
             trainer.model.load_state_dict(load_file(path))
             return
         trainer.run()
-        with written_whole(path) as file:
-            file.write(safetensors_bytes(trainer.shown_weights()))
+        write_weights(path, trainer.shown_weights())

@@ -8,8 +8,8 @@ from filelock import FileLock
 from permtrain.lab.data.images import ImageData
 from permtrain.lab.models.registry import build_network
 from permtrain.lab.training.folders import folder_of
-from permtrain.lab.training.record import RunFolder
 from permtrain.lab.training.run import load_run, resume_run, start_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
     DataSettings,
     OptimizerSettings,

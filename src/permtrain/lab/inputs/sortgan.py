@@ -5,7 +5,7 @@ Source: "Index optimizer and sortGAN", semester thesis, ETH Zurich, 2021, sectio
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import SettingError
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.order import batch_indices
 from permtrain.lab.data.splits import limit
@@ -29,11 +29,16 @@ from permtrain.lab.inputs.networks import (
 )
 from permtrain.lab.inputs.pixels import in_order, lay_out_pixels, shuffle_generator, shuffled
 from permtrain.lab.inputs.quality import laid_out, psnr
+from permtrain.lab.inputs.session import (
+    InputSession,
+    RecoveredImages,
+    begun_splits,
+    measured,
+)
 from permtrain.lab.inputs.settings import SortGANSettings
 from permtrain.lab.inputs.splits import shuffled_split
-from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, measured
-from permtrain.lab.training.device import device_at
 from permtrain.lab.training.learning_rate import half_cosine, schedule
+from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import Place
 from permtrain.lab.training.trainer import Diverged
 
@@ -44,7 +49,7 @@ _WATCHED = 1000
 """Validation images whose error is told after every epoch."""
 
 
-class SortGAN:
+class SortGAN(InputSession):
     """One run in memory: images, networks, their optimizers, position.
 
     Each step trains the generator, then the discriminator on the same batch. Images are shuffled
@@ -62,8 +67,8 @@ class SortGAN:
     def __init__(
         self, settings: SortGANSettings, place: Place, data: ImageData | None = None
     ) -> None:
+        super().__init__(settings, place)
         self.settings = settings
-        self.device = device_at(place)
         self.splits = begun_splits(settings, settings.measured_images, self.device, place, data)
         data = self.splits.data
         _check_images(settings, data.image_shape, len(self.splits.train))
@@ -93,48 +98,50 @@ class SortGAN:
             if settings.average and self.nearest is None
             else None
         )
-        self.part = 0
-        self.batch = 0
         self.sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        self.seconds = 0.0
+        self._batches: list[Tensor] | None = None  # of the running epoch
+        self._schedules = self._scheduled()
 
     @property
     def num_parts(self) -> int:
         return self.settings.epochs
 
-    def advance(self, stop_requested: Callable[[], bool]) -> Metrics | None:
-        """One epoch."""
+    @property
+    def steps_per_part(self) -> int:
+        size, num_images = self.settings.batch_size, len(self.splits.train)
+        return num_images // size + (num_images % size > 1)  # batch norm wants two
+
+    def advance(self) -> Metrics | None:
+        """Train on a batch; with the last one of an epoch, measure on validation images."""
         settings, split = self.settings, self.splits.train
-        batches = batch_indices(
-            len(split), settings.batch_size, seed=settings.seed, epoch=self.part
-        )
-        batches = [batch for batch in batches if len(batch) > 1]  # batch norm wants two
-        schedules = self._schedules(len(batches))
-        self.networks.train()
-        while self.batch < len(batches):
-            if stop_requested():
-                return None
-            begun = time.perf_counter()
-            indices = batches[self.batch].to(self.device)
-            self.sums += self._step(split.images[indices], split.labels[indices])
-            for each in schedules:
-                each.step()
-            self.batch += 1
-            self.seconds += time.perf_counter() - begun
-        means = (self.sums / len(batches)).tolist()
+        begun = time.perf_counter()
+        if self._batches is None:
+            self.networks.train()
+            self._batches = batch_indices(
+                len(split), settings.batch_size, seed=settings.seed, epoch=self.part
+            )
+        indices = self._batches[self.step_in_part].to(self.device)
+        self.sums += self._step(split.images[indices], split.labels[indices])
+        for each in self._schedules:
+            each.step()
+        self.step_in_part += 1
+        self.seconds += time.perf_counter() - begun
+        return self._end_of_epoch() if self.step_in_part == self.steps_per_part else None
+
+    def _end_of_epoch(self) -> Metrics:
+        means = (self.sums / self.steps_per_part).tolist()
         if not all(math.isfinite(mean) for mean in means):
-            raise Diverged(f"losses are {means} in epoch {self.part + 1}; lr is {settings.lr}")
-        self.part += 1
-        self.batch = 0
+            raise Diverged(f"losses are {means} in epoch {self.part + 1}; lr is {self.settings.lr}")
+        self._batches = None
         self.sums.zero_()
-        seconds, self.seconds = self.seconds, 0.0
+        wall_s = self.end_part()
         return {
             "epoch": self.part,
             "squared_error": means[0],
             "fooling_loss": means[1],
             "discriminator_loss": means[2],
             "validation_psnr": self._validation_psnr(),
-            "wall_s": round(seconds, 3),
+            "wall_s": wall_s,
         }
 
     def says(self, pixels_NCP: Tensor, labels_N: Tensor) -> Tensor:
@@ -168,8 +175,7 @@ class SortGAN:
             )
         return laid_out(shuffled_NCP, says_NCP, self.settings.matching)
 
-    def outcome(self, place: Place) -> Outcome:
-        """Measures on the test images; the error on the validation images beside it."""
+    def measure(self) -> RecoveredImages:
         validation, test, settings = self.splits.validation, self.splits.test, self.settings
         on_validation_NCP = self.recovered(
             self._shuffled(validation, "validation"), validation.labels
@@ -183,44 +189,36 @@ class SortGAN:
             recovered_NCP,
             settings.judge,
             settings.matching,
-            place,
+            self.place,
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything to go on bit for bit."""
+    def work_state(self) -> dict[str, Any]:
         return {
             "networks": self.networks.state_dict(),
             "optimizers": {name: each.state_dict() for name, each in self.optimizers.items()},
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "part": self.part,
-            "batch": self.batch,
+            "batch": self.step_in_part,
             "sums": self.sums,
             "seconds": self.seconds,
             "rng_cpu": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a saved state.
-
-        Raises:
-            CheckpointError: it is of another run.
-        """
-        try:
-            self.networks.load_state_dict(state["networks"])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-            if self.averaged is not None:
-                self.averaged.load_state_dict(state["averaged"])
-            self.part, self.batch = state["part"], state["batch"]
-            self.sums = state["sums"].to(self.device)
-            self.seconds = state["seconds"]
-            torch.set_rng_state(state["rng_cpu"])
-            if self._on_cuda and state["rng_cuda"] is not None:
-                torch.cuda.set_rng_state(state["rng_cuda"], self.device)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"checkpoint is of another run: {reason}") from error
+    def load_work_state(self, state: dict[str, Any]) -> None:
+        self.networks.load_state_dict(state["networks"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.part, self.step_in_part = state["part"], state["batch"]
+        self._batches = None
+        self._schedules = self._scheduled()
+        self.sums = state["sums"].to(self.device)
+        self.seconds = state["seconds"]
+        torch.set_rng_state(state["rng_cpu"])
+        if self._on_cuda and state["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
 
     def _step(self, images: Tensor, labels_N: Tensor) -> Tensor:
         """Trains both networks on a batch; the three losses."""
@@ -259,7 +257,7 @@ class SortGAN:
             return shuffled(originals_NCP, generator, one_for_all=True)
         if self.settings.reads == "sorted" and originals_NCP.shape[1] == 1:
             return in_order(originals_NCP)  # a shuffle before it would change nothing
-        generator = shuffle_generator(self.settings.seed, "train", self.part, self.batch)
+        generator = shuffle_generator(self.settings.seed, "train", self.part, self.step_in_part)
         return shuffled(originals_NCP, generator)
 
     def _minimise(self, name: str, loss: Tensor) -> None:
@@ -268,12 +266,12 @@ class SortGAN:
         loss.backward()
         optimizer.step()
 
-    def _schedules(self, num_batches: int) -> list[LambdaLR]:
+    def _scheduled(self) -> list[LambdaLR]:
         """The learning rates' schedules from here on."""
         if not self.settings.lr_cosine:
             return []
-        num_steps = self.settings.epochs * num_batches
-        done = self.part * num_batches + self.batch
+        num_steps = self.settings.epochs * self.steps_per_part
+        done = self.part * self.steps_per_part + self.step_in_part
         return [
             schedule(each, self.settings.lr, lambda step: half_cosine(step / num_steps), done)
             for each in self.optimizers.values()

@@ -13,23 +13,28 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from permtrain.errors import CheckpointError, SettingError
+from permtrain.errors import SettingError
 from permtrain.lab.data.images import ImageData
 from permtrain.lab.inputs.guides import Guides, NormalPrior, normal_prior, trained_guides
 from permtrain.lab.inputs.losses import border_penalty, roughness
 from permtrain.lab.inputs.nearest import NearestImages
 from permtrain.lab.inputs.pixels import in_order
 from permtrain.lab.inputs.quality import class_means, laid_out, psnr
+from permtrain.lab.inputs.session import (
+    InputSession,
+    RecoveredImages,
+    begun_splits,
+    measured,
+)
 from permtrain.lab.inputs.settings import UnshuffleSettings
 from permtrain.lab.inputs.splits import shuffled_split
-from permtrain.lab.inputs.work import Metrics, Outcome, begun_splits, measured
-from permtrain.lab.training.device import device_at
 from permtrain.lab.training.learning_rate import half_cosine, schedule
+from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import Place
 from permtrain.optim.index import IndexOptimizer
 
 
-class Unshuffle:
+class Unshuffle(InputSession):
     """One run in memory: images in groups, each image a weight vector of the index optimizer.
 
     Validation images come first, then test images; every image for itself, so that the groups
@@ -48,8 +53,8 @@ class Unshuffle:
     def __init__(
         self, settings: UnshuffleSettings, place: Place, data: ImageData | None = None
     ) -> None:
+        super().__init__(settings, place)
         self.settings = settings
-        self.device = device_at(place)
         self.splits = begun_splits(settings, settings.images, self.device, place, data)
         num_classes = self.splits.data.num_classes
         _refuse_colours(self.splits.data)
@@ -72,8 +77,6 @@ class Unshuffle:
         }
         self.means = self._prior_means()
         self.recovered: dict[str, list[Tensor]] = {"validation": [], "test": []}
-        self.part = 0
-        self.seconds = 0.0
         self._started: _Group | None = None
 
     @property
@@ -89,32 +92,36 @@ class Unshuffle:
     def num_parts(self) -> int:
         return len(self.groups)
 
-    def advance(self, stop_requested: Callable[[], bool]) -> Metrics | None:
-        """All steps of one group of images."""
+    @property
+    def steps_per_part(self) -> int:
+        return self.settings.steps
+
+    def advance(self) -> Metrics | None:
+        """Move the pixels of a group once; after the last step, lay its images out."""
+        begun = time.perf_counter()
         group = self._started or self._new_group()
         self._started = group
         counted_from = round(self.settings.steps * (1 - self.settings.averaged_part))
-        while group.step < self.settings.steps:
-            if stop_requested():
-                return None
-            begun = time.perf_counter()
-            group.move(self.energy, is_counted=group.step >= counted_from)
-            self.seconds += time.perf_counter() - begun
+        group.move(self.energy, is_counted=group.step >= counted_from)
+        self.step_in_part = group.step
+        self.seconds += time.perf_counter() - begun
+        return self._end_of_group(group) if group.step == self.settings.steps else None
+
+    def _end_of_group(self, group: "_Group") -> Metrics:
         name, first = self.groups[self.part]
         chosen = slice(first, first + self.settings.batch_size)
         recovered_NCP = laid_out(self.shuffled[name][chosen], group.order())
         self.recovered[name].append(recovered_NCP)
         split = self.splits.validation if name == "validation" else self.splits.test
         in_the_end_N = self.energy(recovered_NCP.float() / 255, group.labels, group.means)
-        self.part += 1
         self._started = None
-        seconds, self.seconds = self.seconds, 0.0
+        wall_s = self.end_part()
         return {
             "part": self.part,
             "split": name,
             "energy": float(in_the_end_N.mean()),
             "psnr": psnr(recovered_NCP, split.images[chosen].flatten(2)),
-            "wall_s": round(seconds, 3),
+            "wall_s": wall_s,
         }
 
     def energy(self, pixels_NCP: Tensor, labels_N: Tensor, means_NCP: Tensor) -> Tensor:
@@ -156,8 +163,7 @@ class Unshuffle:
             total = total + self.settings.discriminator_weight * loss
         return total
 
-    def outcome(self, place: Place) -> Outcome:
-        """Measures on the test images; the error on the validation images beside it."""
+    def measure(self) -> RecoveredImages:
         recovered = {name: torch.cat(parts) for name, parts in self.recovered.items()}
         return measured(
             self.splits,
@@ -166,11 +172,10 @@ class Unshuffle:
             recovered["test"],
             self.settings.judge,
             "order",
-            place,
+            self.place,
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything to go on bit for bit."""
+    def work_state(self) -> dict[str, Any]:
         return {
             "part": self.part,
             "seconds": self.seconds,
@@ -178,25 +183,17 @@ class Unshuffle:
             "group": None if self._started is None else self._started.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a saved state.
-
-        Raises:
-            CheckpointError: it is of another run.
-        """
-        try:
-            self.part, self.seconds = state["part"], state["seconds"]
-            self.recovered = {
-                name: [part.to(self.device) for part in parts]
-                for name, parts in state["recovered"].items()
-            }
-            self._started = None
-            if state["group"] is not None:
-                self._started = self._new_group()
-                self._started.load_state_dict(state["group"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"checkpoint is of another run: {reason}") from error
+    def load_work_state(self, state: dict[str, Any]) -> None:
+        self.part, self.seconds = state["part"], state["seconds"]
+        self.recovered = {
+            name: [part.to(self.device) for part in parts]
+            for name, parts in state["recovered"].items()
+        }
+        self._started, self.step_in_part = None, 0
+        if state["group"] is not None:
+            self._started = self._new_group()
+            self._started.load_state_dict(state["group"])
+            self.step_in_part = self._started.step
 
     def _prior_means(self) -> dict[str, Tensor]:
         """The prior's mean for each image that is measured."""

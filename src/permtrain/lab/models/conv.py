@@ -12,14 +12,14 @@ from permtrain.lab.models._checks import ImageShape, check_inputs
 from permtrain.lab.models._keras import SamePad2d, batch_norm_1d, batch_norm_2d
 
 # A stage is a row of convolutions, each (filters, dropout after it, 0 for none), then max pooling.
-Stage = tuple[tuple[int, float], ...]
+ConvStage = tuple[tuple[int, float], ...]
 
-CONV2_STAGES: tuple[Stage, ...] = (((64, 0.3), (64, 0.0)),)
-CONV4_STAGES: tuple[Stage, ...] = (
+CONV2_STAGES: tuple[ConvStage, ...] = (((64, 0.3), (64, 0.0)),)
+CONV4_STAGES: tuple[ConvStage, ...] = (
     ((64, 0.3), (64, 0.0)),
     ((128, 0.4), (128, 0.0)),
 )
-CONV13_STAGES: tuple[Stage, ...] = (
+CONV13_STAGES: tuple[ConvStage, ...] = (
     ((64, 0.3), (64, 0.0)),
     ((128, 0.4), (128, 0.0)),
     ((256, 0.4), (256, 0.4), (256, 0.0)),
@@ -179,7 +179,9 @@ def _conv7_final_size(size: int) -> int:
     return size - 3
 
 
-def _conv_stages(image_shape: ImageShape, stages: tuple[Stage, ...]) -> OrderedDict[str, nn.Module]:
+def _conv_stages(
+    image_shape: ImageShape, stages: tuple[ConvStage, ...]
+) -> OrderedDict[str, nn.Module]:
     """Per convolution: conv, ReLU, batch norm, dropout; per stage: max pooling."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = image_shape[0]
@@ -197,7 +199,7 @@ def _conv_stages(image_shape: ImageShape, stages: tuple[Stage, ...]) -> OrderedD
     return layers
 
 
-def _num_features(image_shape: ImageShape, stages: tuple[Stage, ...]) -> int:
+def _num_features(image_shape: ImageShape, stages: tuple[ConvStage, ...]) -> int:
     """Entries of one image after the stages, each of which halves height and width."""
     _, height, width = image_shape
     filters, _ = stages[-1][-1]

@@ -32,7 +32,7 @@ from permtrain.lab.pictures.records import (
 from permtrain.lab.pictures.registry import Drawing, Request
 from permtrain.lab.pictures.runs import run_weights
 from permtrain.lab.pictures.weights import Layers, read_layers
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 
 PARTITION_RATIO = 0.05
 """lambda at the beginning of SGPerm's published runs."""

@@ -16,7 +16,7 @@ from permtrain.lab.data.sources import is_streamed
 from permtrain.lab.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.optimizers import attach, make_optimizer
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place, Settings
 from permtrain.optim.method import Method
 

@@ -18,7 +18,7 @@ from permtrain.core.cut import Cut
 from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_line
 from permtrain.initial.record import TensorRecord
 from permtrain.lab.pictures.numbers.arrays import Floats
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.packed.container import FORMAT as PACKED
 from permtrain.packed.model import unpack
 from permtrain.packed.reader import PackedFile

@@ -12,7 +12,7 @@ from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.results import failure_row_of, rows_of
 from permtrain.lab.recipes.rows import merged, read_csv, write_csv
 from permtrain.lab.recipes.sweep import state_of
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
 
 

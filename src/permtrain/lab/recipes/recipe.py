@@ -40,7 +40,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Alternative:
     """What else came out of an arm's training.
 
     Attributes:
@@ -78,7 +78,7 @@ class Recipe:
     description: str
     cost: str
     arms: Callable[[Budget], list[Arm]]
-    alternatives: "Callable[[Arm, Trainer], list[Outcome]] | None" = None
+    alternatives: "Callable[[Arm, Trainer], list[Alternative]] | None" = None
     task: Task | None = None
     budgets: tuple[Budget, ...] = ("quick", "paper")
     copy_of: str | None = None

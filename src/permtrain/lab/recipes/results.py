@@ -10,9 +10,11 @@ from permtrain.errors import CheckpointError, one_line
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.rows import is_complete
 from permtrain.lab.recipes.task import Measure
+from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.ranking_watch import ranking_summary
-from permtrain.lab.training.record import RunFolder, read_json
-from permtrain.lab.training.run import RunResult, load_run
+from permtrain.lab.training.result import RunResult
+from permtrain.lab.training.run import load_run
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of

@@ -16,7 +16,7 @@ from permtrain.lab.training.settings import Settings, flat, to_dict
 
 
 @dataclass(frozen=True)
-class Progress:
+class ArmCounts:
     """Arms of one budget.
 
     Attributes:
@@ -29,12 +29,12 @@ class Progress:
     num_failed: int
 
 
-def progress_of(
+def count_arms(
     recipe: Recipe, budget: Budget, runs_folder: Path, results_folder: Path
-) -> Progress:
+) -> ArmCounts:
     """How many arms are done."""
     states = arm_states(recipe, recipe.arms_within(budget), budget, runs_folder, results_folder)
-    return Progress(len(states), states.count("complete"), states.count("failed"))
+    return ArmCounts(len(states), states.count("complete"), states.count("failed"))
 
 
 def arm_states(
@@ -60,17 +60,17 @@ def arm_states(
     return states
 
 
-def in_words(progress: Mapping[Budget, Progress]) -> str:
+def in_words(counts: Mapping[Budget, ArmCounts]) -> str:
     """The status of a recipe, by the largest budget that anything was computed of.
 
     Example:
-        >>> in_words({"quick": Progress(9, 9, 0), "paper": Progress(27, 0, 0)})
+        >>> in_words({"quick": ArmCounts(9, 9, 0), "paper": ArmCounts(27, 0, 0)})
         'quick done'
-        >>> in_words({"quick": Progress(9, 2, 0), "paper": Progress(27, 20, 1)})
+        >>> in_words({"quick": ArmCounts(9, 2, 0), "paper": ArmCounts(27, 20, 1)})
         '20 of 27 arms complete, 1 failed'
     """
     for budget in ("paper", "scaled", "short", "quick"):
-        of = progress.get(budget)
+        of = counts.get(budget)
         if of is None or not of.num_complete + of.num_failed:
             continue
         failed = f", {of.num_failed} failed" if of.num_failed else ""

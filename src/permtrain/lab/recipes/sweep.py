@@ -8,23 +8,19 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from permtrain.errors import NonFiniteError, SettingError
 from permtrain.lab.recipes.recipe import Arm, Recipe
 from permtrain.lab.training.device import device_at
 from permtrain.lab.training.display import Display
+from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.optimizers import require_library
-from permtrain.lab.training.record import RunFolder, new_run_folder, write_json
 from permtrain.lab.training.run import resume_run, start_run
+from permtrain.lab.training.run_folder import RunFolder, new_run_folder
 from permtrain.lab.training.settings import DataSettings, Place, Settings, run_name
 from permtrain.lab.training.stopping import Interrupted
-from permtrain.lab.training.trainer import Callback, Diverged
-
-
-class Shown(Callback, Display, Protocol):
-    """What shows how far an arm is, whatever it computes."""
-
+from permtrain.lab.training.trainer import Diverged
 
 State: TypeAlias = Literal["complete", "failed", "begun", "not begun"]
 
@@ -96,7 +92,7 @@ def state_of(folder: RunFolder) -> State:
     return "begun" if folder.path.exists() else "not begun"
 
 
-def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
+def compute(recipe: Recipe, arm: Arm, place: Place, display: Display) -> None:
     """Begins an arm or goes on with it; when this returns, it is complete.
 
     A failure is written into the arm's folder, for the results.
@@ -111,11 +107,11 @@ def compute(recipe: Recipe, arm: Arm, place: Place, progress: Shown) -> None:
     folder.failure_file.unlink(missing_ok=True)
     try:
         if recipe.task is not None:
-            recipe.task.run(arm.settings, place, progress)
+            recipe.task.run(arm.settings, place, display)
         elif folder.path.exists():
-            resume_run(folder.path, place, [progress])
+            resume_run(folder.path, place, display=display)
         else:
-            start_run(arm.settings, place, [progress], only_once=True)
+            start_run(arm.settings, place, display=display, only_once=True)
     except Interrupted:
         # What a run says of itself, `permtrain resume`, leaves the other arms and the results out.
         saved = f"stopped; saved in {place.runs_folder}; the same command goes on"

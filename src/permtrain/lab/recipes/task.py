@@ -5,8 +5,7 @@ folder: `settings.json`, `environment.json`, checkpoints, and `result.json`, whi
 A result holds `wall_s`, `settings_hash` and what `row` tells.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,8 @@ from permtrain.lab.training.folders import folder_of
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
-    import torch
-
-    from permtrain.lab.training.record import RunFolder
+    from permtrain.lab.training.engine import Session
+    from permtrain.lab.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -54,36 +52,32 @@ class Task:
     measures: tuple[Measure, ...]
 
 
-def place_of(name: str, settings: Any, place: Place) -> Place:
-    """Where an arm was begun, but for what is given otherwise: on it goes with as many threads.
+def run_session(
+    name: str, settings: Any, place: Place, display: Display, begin: Callable[[Place], "Session"]
+) -> None:
+    """Begin an arm or go on with it, to its result, with as many threads as it was begun with.
 
-    Raises:
-        CheckpointError: the arm's folder tells no place.
-    """
-    from permtrain.lab.training.record import RunFolder
-
-    return RunFolder(folder_of(place.runs_folder, name, settings)).place(place)
-
-
-@contextmanager
-def run_folder(
-    name: str, settings: Any, place: Place, device: "torch.device"
-) -> Iterator["RunFolder"]:
-    """The folder of an arm, made if it is not there, and held against other processes.
+    Args:
+        name: that of its folder, by its settings.
+        begin: returns the computation before its first step, where the folder says.
 
     Raises:
         RunIsBusy, RunIsBegun: another process computes it.
-        CheckpointError: the folder tells no settings.
+        CheckpointError: the folder tells no settings or no place, or a checkpoint is damaged.
+        Interrupted: the user stopped it.
+        What `begin` and the steps raise.
     """
-    from permtrain.lab.training.record import RunFolder, new_run_folder, note_resumed, read_json
-    from permtrain.lab.training.run import alone_in
+    from permtrain.lab.training.device import device_at
+    from permtrain.lab.training.engine import compute
+    from permtrain.lab.training.json_files import read_json
+    from permtrain.lab.training.run_folder import RunFolder, alone_in, new_run_folder
 
     folder = RunFolder(folder_of(place.runs_folder, name, settings))
-    is_new = not folder.path.exists()
-    if is_new:
+    place = folder.place(place)
+    device = device_at(place)
+    resumed = folder.path.exists()
+    if not resumed:
         folder = new_run_folder(place.runs_folder, name, settings, place, device, only_once=True)
     with alone_in(folder):
         read_json(folder.settings_file)
-        if not is_new:
-            note_resumed(folder, device)
-        yield folder
+        compute(begin(place), folder, place, display, resumed=resumed)

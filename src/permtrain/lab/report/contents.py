@@ -13,8 +13,9 @@ from permtrain.lab.recipes.results import mean_and_spread, rows_of
 from permtrain.lab.report.inspection import Inspection, Inspector
 from permtrain.lab.report.pictures import Picture, pictures_of
 from permtrain.lab.report.sources import ReportedRun
-from permtrain.lab.training.record import RunFolder, read_json, selection_key
-from permtrain.lab.training.run import RunResult
+from permtrain.lab.training.json_files import read_json
+from permtrain.lab.training.result import RunResult, selection_key
+from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import (
     Place,
     Settings,
@@ -23,7 +24,6 @@ from permtrain.lab.training.settings import (
     run_name,
     to_dict,
 )
-from permtrain.lab.training.trainer import Metrics
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 

@@ -10,12 +10,13 @@ from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.errors import CheckpointError, PermtrainError
 from permtrain.lab.pictures.numbers.arrays import evenly
 from permtrain.lab.pictures.numbers.movement import LayerMovement, most_states, movement
-from permtrain.lab.training.record import RunFolder, load_into
 from permtrain.lab.training.run import (
+    load_into,
     load_run,
     verify_trainer,
     verify_weights_file,
 )
+from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
 from permtrain.lab.training.trainer import Trainer
 from permtrain.lab.training.travel import Travel

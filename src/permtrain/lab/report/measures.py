@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from permtrain.lab.pictures.numbers.bands import Band, Curve, band_of
-from permtrain.lab.training.trainer import Metrics
+from permtrain.lab.training.run_folder import Metrics
 
 # What is asked for first, comes first; what a record lacks is left out.
 MEASURES = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from permtrain.errors import PermtrainError
 from permtrain.lab.pictures.registry import KINDS, Request
-from permtrain.lab.training.record import RunFolder
+from permtrain.lab.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,7 @@
 """Checkpoint files: everything to go on bit for bit, written whole or not at all."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}; allowed: a checkpoint")
     return state
+
+
+def restore(load_state_dict: Callable[[dict[str, Any]], None], path: Path) -> None:
+    """Hand the contents of a checkpoint to what takes them.
+
+    Raises:
+        CheckpointError: the file is not readable, or refused; the message names it.
+    """
+    state = load_checkpoint(path)
+    try:
+        load_state_dict(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error

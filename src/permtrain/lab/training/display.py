@@ -7,7 +7,20 @@ class Display(Protocol):
     """A line that moves, and lines that stay; `cli.progress` has one."""
 
     def show(self, done: int, total: int) -> None:
-        """So many of all steps or parts are done."""
+        """So many of all steps are done."""
 
     def say(self, text: str) -> None:
         """How good it is by now, in a few words."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, done: int, total: int) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+SILENT = Silent()

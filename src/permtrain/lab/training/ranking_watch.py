@@ -14,7 +14,8 @@ from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
-from permtrain.lab.training.trainer import Metrics, Trainer
+from permtrain.lab.training.run_folder import Metrics
+from permtrain.lab.training.trainer import Trainer
 
 PERCENTILES = (0.15, 0.5, 0.85)
 

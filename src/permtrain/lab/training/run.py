@@ -2,35 +2,31 @@
 
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from safetensors.torch import save as safetensors_bytes
+from filelock import FileLock
 from torch import Tensor
 
 from permtrain.core.profile import holding
-from permtrain.errors import CheckpointError, PackedFileError, PermtrainError, one_line
-from permtrain.files import written_whole
-from permtrain.lab.training.change import Change, mean_change
+from permtrain.errors import CheckpointError, PackedFileError
+from permtrain.lab.training.change import mean_change
+from permtrain.lab.training.checkpoint import restore
+from permtrain.lab.training.display import SILENT, Display
+from permtrain.lab.training.engine import Session, compute
 from permtrain.lab.training.folders import folder_of
 from permtrain.lab.training.ranking_watch import RankingWatch
-from permtrain.lab.training.record import (
-    Checkpointer,
-    Recorder,
+from permtrain.lab.training.result import RunResult, selection_key
+from permtrain.lab.training.run_folder import (
+    Metrics,
     RunFolder,
     RunIsBegun,
-    forget_after,
-    load_into,
+    RunIsBusy,
+    alone_in,
     new_run_folder,
-    note_resumed,
-    read_json,
-    read_weights,
-    selection_key,
-    write_json,
 )
 from permtrain.lab.training.settings import (
     Place,
@@ -38,78 +34,15 @@ from permtrain.lab.training.settings import (
     first_training,
     run_name,
     settings_hash,
+    stored_settings,
+    to_dict,
 )
-from permtrain.lab.training.stopping import Interrupted, stop_on_signal
 from permtrain.lab.training.tensorboard import TensorBoardLog
-from permtrain.lab.training.trainer import Callback, Metrics, Trainer
+from permtrain.lab.training.trainer import Callback, Trainer, epoch_in_words
 from permtrain.lab.training.travel import Travel, travel_between
+from permtrain.lab.training.weights_file import read_weights, write_weights
 from permtrain.packed.model import pack
 from permtrain.verification import Verification
-
-
-class RunIsBusy(PermtrainError):
-    """Another process trains this run."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a complete run has to tell.
-
-    Attributes:
-        folder: the run's folder.
-        test_accuracy: of the last epoch, a fraction.
-        best_test_accuracy, best_epoch: of the epoch with the highest accuracy on `selected_on`.
-        selected_on: "validation", or "test" where no validation images were set aside.
-        verification: whether every permuted vector holds its initial values, in words; None where
-            the method permutes nothing. Where permutation ended before training did, what held
-            then.
-        intact: the same as a truth value.
-        travel: how far the permuted weights travelled; None likewise, or if they are not intact.
-        wall_s: seconds of training and evaluation, over all sessions.
-        evaluations: step, losses and accuracies after the steps that were asked for.
-        changes: means over the steps that were watched; None if none was.
-        validation_accuracy: after the last epoch; None without a validation split.
-    """
-
-    folder: Path
-    settings_hash: str
-    epochs: int
-    test_accuracy: float
-    best_test_accuracy: float
-    best_epoch: int
-    selected_on: str
-    verification: str | None
-    intact: bool | None
-    travel: Travel | None
-    wall_s: float
-    evaluations: list[Metrics] = field(default_factory=list)
-    changes: Change | None = None
-    validation_accuracy: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"folder": self.folder.name}
-
-    @classmethod
-    def read(cls, folder: RunFolder) -> "RunResult":
-        """The result of a complete run, from its file.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        plain = read_json(folder.result_file) | {"folder": folder.path}
-        try:
-            travel, changes = plain["travel"], plain.get("changes")
-            return cls(
-                **plain
-                | {
-                    "travel": None if travel is None else Travel(**travel),
-                    "changes": None if changes is None else Change(**changes),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{folder.result_file}: not the result of a run ({one_line(error)})"
-            ) from None
 
 
 def start_run(
@@ -117,6 +50,7 @@ def start_run(
     place: Place,
     callbacks: Sequence[Callback] = (),
     *,
+    display: Display = SILENT,
     only_once: bool = False,
 ) -> RunResult:
     """Trains a new run in a folder of its own under `place.runs_folder`.
@@ -126,6 +60,8 @@ def start_run(
     waited for.
 
     Args:
+        callbacks: what else watches the steps.
+        display: where it shows how far it is.
         only_once: as in `new_run_folder`.
 
     Raises:
@@ -133,7 +69,7 @@ def start_run(
         SettingError, DataError: before any folder is made, if the settings cannot be run.
         Interrupted: the user stopped it.
     """
-    trained = _trained_weights(settings, place, callbacks)
+    trained = _trained_weights(settings, place, callbacks, display)
     trainer = Trainer(settings, place, trained=trained)
     folder = new_run_folder(
         place.runs_folder,
@@ -145,11 +81,13 @@ def start_run(
     )
     with alone_in(folder):
         _keep(trained, folder)
-        return _run(trainer, folder, place, callbacks)
+        session = ClassifierSession(trainer, folder, place, callbacks)
+        compute(session, folder, place, display, resumed=False)
+        return RunResult.read(folder)
 
 
 def _trained_weights(
-    settings: Settings, place: Place, callbacks: Sequence[Callback]
+    settings: Settings, place: Place, callbacks: Sequence[Callback], display: Display
 ) -> dict[str, Tensor] | None:
     """The weights that rule shuffle takes, after the last epoch; None with other rules."""
     first = first_training(settings)
@@ -159,9 +97,9 @@ def _trained_weights(
     while not folder.is_complete:
         try:
             if folder.path.exists():
-                resume_run(folder.path, place, callbacks)
+                resume_run(folder.path, place, callbacks, display=display)
             else:
-                start_run(first, place, callbacks, only_once=True)
+                start_run(first, place, callbacks, display=display, only_once=True)
         except (RunIsBusy, RunIsBegun) as busy:
             warnings.warn(f"{busy}; its end is waited for", stacklevel=2)
             with FileLock(folder.path / ".lock", poll_interval=1):
@@ -171,12 +109,16 @@ def _trained_weights(
 
 def _keep(trained: dict[str, Tensor] | None, folder: RunFolder) -> None:
     if trained is not None and not folder.trained_file.is_file():
-        with written_whole(folder.trained_file) as file:
-            file.write(safetensors_bytes(trained))
+        write_weights(folder.trained_file, trained)
 
 
 def resume_run(
-    path: Path, place: Place, callbacks: Sequence[Callback] = (), checkpoint: Path | None = None
+    path: Path,
+    place: Place,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Path | None = None,
+    *,
+    display: Display = SILENT,
 ) -> RunResult:
     """Goes on with a run from its last checkpoint, or from another one; bit for bit.
 
@@ -193,17 +135,16 @@ def resume_run(
     if folder.trained_file.is_file():
         trained = folder.trained()
     else:  # it was killed before it kept them
-        trained = _trained_weights(settings, replace(place, runs_folder=path.parent), callbacks)
+        beside = replace(place, runs_folder=path.parent)
+        trained = _trained_weights(settings, beside, callbacks, display)
     trainer = Trainer(settings, place, trained=trained)
     with alone_in(folder):
         if checkpoint is None and folder.is_complete:  # by another process, just now
             return RunResult.read(folder)
         _keep(trained, folder)
-        if checkpoint is not None or folder.numbered_checkpoints():
-            load_into(trainer, checkpoint or folder.last_checkpoint())
-        forget_after(folder, trainer.position)
-        note_resumed(folder, trainer.device)
-        return _run(trainer, folder, place, callbacks)
+        session = ClassifierSession(trainer, folder, place, callbacks)
+        compute(session, folder, place, display, resumed=True, checkpoint=checkpoint)
+        return RunResult.read(folder)
 
 
 def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
@@ -212,6 +153,15 @@ def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
     trainer = Trainer(folder.settings(), folder.place(place), trained=folder.trained())
     load_into(trainer, folder.checkpoint(checkpoint))
     return trainer
+
+
+def load_into(trainer: Trainer, path: Path) -> None:
+    """Put a trainer of the same settings where a checkpoint is.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of other settings.
+    """
+    restore(partial(_load_trainer, trainer), path)
 
 
 def verify_weights_file(trainer: Trainer, path: Path) -> Verification | None:
@@ -255,38 +205,108 @@ def _born_vectors(trainer: Trainer) -> dict[str, Tensor]:
     return trainer.method.vectors(trainer.initial_weights())
 
 
-def _run(
-    trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
-) -> RunResult:
-    checkpointer = Checkpointer(folder, place.checkpoint_steps, place.keep_checkpoints)
-    watches: list[Callback] = []
-    if trainer.settings.watch_ranking_distance:
-        every_layer = trainer.settings.watch_every_layer
-        watches.append(RankingWatch(folder.ranking_file, trainer, every_layer))
-    if place.tensorboard:
-        watches.append(TensorBoardLog(folder.tensorboard_folder, trainer))
-    with stop_on_signal() as stop_requested:
-        finished = trainer.run(
-            [Recorder(folder), *watches, checkpointer, *callbacks], stop_requested
+class ClassifierSession(Session):
+    """A classifier's run: the trainer, the record, and what watches the steps.
+
+    No checkpoint holds the record: it is the folder's `metrics.jsonl` up to the checkpoint's epoch.
+    The best epoch is the one of highest validation accuracy; where no validation images were set
+    aside it is that of highest *test* accuracy, and results say so.
+    """
+
+    def __init__(
+        self, trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
+    ) -> None:
+        self.trainer = trainer
+        self.folder = folder
+        self.place = place
+        self.device = trainer.device
+        self.history: list[Metrics] = []
+        self._callbacks = callbacks
+
+    @property
+    def step(self) -> int:
+        return self.trainer.position.step
+
+    @property
+    def num_steps(self) -> int:
+        return self.trainer.num_steps
+
+    @property
+    def is_finished(self) -> bool:
+        return self.trainer.is_finished
+
+    def advance(self) -> Metrics | None:
+        """Take a step; with the last one of an epoch, evaluate."""
+        return self.trainer.advance(self._watching)
+
+    @cached_property
+    def _watching(self) -> Sequence[Callback]:
+        """All callbacks; those that settings ask for are made where the run begins or goes on."""
+        settings, watches = self.trainer.settings, list[Callback]()
+        if settings.watch_ranking_distance:
+            file = self.folder.ranking_file
+            watches.append(RankingWatch(file, self.trainer, settings.watch_every_layer))
+        if self.place.tensorboard:
+            watches.append(TensorBoardLog(self.folder.tensorboard_folder, self.trainer))
+        return [*watches, *self._callbacks]
+
+    def is_best(self) -> bool:
+        *earlier, last = self.history
+        key = selection_key(last)
+        return all(last[key] > metrics[key] for metrics in earlier)
+
+    def in_words(self, metrics: Metrics) -> str:
+        return epoch_in_words(metrics, self.trainer.settings.epochs)
+
+    def how_to_resume(self, folder: RunFolder) -> str:
+        return f"go on with: {shlex.join(['permtrain', 'resume', str(folder.path)])}"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "settings": to_dict(self.trainer.settings),
+            "trainer": self.trainer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, with the folder's record up to there.
+
+        Raises:
+            CheckpointError: it is of another run, or the record lacks an epoch before it.
+        """
+        _load_trainer(self.trainer, state)
+        epoch = self.trainer.position.epoch
+        self.history = [each for each in self.folder.metrics() if each["epoch"] <= epoch]
+        epochs = [metrics["epoch"] for metrics in self.history]
+        if epochs != list(range(1, epoch + 1)):
+            raise CheckpointError(
+                f"{self.folder.metrics_file}: holds epochs {epochs}; allowed: 1 to {epoch}, as the "
+                "checkpoint; start the run anew"
+            )
+
+    def finish(self, folder: RunFolder) -> dict[str, Any]:
+        result = _result(self.trainer, self.history, folder)
+        weights = self.trainer.shown_weights()
+        write_weights(folder.weights_file, weights)
+        try:
+            pack(self.trainer.model, folder.packed_file, weights=weights)
+        except PackedFileError as error:  # a state that no packed file holds, as complex numbers
+            warnings.warn(f"{folder.path} gets no packed file: {error}", stacklevel=2)
+        return result.to_dict()
+
+
+def _load_trainer(trainer: Trainer, state: dict[str, Any]) -> None:
+    if set(state) != {"format", "settings", "trainer"} or state["format"] != 1:
+        raise CheckpointError("no checkpoint of a permtrain run, format 1")
+    saved, here = stored_settings(state["settings"]), trainer.settings
+    if saved != here:
+        raise CheckpointError(
+            f"is of settings {settings_hash(saved)}; allowed: {settings_hash(here)}"
         )
-        if not finished or stop_requested():  # in the last step or evaluation: none comes after it
-            saved = checkpointer.save(trainer)
-            command = shlex.join(["permtrain", "resume", str(folder.path)])
-            raise Interrupted(f"stopped; saved {saved}; go on with: {command}")
-    result = _result(trainer, folder)
-    weights = trainer.shown_weights()
-    with written_whole(folder.weights_file) as file:
-        file.write(safetensors_bytes(weights))
-    try:
-        pack(trainer.model, folder.packed_file, weights=weights)
-    except PackedFileError as error:  # a state that no packed file holds, as complex numbers
-        warnings.warn(f"{folder.path} gets no packed file: {error}", stacklevel=2)
-    write_json(folder.result_file, result.to_dict())
-    return result
+    trainer.load_state_dict(state["trainer"])
 
 
-def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
-    history = folder.metrics()
+def _result(trainer: Trainer, history: Sequence[Metrics], folder: RunFolder) -> RunResult:
     last = history[-1]
     key = selection_key(last)
     best = max(history, key=lambda metrics: (metrics[key], -metrics["epoch"]))
@@ -307,13 +327,3 @@ def _result(trainer: Trainer, folder: RunFolder) -> RunResult:
         changes=mean_change(trainer.changes),
         validation_accuracy=last.get("validation_accuracy"),
     )
-
-
-@contextmanager
-def alone_in(folder: RunFolder) -> Iterator[None]:
-    """Keeps a second process out of a run that is being trained."""
-    try:
-        with FileLock(folder.path / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise RunIsBusy(f"{folder.path} is being trained by another process") from None

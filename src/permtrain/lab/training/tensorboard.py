@@ -4,7 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from permtrain.errors import SettingError
-from permtrain.lab.training.trainer import Metrics, Trainer
+from permtrain.lab.training.run_folder import Metrics
+from permtrain.lab.training.trainer import Trainer
 
 
 class TensorBoardLog:

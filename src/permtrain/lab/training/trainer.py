@@ -27,6 +27,7 @@ from permtrain.lab.training.device import device_at
 from permtrain.lab.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.lab.training.learning_rate import rate_factor, schedule
 from permtrain.lab.training.optimizers import attach, make_optimizer
+from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import Place, Settings
 
 
@@ -47,15 +48,12 @@ class Position:
     wall_s: float = 0.0
 
 
-Metrics = dict[str, Any]
-
-
 class Diverged(PermtrainError):
     """The training loss is no longer a number."""
 
 
 class Callback(Protocol):
-    """What watches a run: progress, records, checkpoints."""
+    """What watches a training, or sets something between its steps."""
 
     def after_step(self, trainer: "Trainer") -> None: ...
 
@@ -128,34 +126,41 @@ class Trainer:
         self.gathered: dict[str, Any] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._images_seen = 0
+        self._batches: Iterator[tuple[Tensor, Tensor]] | None = None  # what is left of the epoch
 
-    def run(
-        self,
-        callbacks: Sequence[Callback] = (),
-        stop_requested: Callable[[], bool] = lambda: False,
-    ) -> bool:
-        """Trains to the last epoch; False if it was asked to stop before."""
-        while self.position.epoch < self.settings.epochs:
-            if not self._run_epoch(callbacks, stop_requested):
-                return False
-            begun = time.perf_counter()
-            train_loss = float(self._loss_sum) / self._images_seen
-            if not math.isfinite(train_loss):
-                raise Diverged(
-                    f"training loss is {train_loss} in epoch {self.position.epoch + 1}; a lower "
-                    f"learning rate than {self.settings.optimizer.lr} may help"
-                )
-            self._loss_sum.zero_()
-            self._images_seen = 0
-            self.position.epoch += 1
-            self.position.batch = 0
-            metrics = self._metrics(train_loss)
-            wall_s = self.position.wall_s + time.perf_counter() - begun
-            metrics["wall_s"] = round(wall_s, 3)
-            self.position.wall_s = 0.0
+    def run(self, callbacks: Sequence[Callback] = ()) -> None:
+        """Train to the last epoch."""
+        while not self.is_finished:
+            self.advance(callbacks)
+
+    def advance(self, callbacks: Sequence[Callback] = ()) -> Metrics | None:
+        """Take a step; with the last one of an epoch, evaluate.
+
+        Returns:
+            The epoch's metrics; None within it.
+
+        Raises:
+            Diverged: the epoch's training loss is not a number.
+        """
+        if self.position.batch < self.batches_per_epoch:  # else it was saved before it evaluated
+            self.take_step()
             for callback in callbacks:
-                callback.after_epoch(self, metrics)
-        return True
+                callback.after_step(self)
+        if self.position.batch < self.batches_per_epoch:
+            return None
+        metrics = self._end_of_epoch()
+        for callback in callbacks:
+            callback.after_epoch(self, metrics)
+        return metrics
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last epoch is over."""
+        return self.position.epoch == self.settings.epochs
+
+    @property
+    def num_steps(self) -> int:
+        return self.settings.epochs * self.batches_per_epoch
 
     @property
     def batches_per_epoch(self) -> int:
@@ -219,6 +224,7 @@ class Trainer:
                 self.method.load_state_dict(state["attached"])
             self.position = Position(**state["position"])
             self._schedule = self._scheduled()
+            self._batches = None
             self._loss_sum = state["loss_sum"].to(self.device)
             self._images_seen = state["images_seen"]
             self.evaluations = list(state["evaluations"])
@@ -238,26 +244,41 @@ class Trainer:
         is_optimizer = isinstance(self.method, torch.optim.Optimizer)
         return None if is_optimizer else self.method.state_dict() or None
 
-    def _run_epoch(self, callbacks: Sequence[Callback], stop_requested: Callable[[], bool]) -> bool:
+    def take_step(self) -> None:
+        """Train on the next batch of the running epoch."""
         settings, position = self.settings, self.position
-        self.model.train()
-        ready = self._ready_batches()
-        while position.batch < self.batches_per_epoch:
-            if stop_requested():
-                return False
-            begun = time.perf_counter()
-            if position.step < settings.watched_steps:
-                self._watched_step(*next(ready))
-            else:
-                self._step(*next(ready))
-            position.batch += 1
-            position.step += 1
-            if position.step in settings.evaluate_at:
-                self.evaluations.append({"step": position.step, **self._scores()})
-            position.wall_s += time.perf_counter() - begun
-            for callback in callbacks:
-                callback.after_step(self)
-        return True
+        begun = time.perf_counter()
+        if self._batches is None or position.batch == 0:
+            self.model.train()
+            self._batches = self._ready_batches()
+        if position.step < settings.watched_steps:
+            self._watched_step(*next(self._batches))
+        else:
+            self._step(*next(self._batches))
+        position.batch += 1
+        position.step += 1
+        if position.step in settings.evaluate_at:
+            self.evaluations.append({"step": position.step, **self._scores()})
+        position.wall_s += time.perf_counter() - begun
+
+    def _end_of_epoch(self) -> Metrics:
+        begun = time.perf_counter()
+        train_loss = float(self._loss_sum) / self._images_seen
+        if not math.isfinite(train_loss):
+            raise Diverged(
+                f"training loss is {train_loss} in epoch {self.position.epoch + 1}; a lower "
+                f"learning rate than {self.settings.optimizer.lr} may help"
+            )
+        self._batches = None
+        self._loss_sum.zero_()
+        self._images_seen = 0
+        self.position.epoch += 1
+        self.position.batch = 0
+        metrics = self._metrics(train_loss)
+        wall_s = self.position.wall_s + time.perf_counter() - begun
+        metrics["wall_s"] = round(wall_s, 3)
+        self.position.wall_s = 0.0
+        return metrics
 
     def _scheduled(self) -> LambdaLR:
         """The learning rate's schedule from here on; SGPerm's own rate means nothing."""
@@ -267,9 +288,8 @@ class Trainer:
         )
 
     def _rate_factor(self, step: int) -> float:
-        num_steps = self.settings.epochs * self.batches_per_epoch
         epoch = step // self.batches_per_epoch
-        return rate_factor(self.settings.optimizer, epoch, step / num_steps)
+        return rate_factor(self.settings.optimizer, epoch, step / self.num_steps)
 
     def _ready_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images and labels, from the position on to the end of the epoch."""
@@ -407,6 +427,20 @@ def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_
     if name == "channels-last" or (name == "auto" and model_name in NETWORKS and is_convolutional):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def epoch_in_words(metrics: Metrics, epochs: int) -> str:
+    """An epoch's metrics, as a display says them.
+
+    Example:
+        >>> metrics = {"epoch": 2, "test_accuracy": 0.875, "train_loss": 0.25, "wall_s": 1.04}
+        >>> epoch_in_words(metrics, 10)
+        'epoch 2/10  test 87.50%  loss 0.2500  1.0 s'
+    """
+    return (
+        f"epoch {metrics['epoch']}/{epochs}  test {metrics['test_accuracy']:.2%}  "
+        f"loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s"
+    )
 
 
 def _data(settings: Settings, place: Place) -> ImageData | StreamedData:

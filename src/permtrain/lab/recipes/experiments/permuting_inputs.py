@@ -48,6 +48,7 @@ budgets.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from permtrain.lab.inputs.settings import (
@@ -59,12 +60,12 @@ from permtrain.lab.inputs.settings import (
     run_name,
 )
 from permtrain.lab.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
-from permtrain.lab.recipes.task import Measure, Task, place_of, run_folder
+from permtrain.lab.recipes.task import Measure, Task, run_session
 from permtrain.lab.training.display import Display
 from permtrain.lab.training.settings import DataSettings, Place
 
 if TYPE_CHECKING:
-    from permtrain.lab.training.record import RunFolder
+    from permtrain.lab.training.run_folder import RunFolder
 
 _EPOCHS = {"paper": 100, "short": 10, "quick": 2}
 
@@ -187,13 +188,9 @@ def _arms(groups: "dict[str, Any]") -> list[Arm]:
 
 
 def _run(settings: InputSettings, place: Place, display: Display) -> None:
-    from permtrain.lab.inputs.running import finish_run
-    from permtrain.lab.training.device import device_at
+    from permtrain.lab.inputs.running import begun_session
 
-    name = run_name(settings)
-    device = device_at(place_of(name, settings, place))
-    with run_folder(name, settings, place, device) as folder:
-        finish_run(folder, settings, place, display)
+    run_session(run_name(settings), settings, place, display, partial(begun_session, settings))
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:

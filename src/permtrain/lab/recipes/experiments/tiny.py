@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from permtrain.lab.data.augment_settings import Augmentation
-from permtrain.lab.recipes.recipe import Arm, Budget, Outcome, Recipe
+from permtrain.lab.recipes.recipe import Alternative, Arm, Budget, Recipe
 from permtrain.lab.training.settings import (
     DataSettings,
     InitialSettings,
@@ -33,7 +33,7 @@ def tiny_fashion(budget: Budget) -> list[Arm]:
     return _arms("fashion_mnist", budget)
 
 
-def alternatives(arm: Arm, trainer: "Trainer") -> list[Outcome]:
+def alternatives(arm: Arm, trainer: "Trainer") -> list[Alternative]:
     """What an arm's trained weights give without permutations: quantised, or as a mask."""
     from permtrain.lab.recipes.experiments.quantise import (  # imports torch
         QUANTISERS,
@@ -42,13 +42,13 @@ def alternatives(arm: Arm, trainer: "Trainer") -> list[Outcome]:
 
     weights = trainer.shown_weights()
     if arm.settings.permutation.method == "supermask":
-        return [Outcome(arm.group, "supermask", None, supermask_bytes(weights))]
+        return [Alternative(arm.group, "supermask", None, supermask_bytes(weights))]
     outcomes = []
     for name, quantise in QUANTISERS.items():
         quantised, size = quantise(weights)
         trainer.model.load_state_dict(quantised)
         accuracy = trainer.evaluate(trainer.test_split).accuracy
-        outcomes.append(Outcome(f"{arm.group}, {name}", f"quantised, {name}", accuracy, size))
+        outcomes.append(Alternative(f"{arm.group}, {name}", f"quantised, {name}", accuracy, size))
     trainer.model.load_state_dict(weights)
     return outcomes
 

@@ -17,7 +17,10 @@ are set aside for choosing. Quick: 6,000 images, 4 epochs, one seed.
 
 from typing import TYPE_CHECKING, Any
 
-from permtrain.lab.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
+from permtrain.lab.recipes.experiments.changing_profiles.settings import (
+    ProfileStage,
+    ScheduleSettings,
+)
 from permtrain.lab.recipes.experiments.open_questions import NETS, SET_ASIDE
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.task import Measure, Task
@@ -33,16 +36,16 @@ from permtrain.lab.training.settings import (
 )
 
 if TYPE_CHECKING:
-    from permtrain.lab.training.record import RunFolder
+    from permtrain.lab.training.run_folder import RunFolder
 
 
 FINAL = {
-    "all values": Stage(),
-    "90% zeros": Stage(zeros=0.9),
-    "95% zeros": Stage(zeros=0.95),
-    "4 levels": Stage(levels=4),
-    "2 levels": Stage(levels=2),
-    "90% zeros, 2 levels": Stage(zeros=0.9, levels=2),
+    "all values": ProfileStage(),
+    "90% zeros": ProfileStage(zeros=0.9),
+    "95% zeros": ProfileStage(zeros=0.95),
+    "4 levels": ProfileStage(levels=4),
+    "2 levels": ProfileStage(levels=2),
+    "90% zeros, 2 levels": ProfileStage(zeros=0.9, levels=2),
 }
 
 
@@ -68,7 +71,7 @@ def open_schedules(budget: Budget) -> list[Arm]:
             )
             for name, final in FINAL.items():
                 ways = {"from the start": (final,) * epochs}
-                if final != Stage():
+                if final != ProfileStage():
                     ways["step by step"] = step_by_step(final, epochs)
                 arms += [
                     Arm(f"{net}: {name}, {way}", ScheduleSettings(training, stages))
@@ -77,15 +80,15 @@ def open_schedules(budget: Budget) -> list[Arm]:
     return arms
 
 
-def step_by_step(final: Stage, epochs: int) -> tuple[Stage, ...]:
+def step_by_step(final: ProfileStage, epochs: int) -> tuple[ProfileStage, ...]:
     """Stages towards the final one, which holds for the second half.
 
     Each step leaves the same part of what remained; levels are halved.
 
     Example:
-        >>> [round(stage.zeros, 3) for stage in step_by_step(Stage(zeros=0.9), 6)]
+        >>> [round(stage.zeros, 3) for stage in step_by_step(ProfileStage(zeros=0.9), 6)]
         [0.438, 0.684, 0.822, 0.9, 0.9, 0.9]
-        >>> [stage.levels for stage in step_by_step(Stage(levels=2), 6)]
+        >>> [stage.levels for stage in step_by_step(ProfileStage(levels=2), 6)]
         [16, 8, 4, 2, 2, 2]
     """
     num_steps = epochs // 2
@@ -97,7 +100,7 @@ def step_by_step(final: Stage, epochs: int) -> tuple[Stage, ...]:
             continue
         zeros = 1 - (1 - final.zeros) ** part
         levels = None if final.levels is None else final.levels * 2 ** (num_steps - epoch)
-        stages.append(Stage(zeros, levels))
+        stages.append(ProfileStage(zeros, levels))
     return tuple(stages)
 
 
@@ -112,7 +115,7 @@ def _run(settings: ScheduleSettings, place: Place, display: Display) -> None:
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
-    from permtrain.lab.training.record import read_json
+    from permtrain.lab.training.json_files import read_json
 
     result = read_json(folder.result_file)
     names = ("epochs", "validation_percent", "test_percent", "intact", "zeros", "values")

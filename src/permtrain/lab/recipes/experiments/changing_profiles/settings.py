@@ -8,7 +8,7 @@ from permtrain.ranges import Count, Fraction, check_fields
 
 
 @dataclass(frozen=True)
-class Stage:
+class ProfileStage:
     """What a profile is made to be.
 
     Attributes:
@@ -33,7 +33,7 @@ class ScheduleSettings:
     """
 
     training: Settings
-    stages: tuple[Stage, ...]
+    stages: tuple[ProfileStage, ...]
 
     def __post_init__(self) -> None:
         epochs = self.training.epochs

@@ -1,24 +1,29 @@
 """Training by the index optimizer while the profile changes between epochs."""
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from permtrain.core.profile import profile_of
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.initial.record import level_of_places
-from permtrain.lab.recipes.experiments.changing_profiles.settings import ScheduleSettings, Stage
-from permtrain.lab.recipes.task import place_of, run_folder
-from permtrain.lab.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.lab.recipes.experiments.changing_profiles.settings import (
+    ProfileStage,
+    ScheduleSettings,
+)
+from permtrain.lab.recipes.task import run_session
 from permtrain.lab.training.display import Display
-from permtrain.lab.training.record import RunFolder, write_json
+from permtrain.lab.training.engine import Session
+from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import Place, hash_of
-from permtrain.lab.training.stopping import Interrupted, stop_on_signal
-from permtrain.lab.training.trainer import Metrics, Trainer
+from permtrain.lab.training.trainer import Trainer, epoch_in_words
 from permtrain.optim.index import IndexOptimizer
 from permtrain.verification import verify_weights
 
 
-def staged_profile(profile_VL: Tensor, stage: Stage) -> Tensor:
+def staged_profile(profile_VL: Tensor, stage: ProfileStage) -> Tensor:
     """The profile of a stage, from the first one.
 
     The smallest magnitudes become zero, the lower place first among equals; the others get equally
@@ -33,12 +38,12 @@ def staged_profile(profile_VL: Tensor, stage: Stage) -> Tensor:
 
     Example:
         >>> profile = torch.tensor([[-3.0, -1.0, 0.5, 4.0]])
-        >>> staged_profile(profile, Stage(zeros=0.5))  # 5.1235 in place of 5, which was its norm
+        >>> staged_profile(profile, ProfileStage(zeros=0.5))  # its norm: 5.1235, not 5
         tensor([[-3.0741,  0.0000,  0.0000,  4.0988]])
-        >>> staged_profile(torch.tensor([[-3.0, -1.0, 1.0, 3.0]]), Stage(levels=2))
+        >>> staged_profile(torch.tensor([[-3.0, -1.0, 1.0, 3.0]]), ProfileStage(levels=2))
         tensor([[-2.2361, -2.2361,  2.2361,  2.2361]])
     """
-    if stage == Stage():
+    if stage == ProfileStage():
         return profile_VL.clone()
     _, length = profile_VL.shape
     num_zeros = round(stage.zeros * length)
@@ -61,75 +66,65 @@ def staged_profile(profile_VL: Tensor, stage: Stage) -> Tensor:
 
 
 def run(name: str, settings: ScheduleSettings, place: Place, display: Display) -> None:
-    """Begins a run or goes on with it, to its result.
+    """Begin a run or go on with it, to its result.
 
     Raises:
         RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
-        Diverged, NonFiniteError: weights are no numbers any more.
+        Diverged, NonFiniteError: weights are not numbers any more.
         Interrupted: the user stopped it.
     """
-    trainer = Trainer(settings.training, place_of(name, settings, place))
-    with run_folder(name, settings, place, trainer.device) as folder:
-        training = _Training(trainer, settings, folder, display)
-        if saved := folder.numbered_checkpoints():
-            state = load_checkpoint(saved[-1])
-            trainer.load_state_dict(state["trainer"])
-            training.history = state["history"]
-        else:
-            training.begin()
-        with stop_on_signal() as stop_requested:
-            finished = trainer.run([training], stop_requested)
-            if not finished or stop_requested():
-                training.save()
-                raise Interrupted(f"stopped; saved in {folder.path}; the same command goes on")
-        write_json(folder.result_file, training.result())
+    run_session(name, settings, place, display, partial(ScheduleSession, settings))
 
 
-class _Training:
-    """A callback that changes the profile between epochs, and keeps the record."""
+class ScheduleSession(Session):
+    """A classifier's training that changes the profile between epochs."""
 
-    def __init__(
-        self, trainer: Trainer, settings: ScheduleSettings, folder: RunFolder, display: Display
-    ) -> None:
-        self.trainer = trainer
-        assert isinstance(trainer.method, IndexOptimizer)
-        self.permuter = trainer.method
+    def __init__(self, settings: ScheduleSettings, place: Place) -> None:
         self.settings = settings
-        self.folder = folder
-        self.display = display
+        self.trainer = Trainer(settings.training, place)
+        assert isinstance(self.trainer.method, IndexOptimizer)
+        self.permuter = self.trainer.method
+        self.device = self.trainer.device
         self.history: list[Metrics] = []
-        initial = recorded_initial_weights(trainer.model)
+        initial = recorded_initial_weights(self.trainer.model)
         self.first = {
             name: profile_of(initial[name], cut) for name, cut in self.permuter.cuts.items()
         }
-
-    def begin(self) -> None:
         self.permuter.reset_profile()
-        self._show(self.settings.stages[0])
+        self._show(settings.stages[0])
 
-    def after_step(self, trainer: Trainer) -> None:
-        total = trainer.batches_per_epoch * trainer.settings.epochs
-        self.display.show(trainer.position.step, total)
+    @property
+    def step(self) -> int:
+        return self.trainer.position.step
 
-    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
-        self.history.append(metrics)
-        epoch, stages = metrics["epoch"], self.settings.stages
-        if epoch < len(stages) and stages[epoch] != stages[epoch - 1]:
-            self._show(stages[epoch])
-        self.save()
-        self.display.say(
-            f"epoch {metrics['epoch']}/{trainer.settings.epochs}  "
-            f"test {metrics['test_accuracy']:.2%}  {metrics['wall_s']:.1f} s"
-        )
+    @property
+    def num_steps(self) -> int:
+        return self.trainer.num_steps
 
-    def save(self) -> None:
-        state = {"trainer": self.trainer.state_dict(), "history": self.history}
-        path = self.folder.checkpoints / f"step-{self.trainer.position.step:09d}.pt"
-        save_checkpoint(path, state)
-        for old in self.folder.numbered_checkpoints()[:-1]:
-            old.unlink()
+    @property
+    def is_finished(self) -> bool:
+        return self.trainer.is_finished
 
-    def result(self) -> dict[str, object]:
+    def advance(self) -> Metrics | None:
+        """Take a step; with the last one of an epoch, evaluate and bring in the next profile."""
+        metrics = self.trainer.advance()
+        if metrics is not None:
+            epoch, stages = metrics["epoch"], self.settings.stages
+            if epoch < len(stages) and stages[epoch] != stages[epoch - 1]:
+                self._show(stages[epoch])
+        return metrics
+
+    def in_words(self, metrics: Metrics) -> str:
+        return epoch_in_words(metrics, self.settings.epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"trainer": self.trainer.state_dict(), "history": list(self.history)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.trainer.load_state_dict(state["trainer"])
+        self.history = list(state["history"])
+
+    def finish(self, folder: RunFolder) -> dict[str, Any]:
         last = self.history[-1]
         cuts = self.permuter.cuts
         final = {
@@ -150,7 +145,7 @@ class _Training:
             "history": self.history,
         }
 
-    def _show(self, stage: Stage) -> None:
+    def _show(self, stage: ProfileStage) -> None:
         """Another profile; the latent weights stay, and with them the order."""
         for name, profile_VL in self.first.items():
             self.permuter.set_profile(name, staged_profile(profile_VL, stage))

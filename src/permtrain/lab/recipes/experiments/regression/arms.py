@@ -42,7 +42,7 @@ from permtrain.lab.training.display import Display
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
-    from permtrain.lab.training.record import RunFolder
+    from permtrain.lab.training.run_folder import RunFolder
 
 WIDTHS = (10, 20, 40, 80, 160, 320)
 

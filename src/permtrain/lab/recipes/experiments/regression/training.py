@@ -1,14 +1,14 @@
-"""One regression run from start to result, in its folder; interrupted and resumed bit for bit.
+"""One regression run, from its settings to its result.
 
 Suffixes as in `network`: S networks, P points, D variables, H hidden units.
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,23 +27,24 @@ from permtrain.lab.recipes.experiments.regression.network import (
 )
 from permtrain.lab.recipes.experiments.regression.problem import PROBLEMS
 from permtrain.lab.recipes.experiments.regression.settings import RegressionSettings, run_name
-from permtrain.lab.recipes.task import place_of, run_folder
-from permtrain.lab.training.checkpoint import load_checkpoint, save_checkpoint
+from permtrain.lab.recipes.task import run_session
 from permtrain.lab.training.device import device_at
 from permtrain.lab.training.display import Display
+from permtrain.lab.training.engine import Session
+from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.learning_rate import schedule
-from permtrain.lab.training.record import RunFolder, read_json, write_json
+from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import Place, hash_of, to_dict
-from permtrain.lab.training.stopping import Interrupted, stop_on_signal
 from permtrain.lab.training.trainer import Diverged
 from permtrain.lab.training.travel import travel_between
+from permtrain.lab.training.weights_file import write_weights
 from permtrain.optim.index import IndexOptimizer
 from permtrain.optim.laperm import LaPerm
 from permtrain.optim.permuter import Permuter
 from permtrain.verification import Verification
 
 NUM_LOOKS = 20
-"""How often a run looks at its errors, saves a checkpoint and says how good it is."""
+"""How often a run looks at its errors, and so saves a checkpoint and says how good it is."""
 
 _POINTS_AT_ONCE = 4_096
 
@@ -54,9 +55,6 @@ class Errors:
 
     linf: Tensor
     rmse: Tensor
-
-    def __str__(self) -> str:
-        return f"L-infinity {geometric_mean(self.linf):.4f}, RMS {geometric_mean(self.rmse):.4f}"
 
 
 def geometric_mean(values: Tensor) -> float:
@@ -69,23 +67,24 @@ def geometric_mean(values: Tensor) -> float:
     return math.exp(float(values.double().log().mean()))
 
 
-@dataclass
-class Session:
-    """A run in memory.
+class RegressionSession(Session):
+    """A run in memory, an epoch after the other.
+
+    Args:
+        settings: what to compute.
+        place: where.
 
     Attributes:
         epoch: how many are done.
         history: at each look the epoch and the geometric means of the test errors.
     """
 
-    settings: RegressionSettings
-    device: torch.device
-    epoch: int = 0
-    wall_s: float = 0.0
-    history: list[tuple[int, float, float]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        settings = self.settings
+    def __init__(self, settings: RegressionSettings, place: Place) -> None:
+        self.settings = settings
+        self.device = device_at(place)
+        self.epoch = 0
+        self.wall_s = 0.0
+        self.history: list[Metrics] = []
         problem = PROBLEMS[settings.target]
         self.networks = Networks(settings).to(self.device)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=settings.lr, fused=True)
@@ -100,6 +99,24 @@ class Session:
         """The learning rate's schedule from here on, in epochs."""
         decay = self.settings.lr_decay
         return schedule(self.optimizer, self.settings.lr, lambda epoch: decay**epoch, self.epoch)
+
+    @property
+    def step(self) -> int:
+        return self.epoch * self.settings.steps_per_epoch
+
+    @property
+    def num_steps(self) -> int:
+        return self.settings.epochs * self.settings.steps_per_epoch
+
+    def advance(self) -> Metrics | None:
+        """Train an epoch, and look at the errors if that is due."""
+        epochs = self.settings.epochs
+        begun = time.monotonic()
+        self.train_epoch()
+        is_due = self.epoch % max(epochs // NUM_LOOKS, 1) == 0 or self.epoch == epochs
+        metrics = self.look() if is_due else None
+        self.wall_s += time.monotonic() - begun
+        return metrics
 
     def train_epoch(self) -> None:
         for places_SP in self._batches():
@@ -139,18 +156,26 @@ class Session:
     def _arranged(self) -> AbstractContextManager[None]:
         return nullcontext() if self.permuter is None else self.permuter.arranged()
 
-    def look(self) -> Errors:
-        """Test errors, also noted in the history.
+    def look(self) -> Metrics:
+        """Return the geometric means of the test errors.
 
         Raises:
-            Diverged: they are no numbers.
+            Diverged: they are not numbers.
         """
         errors = self.errors(self.test_PD, self.test_P)
         if not torch.isfinite(errors.rmse).all():
             raise Diverged(f"epoch {self.epoch}: a network's test error is no number")
-        means = (geometric_mean(errors.linf), geometric_mean(errors.rmse))
-        self.history.append((self.epoch, *means))
-        return errors
+        return {
+            "epoch": self.epoch,
+            "linf": geometric_mean(errors.linf),
+            "rmse": geometric_mean(errors.rmse),
+        }
+
+    def in_words(self, metrics: Metrics) -> str:
+        return (
+            f"epoch {metrics['epoch']}/{self.settings.epochs}  "
+            f"L-infinity {metrics['linf']:.4f}, RMS {metrics['rmse']:.4f}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -159,7 +184,7 @@ class Session:
             "permuter": None if self.permuter is None else self.permuter.state_dict(),
             "epoch": self.epoch,
             "wall_s": self.wall_s,
-            "history": self.history,
+            "history": [tuple(look.values()) for look in self.history],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -169,27 +194,40 @@ class Session:
             self.permuter.load_state_dict(state["permuter"])
         self.epoch, self.wall_s = state["epoch"], state["wall_s"]
         self._schedule = self._scheduled()
-        self.history = [tuple(look) for look in state["history"]]
+        names = ("epoch", "linf", "rmse")
+        self.history = [dict(zip(names, look, strict=True)) for look in state["history"]]
+
+    def finish(self, folder: RunFolder) -> dict[str, Any]:
+        with self._arranged():
+            weights = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self.networks.state_dict().items()
+            }
+        write_weights(folder.weights_file, weights)
+        test = self.errors(self.test_PD, self.test_P)
+        train = self.errors(self.train_PD, self.train_P)
+        return {
+            "settings_hash": hash_of(self.settings),
+            "settings": to_dict(self.settings),
+            "wall_s": round(self.wall_s, 1),
+            "linf": test.linf.tolist(),
+            "rmse": test.rmse.tolist(),
+            "train_rmse": train.rmse.tolist(),
+            "scale": float(self.networks.scale.detach().mean()),
+            **_permutation_columns(self.settings, weights[COEFFICIENTS]),
+        }
 
 
 def run(settings: RegressionSettings, place: Place, display: Display) -> None:
-    """Begins a run or goes on with it, to its result.
+    """Begin a run or go on with it, to its result.
 
     Raises:
         RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
-        Diverged, NonFiniteError: weights are no numbers any more.
+        Diverged, NonFiniteError: weights are not numbers any more.
         Interrupted: the user stopped it, after the running epoch.
     """
-    name = run_name(settings)
-    device = device_at(place_of(name, settings, place))
-    with run_folder(name, settings, place, device) as folder:
-        session = Session(settings, device)
-        if checkpoints := folder.numbered_checkpoints():
-            session.load_state_dict(load_checkpoint(checkpoints[-1]))
-        with stop_on_signal() as stop_requested:
-            errors = _train(session, folder, display, stop_requested)
-        _write_weights(session, folder)
-        write_json(folder.result_file, _result(session, errors))
+    begin = partial(RegressionSession, settings)
+    run_session(run_name(settings), settings, place, display, begin)
 
 
 def row(folder: RunFolder) -> dict[str, Any]:
@@ -210,84 +248,13 @@ def row(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _train(
-    session: Session, folder: RunFolder, display: Display, stop_requested: Callable[[], bool]
-) -> Errors:
-    settings = session.settings
-    every = max(settings.epochs // NUM_LOOKS, 1)
-    begun, before = time.monotonic(), session.wall_s
-    errors = None
-    while session.epoch < settings.epochs:
-        session.train_epoch()
-        display.show(
-            session.epoch * settings.steps_per_epoch, settings.epochs * settings.steps_per_epoch
-        )
-        is_due = session.epoch % every == 0 or session.epoch == settings.epochs
-        if is_due:
-            errors = session.look()
-        stops = stop_requested()
-        if is_due or stops:
-            session.wall_s = before + time.monotonic() - begun
-            _save(session, folder)
-        if is_due:
-            display.say(f"epoch {session.epoch}/{settings.epochs}  {errors}")
-        if stops:
-            raise Interrupted(f"stopped; saved in {folder.path}; the same command goes on")
-    return errors or session.errors(session.test_PD, session.test_P)
-
-
-def _save(session: Session, folder: RunFolder) -> None:
-    path = folder.checkpoints / f"step-{session.epoch * session.settings.steps_per_epoch:09d}.pt"
-    save_checkpoint(path, session.state_dict())
-    for old in folder.numbered_checkpoints()[:-1]:
-        old.unlink()
-
-
-def _write_weights(session: Session, folder: RunFolder) -> None:
-    """The trained networks, arranged, and their last errors' history as JSON lines."""
-    from safetensors.torch import save
-
-    from permtrain.files import written_whole
-
-    with session._arranged():
-        weights = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in session.networks.state_dict().items()
-        }
-    with written_whole(folder.weights_file) as file:
-        file.write(save(weights))
-    lines = [
-        json.dumps({"epoch": epoch, "linf": linf, "rmse": rmse}) + "\n"
-        for epoch, linf, rmse in session.history
-    ]
-    with written_whole(folder.metrics_file) as file:
-        file.write("".join(lines).encode())
-
-
-def _result(session: Session, errors: Errors) -> dict[str, Any]:
-    settings = session.settings
-    train = session.errors(session.train_PD, session.train_P)
-    return {
-        "settings_hash": hash_of(settings),
-        "settings": to_dict(settings),
-        "wall_s": round(session.wall_s, 1),
-        "linf": errors.linf.tolist(),
-        "rmse": errors.rmse.tolist(),
-        "train_rmse": train.rmse.tolist(),
-        "scale": float(session.networks.scale.detach().mean()),
-        **_permutation_columns(session),
-    }
-
-
-def _permutation_columns(session: Session) -> dict[str, Any]:
+def _permutation_columns(settings: RegressionSettings, coefficients: Tensor) -> dict[str, Any]:
     """Whether each network's coefficients are its initial ones, drawn anew, and where they went."""
-    if session.permuter is None:
+    if settings.method == "adam":
         return {"intact": None, "moved_fraction": None, "mean_ranking_distance": None}
-    initial = {COEFFICIENTS: initial_coefficients(session.settings)}
-    with session._arranged():
-        now = {COEFFICIENTS: session.networks.coefficients.detach().cpu().clone()}
-    cuts = {COEFFICIENTS: Cut("neuron").of(tuple(now[COEFFICIENTS].shape))}
-    born, last = vectors_of(initial, cuts), vectors_of(now, cuts)
+    initial = {COEFFICIENTS: initial_coefficients(settings)}
+    cuts = {COEFFICIENTS: Cut("neuron").of(tuple(coefficients.shape))}
+    born, last = vectors_of(initial, cuts), vectors_of({COEFFICIENTS: coefficients}, cuts)
     intact = bool(Verification(holding(last, born)))
     travel = travel_between(born, last, cuts) if intact else None
     return {

@@ -27,8 +27,8 @@ def pack(
         output: The file to write; left out, packed.safetensors in the run's folder, of another
             checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors.
     """
-    from permtrain.lab.training.record import RunFolder
     from permtrain.lab.training.run import load_run
+    from permtrain.lab.training.run_folder import RunFolder
     from permtrain.packed.model import pack as pack_model
 
     trainer = load_run(run, place, checkpoint)
@@ -110,7 +110,9 @@ def packed_file_in(source: Path) -> Path:
     """
     if not source.is_dir():
         return source
-    from permtrain.lab.training.record import RunFolder  # imports torch, which a file does without
+    from permtrain.lab.training.run_folder import (
+        RunFolder,  # imports torch, which a file does without
+    )
 
     file = RunFolder(source).packed_file
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""`permtrain evaluate` and `permtrain verify`: a look at a run, changing nothing."""
+"""`permtrain verify`: the invariant of a run, checked anew."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,32 +8,10 @@ import tyro
 from permtrain.errors import ChangedWeightsError, SettingError
 from permtrain.lab.training.settings import Place
 
-_PLACE = Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes]
-
-
-def evaluate(
-    run: Annotated[Path, tyro.conf.Positional],
-    place: _PLACE,
-    checkpoint: str = "last",
-) -> None:
-    """Measure a run's arranged weights on its test images, and on its validation images.
-
-    Args:
-        run: The run's folder.
-        checkpoint: last, best, or a checkpoint file.
-    """
-    from permtrain.lab.training.run import load_run
-
-    trainer = load_run(run, place, checkpoint)
-    for name, split in (("validation", trainer.validation_split), ("test", trainer.test_split)):
-        if split is not None:
-            score = trainer.evaluate(split)
-            print(f"{name}: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}")
-
 
 def verify(
     run: Annotated[Path, tyro.conf.Positional],
-    place: _PLACE,
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
 ) -> None:
     """Check that every weight vector of a run still holds exactly its initial values.
@@ -45,12 +23,12 @@ def verify(
         run: The run's folder.
         checkpoint: last, best, or a checkpoint file.
     """
-    from permtrain.lab.training.record import RunFolder
     from permtrain.lab.training.run import (
         load_run,
         verify_trainer,
         verify_weights_file,
     )
+    from permtrain.lab.training.run_folder import RunFolder
 
     trainer = load_run(run, place, checkpoint)
     verified = verify_trainer(trainer)

@@ -1,0 +1,28 @@
+"""`permtrain evaluate`: a run's accuracy, measured anew."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from permtrain.lab.training.settings import Place
+
+
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    checkpoint: str = "last",
+) -> None:
+    """Measure a run's arranged weights on its test images, and on its validation images.
+
+    Args:
+        run: The run's folder.
+        checkpoint: last, best, or a checkpoint file.
+    """
+    from permtrain.lab.training.run import load_run
+
+    trainer = load_run(run, place, checkpoint)
+    for name, split in (("validation", trainer.validation_split), ("test", trainer.test_split)):
+        if split is not None:
+            score = trainer.evaluate(split)
+            print(f"{name}: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}")

@@ -1,0 +1,57 @@
+"""What a training run says at its end."""
+
+import shlex
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from permtrain.lab.training.result import RunResult
+from permtrain.lab.training.settings import Settings
+
+
+def show_result(
+    settings: Settings, results: Mapping[str, RunResult], console: Console | None = None
+) -> None:
+    """A short table of the runs just done, the invariant, and where to go on."""
+    console = console or Console(markup=False)
+    chosen_on = next(iter(results.values())).selected_on
+    table = Table(title=f"{settings.model} on {settings.data.data}, {settings.epochs} epochs")
+    table.add_column("method")
+    table.add_column("test accuracy, last epoch", justify="right")
+    table.add_column(f"best epoch (chosen on {chosen_on})", justify="right")
+    table.add_column("time", justify="right")
+    for method, result in results.items():
+        table.add_row(
+            method,
+            f"{result.test_accuracy:.2%}",
+            f"{result.best_test_accuracy:.2%} ({result.best_epoch})",
+            f"{result.wall_s:.0f} s",
+        )
+    console.print(table)
+    for result in results.values():
+        if result.verification is not None:
+            mark = "proof:" if result.intact else "VIOLATED:"
+            console.print(f"{mark} {result.verification}", highlight=False, soft_wrap=True)
+        if result.travel is not None:
+            console.print(
+                f"travel: {result.travel.moved_fraction:.1%} of them stand elsewhere than at "
+                f"first, {result.travel.mean_ranking_distance:.1%} of their vector's ranks away "
+                f"on average, in {result.travel.num_cycles:,} cycles",
+                highlight=False,
+                soft_wrap=True,
+            )
+    verifiable = [result.folder for result in results.values() if result.intact is not None]
+    for result in results.values():
+        console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
+    folders = [str(result.folder) for result in results.values()]
+    report = shlex.join(["permtrain", "report", *folders])
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    console.print(
+        "next:   "
+        + "".join(f"permtrain verify {shlex.quote(str(f))}\n        " for f in verifiable)
+        + "permtrain list     (networks, data, methods, rules)\n"
+        "        permtrain recipes  (the papers' experiments)",
+        highlight=False,
+        soft_wrap=True,
+    )
