@@ -1,6 +1,5 @@
 """Profiles that change while training."""
 
-import json
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +23,9 @@ from permtrain.lab.recipes.experiments.changing_profiles.settings import (
 )
 from permtrain.lab.recipes.experiments.changing_profiles.training import (
     ScheduleSession,
-    run,
     staged_profile,
 )
+from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import DataSettings, PermutationSettings, Place
 from permtrain.lab.training.stopping import Interrupted
@@ -54,9 +53,13 @@ class Silent:
         self.said.append(text)
 
 
+def folder_in(runs_folder: Path, settings: ScheduleSettings) -> RunFolder:
+    return RunFolder(runs_folder / SCHEDULES.run_name(settings))
+
+
 def result_of(settings: ScheduleSettings, folder: Path, display: Silent | None = None) -> dict:
-    run("a-run", settings, place_in(folder), display or Silent())
-    result = json.loads((folder / "a-run" / "result.json").read_text())
+    SCHEDULES.run(settings, place_in(folder), display or Silent())
+    result = read_json(folder_in(folder, settings).result_file)
     for metrics in (result, *result["history"]):
         del metrics["wall_s"]
     return result
@@ -121,7 +124,8 @@ def test_arms_differ_in_their_stages_only() -> None:
 def test_what_is_trained_in_the_end_is_the_last_profile(tmp_path: Path) -> None:
     stages = (ProfileStage(), ProfileStage(0.5), ProfileStage(0.75, 2))
     display = Silent()
-    result = result_of(ScheduleSettings(TRAINING, stages), tmp_path, display)
+    settings = ScheduleSettings(TRAINING, stages)
+    result = result_of(settings, tmp_path, display)
     assert result["intact"] is True
     assert result["zeros"] == pytest.approx(0.75, abs=0.01)
     assert result["values"] == 3
@@ -129,7 +133,7 @@ def test_what_is_trained_in_the_end_is_the_last_profile(tmp_path: Path) -> None:
     assert [said.split("  ")[0] for said in display.said] == [
         "epoch 1/3", "epoch 2/3", "epoch 3/3",
     ]  # fmt: skip
-    row = SCHEDULES.row(RunFolder(tmp_path / "a-run"))
+    row = SCHEDULES.row(folder_in(tmp_path, settings))
     assert row["test_percent"] == result["test_percent"]
 
 
@@ -171,7 +175,7 @@ def test_an_epoch_is_kept_even_if_nobody_reads_of_it(tmp_path: Path) -> None:
     settings = ScheduleSettings(TRAINING, (ProfileStage(), ProfileStage(0.5), ProfileStage(0.75)))
     with pytest.raises(BrokenPipeError):
         result_of(settings, tmp_path / "unread", Unread())
-    (saved,) = RunFolder(tmp_path / "unread" / "a-run").numbered_checkpoints()
+    (saved,) = folder_in(tmp_path / "unread", settings).numbered_checkpoints()
     assert saved.name == "step-000000005.pt"
     assert result_of(settings, tmp_path / "unread") == result_of(settings, tmp_path / "whole")
 
@@ -182,8 +186,8 @@ def test_it_goes_on_with_the_threads_of_its_beginning(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         result_of(settings, tmp_path, Silent(interrupt_at=5))
     torch.set_num_threads(2)
-    run("a-run", settings, Place(tmp_path), Silent())
-    environment = json.loads((tmp_path / "a-run" / "environment.json").read_text())
+    SCHEDULES.run(settings, Place(tmp_path), Silent())
+    environment = read_json(folder_in(tmp_path, settings).environment_file)
     assert environment["resumed"][0]["threads"] == environment["threads"] == 1
 
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import torch
 from permtrain.lab.cli.main import main
 from permtrain.lab.recipes.recipe import Arm, Recipe
 from permtrain.lab.recipes.registry import RECIPES
-from permtrain.lab.recipes.task import Measure, Task, run_session
-from permtrain.lab.training.display import SILENT, Display
+from permtrain.lab.recipes.task import Measure, Task
+from permtrain.lab.training.display import SILENT
 from permtrain.lab.training.engine import Session
 from permtrain.lab.training.folders import folder_of
 from permtrain.lab.training.json_files import read_json, write_json
@@ -72,16 +71,12 @@ class Halves(Session):
         self.value, self.history = state["value"], state["history"]
 
 
-def halve(settings: Halving, place: Place, display: Display) -> None:
-    run_session(name_of(settings), settings, place, display, partial(Halves, settings))
-
-
 def row(folder: RunFolder) -> dict[str, Any]:
     return {"half": read_json(folder.result_file)["half"], "lost": None}
 
 
 MEASURES = (Measure("half", "half", 1), Measure("lost", "lost"))
-TASK = Task(name_of, halve, row, MEASURES)
+TASK = Task(name_of, Halves, row, MEASURES)
 ARMS = [Arm(f"from {start}", Halving(start, seed)) for start in (4.0, 6.0) for seed in (0, 1)]
 
 
@@ -116,9 +111,9 @@ def test_all_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_arm_of_another_process_is_left_out(tmp_path: Path) -> None:
     place = Place(runs_folder=tmp_path)
     settings = ARMS[0].settings
-    halve(settings, place, SILENT)
+    TASK.run(settings, place, SILENT)
     with alone_in(RunFolder(tmp_path / name_of(settings))), pytest.raises(RunIsBusy):
-        halve(settings, place, SILENT)
+        TASK.run(settings, place, SILENT)
 
 
 @dataclass(frozen=True)

@@ -40,44 +40,39 @@ class Task:
     Attributes:
         run_name: from an arm's settings to the name of its folder; see
             `training.settings.hash_of`.
-        run: begins an arm or goes on with it, from its settings; when it returns, the arm is
-            complete. It raises what training raises: RunIsBusy, Diverged, NonFiniteError.
+        begin: from an arm's settings and place to the computation before its first step.
         row: from the folder of a complete arm to its columns in the results.
         measures: the columns that tables show.
     """
 
     run_name: Callable[[Any], str]
-    run: Callable[[Any, Place, Display], None]
+    begin: Callable[[Any, Place], "Session"]
     row: Callable[["RunFolder"], dict[str, Any]]
     measures: tuple[Measure, ...]
 
+    def run(self, settings: Any, place: Place, display: Display) -> None:
+        """Begin an arm or go on with it, to its result, with as many threads as it was begun with.
 
-def run_session(
-    name: str, settings: Any, place: Place, display: Display, begin: Callable[[Place], "Session"]
-) -> None:
-    """Begin an arm or go on with it, to its result, with as many threads as it was begun with.
+        Raises:
+            RunIsBusy, RunIsBegun: another process computes it.
+            CheckpointError: the folder tells no settings or no place, or a checkpoint is damaged.
+            Diverged, NonFiniteError: weights are not numbers any more.
+            Interrupted: the user stopped it.
+        """
+        from permtrain.lab.training.device import device_at
+        from permtrain.lab.training.engine import compute
+        from permtrain.lab.training.json_files import read_json
+        from permtrain.lab.training.run_folder import RunFolder, alone_in, new_run_folder
 
-    Args:
-        name: that of its folder, by its settings.
-        begin: returns the computation before its first step, where the folder says.
-
-    Raises:
-        RunIsBusy, RunIsBegun: another process computes it.
-        CheckpointError: the folder tells no settings or no place, or a checkpoint is damaged.
-        Interrupted: the user stopped it.
-        What `begin` and the steps raise.
-    """
-    from permtrain.lab.training.device import device_at
-    from permtrain.lab.training.engine import compute
-    from permtrain.lab.training.json_files import read_json
-    from permtrain.lab.training.run_folder import RunFolder, alone_in, new_run_folder
-
-    folder = RunFolder(folder_of(place.runs_folder, name, settings))
-    place = folder.place(place)
-    device = device_at(place)
-    resumed = folder.path.exists()
-    if not resumed:
-        folder = new_run_folder(place.runs_folder, name, settings, place, device, only_once=True)
-    with alone_in(folder):
-        read_json(folder.settings_file)
-        compute(begin(place), folder, place, display, resumed=resumed)
+        name = self.run_name(settings)
+        folder = RunFolder(folder_of(place.runs_folder, name, settings))
+        place = folder.place(place)
+        device = device_at(place)
+        resumed = folder.path.exists()
+        if not resumed:
+            folder = new_run_folder(
+                place.runs_folder, name, settings, place, device, only_once=True
+            )
+        with alone_in(folder):
+            read_json(folder.settings_file)
+            compute(self.begin(settings, place), folder, place, display, resumed=resumed)

@@ -38,7 +38,7 @@ from permtrain.lab.training.settings import (
     to_dict,
 )
 from permtrain.lab.training.tensorboard import TensorBoardLog
-from permtrain.lab.training.trainer import Callback, Trainer, epoch_in_words
+from permtrain.lab.training.trainer import Callback, Trainer
 from permtrain.lab.training.travel import Travel, travel_between
 from permtrain.lab.training.weights_file import read_weights, write_weights
 from permtrain.packed.model import pack
@@ -205,23 +205,13 @@ def _born_vectors(trainer: Trainer) -> dict[str, Tensor]:
     return trainer.method.vectors(trainer.initial_weights())
 
 
-class ClassifierSession(Session):
-    """A classifier's run: the trainer, the record, and what watches the steps.
+class TrainerSession(Session):
+    """What trains by a `Trainer`."""
 
-    No checkpoint holds the record: it is the folder's `metrics.jsonl` up to the checkpoint's epoch.
-    The best epoch is the one of highest validation accuracy; where no validation images were set
-    aside it is that of highest *test* accuracy, and results say so.
-    """
-
-    def __init__(
-        self, trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
-    ) -> None:
+    def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        self.folder = folder
-        self.place = place
         self.device = trainer.device
         self.history: list[Metrics] = []
-        self._callbacks = callbacks
 
     @property
     def step(self) -> int:
@@ -234,6 +224,30 @@ class ClassifierSession(Session):
     @property
     def is_finished(self) -> bool:
         return self.trainer.is_finished
+
+    def in_words(self, metrics: Metrics) -> str:
+        return (
+            f"epoch {metrics['epoch']}/{self.trainer.settings.epochs}  "
+            f"test {metrics['test_accuracy']:.2%}  loss {metrics['train_loss']:.4f}  "
+            f"{metrics['wall_s']:.1f} s"
+        )
+
+
+class ClassifierSession(TrainerSession):
+    """A classifier's run: the trainer, the record, and what watches the steps.
+
+    No checkpoint holds the record: it is the folder's `metrics.jsonl` up to the checkpoint's epoch.
+    The best epoch is the one of highest validation accuracy; where no validation images were set
+    aside it is that of highest *test* accuracy, and results say so.
+    """
+
+    def __init__(
+        self, trainer: Trainer, folder: RunFolder, place: Place, callbacks: Sequence[Callback]
+    ) -> None:
+        super().__init__(trainer)
+        self.folder = folder
+        self.place = place
+        self._callbacks = callbacks
 
     def advance(self) -> Metrics | None:
         """Take a step; with the last one of an epoch, evaluate."""
@@ -254,9 +268,6 @@ class ClassifierSession(Session):
         *earlier, last = self.history
         key = selection_key(last)
         return all(last[key] > metrics[key] for metrics in earlier)
-
-    def in_words(self, metrics: Metrics) -> str:
-        return epoch_in_words(metrics, self.trainer.settings.epochs)
 
     def how_to_resume(self, folder: RunFolder) -> str:
         return f"go on with: {shlex.join(['permtrain', 'resume', str(folder.path)])}"

@@ -3,9 +3,9 @@
 settings.json      the resolved settings
 place.json         where it runs: data folder, device, threads
 environment.json   versions, device, commit
-metrics.jsonl      one line an epoch
+metrics.jsonl      one line for each epoch or part
 trained.safetensors   with rule shuffle, the weights that were shuffled
-ranking.jsonl      likewise, with --watch-ranking-distance
+ranking.jsonl      one line for each epoch and layer, with --watch-ranking-distance
 checkpoints/       the last few, and the best
 weights.safetensors, packed.safetensors, result.json   when the run is complete
 failure.json       the error, where an arm of a recipe failed

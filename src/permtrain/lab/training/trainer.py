@@ -429,20 +429,6 @@ def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_
     return torch.contiguous_format
 
 
-def epoch_in_words(metrics: Metrics, epochs: int) -> str:
-    """An epoch's metrics, as a display says them.
-
-    Example:
-        >>> metrics = {"epoch": 2, "test_accuracy": 0.875, "train_loss": 0.25, "wall_s": 1.04}
-        >>> epoch_in_words(metrics, 10)
-        'epoch 2/10  test 87.50%  loss 0.2500  1.0 s'
-    """
-    return (
-        f"epoch {metrics['epoch']}/{epochs}  test {metrics['test_accuracy']:.2%}  "
-        f"loss {metrics['train_loss']:.4f}  {metrics['wall_s']:.1f} s"
-    )
-
-
 def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
     """What the settings name, in memory or streamed."""
     name, size = settings.data.data, settings.data.image_size

@@ -48,7 +48,6 @@ budgets.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from permtrain.lab.inputs.settings import (
@@ -60,11 +59,11 @@ from permtrain.lab.inputs.settings import (
     run_name,
 )
 from permtrain.lab.recipes.recipe import WITH_SHORT, Arm, Budget, Recipe
-from permtrain.lab.recipes.task import Measure, Task, run_session
-from permtrain.lab.training.display import Display
+from permtrain.lab.recipes.task import Measure, Task
 from permtrain.lab.training.settings import DataSettings, Place
 
 if TYPE_CHECKING:
+    from permtrain.lab.training.engine import Session
     from permtrain.lab.training.run_folder import RunFolder
 
 _EPOCHS = {"paper": 100, "short": 10, "quick": 2}
@@ -187,10 +186,10 @@ def _arms(groups: "dict[str, Any]") -> list[Arm]:
     return [Arm(group, settings) for group, settings in groups.items()]
 
 
-def _run(settings: InputSettings, place: Place, display: Display) -> None:
+def _begin(settings: InputSettings, place: Place) -> "Session":
     from permtrain.lab.inputs.running import begun_session
 
-    run_session(run_name(settings), settings, place, display, partial(begun_session, settings))
+    return begun_session(settings, place)
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
@@ -201,7 +200,7 @@ def _row(folder: "RunFolder") -> dict[str, Any]:
 
 PERMUTING_INPUTS = Task(
     run_name=run_name,
-    run=_run,
+    begin=_begin,
     row=_row,
     measures=(
         Measure("psnr", "PSNR, dB"),

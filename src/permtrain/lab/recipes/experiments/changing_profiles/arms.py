@@ -24,7 +24,6 @@ from permtrain.lab.recipes.experiments.changing_profiles.settings import (
 from permtrain.lab.recipes.experiments.open_questions import NETS, SET_ASIDE
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.task import Measure, Task
-from permtrain.lab.training.display import Display
 from permtrain.lab.training.settings import (
     DataSettings,
     InitialSettings,
@@ -36,6 +35,7 @@ from permtrain.lab.training.settings import (
 )
 
 if TYPE_CHECKING:
+    from permtrain.lab.training.engine import Session
     from permtrain.lab.training.run_folder import RunFolder
 
 
@@ -108,10 +108,10 @@ def _run_name(settings: ScheduleSettings) -> str:
     return f"mnist-{settings.training.model}-schedule-{hash_of(settings)}"
 
 
-def _run(settings: ScheduleSettings, place: Place, display: Display) -> None:
-    from permtrain.lab.recipes.experiments.changing_profiles.training import run  # imports torch
+def _begin(settings: ScheduleSettings, place: Place) -> "Session":
+    from permtrain.lab.recipes.experiments.changing_profiles.training import ScheduleSession
 
-    run(_run_name(settings), settings, place, display)
+    return ScheduleSession(settings, place)
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _row(folder: "RunFolder") -> dict[str, Any]:
 
 SCHEDULES = Task(
     run_name=_run_name,
-    run=_run,
+    begin=_begin,
     row=_row,
     measures=(
         Measure("validation_percent", "validation accuracy in %"),

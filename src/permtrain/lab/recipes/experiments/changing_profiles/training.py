@@ -1,6 +1,5 @@
 """Training by the index optimizer while the profile changes between epochs."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +12,10 @@ from permtrain.lab.recipes.experiments.changing_profiles.settings import (
     ProfileStage,
     ScheduleSettings,
 )
-from permtrain.lab.recipes.task import run_session
-from permtrain.lab.training.display import Display
-from permtrain.lab.training.engine import Session
+from permtrain.lab.training.run import TrainerSession
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import Place, hash_of
-from permtrain.lab.training.trainer import Trainer, epoch_in_words
+from permtrain.lab.training.trainer import Trainer
 from permtrain.optim.index import IndexOptimizer
 from permtrain.verification import verify_weights
 
@@ -65,45 +62,20 @@ def staged_profile(profile_VL: Tensor, stage: ProfileStage) -> Tensor:
     return ascending_VL.to(profile_VL.dtype)
 
 
-def run(name: str, settings: ScheduleSettings, place: Place, display: Display) -> None:
-    """Begin a run or go on with it, to its result.
-
-    Raises:
-        RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
-        Diverged, NonFiniteError: weights are not numbers any more.
-        Interrupted: the user stopped it.
-    """
-    run_session(name, settings, place, display, partial(ScheduleSession, settings))
-
-
-class ScheduleSession(Session):
+class ScheduleSession(TrainerSession):
     """A classifier's training that changes the profile between epochs."""
 
     def __init__(self, settings: ScheduleSettings, place: Place) -> None:
+        super().__init__(Trainer(settings.training, place))
         self.settings = settings
-        self.trainer = Trainer(settings.training, place)
         assert isinstance(self.trainer.method, IndexOptimizer)
         self.permuter = self.trainer.method
-        self.device = self.trainer.device
-        self.history: list[Metrics] = []
         initial = recorded_initial_weights(self.trainer.model)
         self.first = {
             name: profile_of(initial[name], cut) for name, cut in self.permuter.cuts.items()
         }
         self.permuter.reset_profile()
         self._show(settings.stages[0])
-
-    @property
-    def step(self) -> int:
-        return self.trainer.position.step
-
-    @property
-    def num_steps(self) -> int:
-        return self.trainer.num_steps
-
-    @property
-    def is_finished(self) -> bool:
-        return self.trainer.is_finished
 
     def advance(self) -> Metrics | None:
         """Take a step; with the last one of an epoch, evaluate and bring in the next profile."""
@@ -113,9 +85,6 @@ class ScheduleSession(Session):
             if epoch < len(stages) and stages[epoch] != stages[epoch - 1]:
                 self._show(stages[epoch])
         return metrics
-
-    def in_words(self, metrics: Metrics) -> str:
-        return epoch_in_words(metrics, self.settings.epochs)
 
     def state_dict(self) -> dict[str, Any]:
         return {"trainer": self.trainer.state_dict(), "history": list(self.history)}

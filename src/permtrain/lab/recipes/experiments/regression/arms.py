@@ -38,10 +38,10 @@ from permtrain.lab.recipes.experiments.regression.settings import (
 )
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.task import Measure, Task
-from permtrain.lab.training.display import Display
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
+    from permtrain.lab.training.engine import Session
     from permtrain.lab.training.run_folder import RunFolder
 
 WIDTHS = (10, 20, 40, 80, 160, 320)
@@ -147,10 +147,10 @@ def _quick(settings: RegressionSettings) -> RegressionSettings:
     )
 
 
-def _run(settings: RegressionSettings, place: Place, display: Display) -> None:
-    from permtrain.lab.recipes.experiments.regression.training import run  # imports torch
+def _begin(settings: RegressionSettings, place: Place) -> "Session":
+    from permtrain.lab.recipes.experiments.regression.training import RegressionSession
 
-    run(settings, place, display)
+    return RegressionSession(settings, place)
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _row(folder: "RunFolder") -> dict[str, Any]:
 
 TASK = Task(
     run_name=run_name,
-    run=_run,
+    begin=_begin,
     row=_row,
     measures=(
         Measure("linf", "L-infinity error", 4),

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,10 +25,8 @@ from permtrain.lab.recipes.experiments.regression.network import (
     initial_coefficients,
 )
 from permtrain.lab.recipes.experiments.regression.problem import PROBLEMS
-from permtrain.lab.recipes.experiments.regression.settings import RegressionSettings, run_name
-from permtrain.lab.recipes.task import run_session
+from permtrain.lab.recipes.experiments.regression.settings import RegressionSettings
 from permtrain.lab.training.device import device_at
-from permtrain.lab.training.display import Display
 from permtrain.lab.training.engine import Session
 from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.learning_rate import schedule
@@ -216,18 +213,6 @@ class RegressionSession(Session):
             "scale": float(self.networks.scale.detach().mean()),
             **_permutation_columns(self.settings, weights[COEFFICIENTS]),
         }
-
-
-def run(settings: RegressionSettings, place: Place, display: Display) -> None:
-    """Begin a run or go on with it, to its result.
-
-    Raises:
-        RunIsBusy, CheckpointError: the folder is another process's, or its checkpoint damaged.
-        Diverged, NonFiniteError: weights are not numbers any more.
-        Interrupted: the user stopped it, after the running epoch.
-    """
-    begin = partial(RegressionSession, settings)
-    run_session(run_name(settings), settings, place, display, begin)
 
 
 def row(folder: RunFolder) -> dict[str, Any]:
