@@ -429,7 +429,7 @@ def test_a_live_view_follows_a_run_to_its_end(tmp_path: Path) -> None:
 def interrupted_or_resumed(folder: Path, place, step: int) -> bool:
     from run_problem import InterruptAt
 
-    from permtrain.lab.training.run import Interrupted
+    from permtrain.lab.training.stopping import Interrupted
 
     try:
         resume_run(folder, place, [InterruptAt(step)])
