@@ -63,7 +63,7 @@ from permtrain.lab.models.registry import build_network
 from permtrain.lab.training.environment import environment
 from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.memory import keep_freed_memory
-from permtrain.optim.sgperm_settings import PUBLISHED
+from permtrain.optim.sgperm_settings import SGPERM_PUBLISHED
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"
 FC_SHAPES = ((500, 784), (300, 500), (10, 300))
@@ -203,7 +203,7 @@ class Training:
 def measure_updates(rounds: int) -> list[UpdateRow]:
     """Times updates of one net in training, each after its own forward and backward."""
     ways: dict[tuple[str, str], tuple[Training, Callable[[], object]]] = {}
-    for name, settings in (("published", PUBLISHED), ("defaults", {})):
+    for name, settings in (("published", SGPERM_PUBLISHED), ("defaults", {})):
         for search in SEARCHES:
             training = Training()
             ways[search, name] = training, training.sgperm(settings | {"search": search}).step
@@ -246,7 +246,7 @@ def agreement_in_training(updates: tuple[int, ...] = RECORDED_UPDATES) -> dict[i
         return None
     images, labels = data.train.images.float().div(255), data.train.labels
     training = Training()
-    optimizer = training.sgperm(PUBLISHED | {"search": "any"})
+    optimizer = training.sgperm(SGPERM_PUBLISHED | {"search": "any"})
     agreement = {}
     for update in range(1, max(updates) + 1):
         picked = torch.randint(len(labels), (64,))
@@ -265,7 +265,7 @@ def _agreement_at_next_step(training: Training, optimizer: SGPerm) -> float:
         model = copy.deepcopy(training.model)
         for own, trained in zip(model.parameters(), training.model.parameters(), strict=True):
             own.grad = None if trained.grad is None else trained.grad.clone()
-        settings = PUBLISHED | {"search": search}
+        settings = SGPERM_PUBLISHED | {"search": search}
         other = SGPerm(model.parameters(), model=model, inner=torch.optim.Adam, **settings)
         other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         for group in other.param_groups:

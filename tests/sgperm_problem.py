@@ -4,14 +4,14 @@ import torch
 from training_problem import small_net
 
 from permtrain import SGPerm
-from permtrain.optim.sgperm_settings import AUTHORS_CODE
+from permtrain.optim.sgperm_settings import SGPERM_AUTHORS_CODE
 
 SETTINGS = {
     "start": {"search": "start"},
     "any-farthest": {"search": "any", "order": "farthest"},
     "bracket": {"search": "bracket"},
     "pair": {"search": "pair"},
-    "authors": AUTHORS_CODE,
+    "authors": SGPERM_AUTHORS_CODE,
     "biases in the row": {"biases": "row", "search": "bracket"},
     "per layer": {"granularity": "layer", "search": "bracket"},
     "difference": {"search": "start", "recommendation": "difference"},

@@ -1,14 +1,17 @@
 """Imports point one way, and the public names are complete and light to import."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import permtrain
+import permtrain.expert
 
 PACKAGE = Path(permtrain.__file__).parent
 LAB = PACKAGE / "lab"
@@ -40,7 +43,8 @@ ALLOWED = {
     "optim": {"core", "graph", "errors", "ranges"},
     "packed": {"core", "files", "initial", "errors"},
     "circuit": {"core", "files", "initial", "packed", "errors"},
-    "verification": LIBRARY - {"circuit", "packed"},
+    "verification": LIBRARY - {"circuit", "expert", "packed"},
+    "expert": LIBRARY - {"circuit", "packed", "verification"},
     "lab.data": {"errors", "files", "ranges"},
     "lab.models": {"errors"},
     "lab.training": LIBRARY | {"lab.data", "lab.models"},
@@ -98,9 +102,30 @@ def test_the_wings_themselves_import_none_of_their_parts(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", permtrain.__all__)
 def test_public_names_resolve_and_are_documented(name: str) -> None:
-    doc = getattr(permtrain, name).__doc__
+    value = getattr(permtrain, name)
+    if isinstance(value, type) or inspect.isfunction(value):
+        doc = value.__doc__
+    else:  # a constant or a type, described below its line
+        doc = next(doc for path in MODULES if (doc := doc_below(path, name)))
     assert doc
     assert not doc.startswith(f"{name}(")  # what a dataclass writes where nobody did
+
+
+def doc_below(path: Path, name: str) -> str | None:
+    """The string that follows a module's assignment to a name."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for statement, after in pairwise(body):
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        is_of_it = any(isinstance(each, ast.Name) and each.id == name for each in targets)
+        if is_of_it and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            return str(after.value.value)
+    return None
+
+
+@pytest.mark.parametrize("name", permtrain.expert.__all__)
+def test_names_for_experts_are_documented_and_not_among_the_public_ones(name: str) -> None:
+    assert getattr(permtrain.expert, name).__doc__
+    assert name not in permtrain.__all__
 
 
 def test_public_names_are_all_there_is_to_see() -> None:

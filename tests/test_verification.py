@@ -105,7 +105,7 @@ def test_biases_on_demand() -> None:
         model[4].bias.add_(1)
         model[1].weight.add_(1)
     assert verify(model, initial)
-    assert verify(model, initial, permute_biases=True).changed == {"4.bias": [0]}
+    assert verify(model, initial, biases="apart").changed == {"4.bias": [0]}
 
 
 def test_index_in_every_step_and_laperm_in_mid_period() -> None:

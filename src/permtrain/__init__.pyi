@@ -1,10 +1,26 @@
 from .core.arrangement import arrange, straight_through
-from .core.cut import Cut
+from .core.cut import Granularity
+from .core.granularity import GranularityRule
 from .core.permutation import Permutation, permutation_between, ranking_distance
 from .core.profile import profile_of
 from .core.ranking import ranking
+from .errors import (
+    ChangedWeightsError,
+    CheckpointError,
+    CircuitError,
+    DataError,
+    GranularityError,
+    NonFiniteError,
+    NoVectorsError,
+    PackedFileError,
+    PermtrainError,
+    PictureError,
+    ProfileError,
+    ResultsError,
+    SettingError,
+)
 from .initial.initialize import initialize_, records_of
-from .initial.record import TensorRecord, initial_values
+from .initial.record import initial_values
 from .initial.rules import Rule
 from .initial.structure import Structure
 from .optim.frozen_zeros import FrozenZeros
@@ -12,22 +28,40 @@ from .optim.index import IndexOptimizer
 from .optim.laperm import LaPerm
 from .optim.rewiring import Rewiring
 from .optim.sgperm import SGPerm
+from .optim.sgperm_settings import SGPERM_AUTHORS_CODE, SGPERM_PUBLISHED
+from .optim.supermask import Supermask
 from .packed.model import pack, unpack
 from .packed.reader import PackedFile
 from .verification import Verification, verify
 
 __all__ = [
-    "Cut",
+    "SGPERM_AUTHORS_CODE",
+    "SGPERM_PUBLISHED",
+    "ChangedWeightsError",
+    "CheckpointError",
+    "CircuitError",
+    "DataError",
     "FrozenZeros",
+    "Granularity",
+    "GranularityError",
+    "GranularityRule",
     "IndexOptimizer",
     "LaPerm",
+    "NoVectorsError",
+    "NonFiniteError",
     "PackedFile",
+    "PackedFileError",
+    "PermtrainError",
     "Permutation",
+    "PictureError",
+    "ProfileError",
+    "ResultsError",
     "Rewiring",
     "Rule",
     "SGPerm",
+    "SettingError",
     "Structure",
-    "TensorRecord",
+    "Supermask",
     "Verification",
     "arrange",
     "initial_values",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from permtrain.core import live
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import (
+    Biases,
     GranularityRule,
     check_rule,
     cut_by_rule,
@@ -85,8 +86,8 @@ def verify(
     model: nn.Module,
     initial: Method | Mapping[str, Tensor] | None = None,
     *,
-    granularity: GranularityRule = None,
-    permute_biases: bool = False,
+    granularity: GranularityRule = "any",
+    biases: Biases = "inner",
 ) -> Verification:
     """Compares the weights of a model with their initial values, vector by vector, bit for bit.
 
@@ -98,8 +99,8 @@ def verify(
             whose zeros have to be zero, or `Supermask`, whose used weights have to be the fixed
             ones; or the model's state dict from before the training, copied, for its tensors are
             the model's own; or None for the record that `permtrain.initialize_` left on the model.
-        granularity, permute_biases: as in `LaPerm`; read only where no method is given. Left out,
-            it is what the method had, which is left on the model it was given; of a model without
+        granularity, biases: as in `LaPerm`; read only where no method is given. `"any"`: what the
+            method had, which is left on the model it was given; of a model without
             such a note the finest of neuron and layer at which a tensor holds its values.
 
     Raises:
@@ -139,26 +140,24 @@ def verify(
         model = uncompiled(model)  # as its record
     named = named_tensors(model)
     weights = {tensor.name: tensor.parameter for tensor in named}
-    if granularity is None and permute_biases:
+    if granularity == "any" and biases == "apart":
         granularity = "neuron"
-    if granularity is None:
-        cuts, biases = _named_here(weights, *cuts_left(model), uncompiled(model))
+    if granularity == "any":
+        cuts, in_rows = _named_here(weights, *cuts_left(model), uncompiled(model))
         if not cuts:
             return _verify_finest(model, weights, initial)
     else:
         check_rule(granularity, weights)
         found = {
-            tensor.name: cut_by_rule(
-                tensor, granularity, permute_biases=permute_biases, may_go_across=True
-            )
+            tensor.name: cut_by_rule(tensor, granularity, biases=biases, may_go_across=True)
             for tensor in named
         }
-        cuts, biases = {name: cut for name, cut in found.items() if cut is not None}, {}
+        cuts, in_rows = {name: cut for name, cut in found.items() if cut is not None}, {}
         if not cuts:
             raise SettingError(
                 "granularity leaves every parameter of the model alone; nothing to compare"
             )
-    return _verified(model, weights, initial, cuts, biases)
+    return _verified(model, weights, initial, cuts, in_rows)
 
 
 def verify_weights(

@@ -12,6 +12,7 @@ from torch.nn.utils.prune import random_unstructured
 
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import (
+    Biases,
     GranularityRule,
     check_rule,
     cut_by_rule,
@@ -22,14 +23,12 @@ from permtrain.errors import GranularityError, SettingError
 
 
 def plan(
-    model: nn.Module, rule: GranularityRule = "neuron", *, permute_biases: bool = False
+    model: nn.Module, rule: GranularityRule = "neuron", *, biases: Biases = "inner"
 ) -> dict[str, Cut]:
     """The cuts of all tensors that are permuted, as an optimizer asks for them."""
     tensors = named_tensors(model)
     check_rule(rule, [tensor.name for tensor in tensors])
-    cuts = {
-        tensor.name: cut_by_rule(tensor, rule, permute_biases=permute_biases) for tensor in tensors
-    }
+    cuts = {tensor.name: cut_by_rule(tensor, rule, biases=biases) for tensor in tensors}
     return {name: cut for name, cut in cuts.items() if cut is not None}
 
 
@@ -191,8 +190,8 @@ def test_several_that_do_not_fit_are_all_named() -> None:
 # --- biases -------------------------------------------------------------------------------------
 
 
-def test_permute_biases_makes_each_layers_bias_one_vector_and_leaves_norms_alone() -> None:
-    cuts = plan(small_net(), "neuron", permute_biases=True)
+def test_biases_apart_makes_each_layers_bias_one_vector_and_leaves_norms_alone() -> None:
+    cuts = plan(small_net(), "neuron", biases="apart")
     assert {name: (v.num_vectors, v.vector_length) for name, v in cuts.items()} == {
         "0.weight": (2, 9),
         "0.bias": (1, 2),
@@ -207,22 +206,22 @@ def test_permute_biases_makes_each_layers_bias_one_vector_and_leaves_norms_alone
 )
 def test_norm_parameters_are_left_alone_with_and_without_biases(norm: nn.Module) -> None:
     assert plan(norm, "neuron") == {}
-    assert plan(norm, "neuron", permute_biases=True) == {}
+    assert plan(norm, "neuron", biases="apart") == {}
 
 
 @pytest.mark.parametrize("build", [nn.RNN, nn.GRU, nn.LSTM])
-def test_recurrent_biases_are_permuted_with_permute_biases_only(build: Any) -> None:
+def test_recurrent_biases_are_permuted_with_biases_apart_only(build: Any) -> None:
     model = build(3, 2, bidirectional=True)
     weights = {name for name, _ in model.named_parameters() if name.startswith("weight")}
     assert granularities(model, "neuron") == dict.fromkeys(weights, "neuron")
-    with_biases = granularities(model, "neuron", permute_biases=True)
+    with_biases = granularities(model, "neuron", biases="apart")
     assert set(with_biases) == {name for name, _ in model.named_parameters()}
     assert with_biases["bias_ih_l0"] == with_biases["bias_hh_l0_reverse"] == "layer"
 
 
-def test_attention_biases_are_permuted_with_permute_biases() -> None:
+def test_attention_biases_are_permuted_with_biases_apart() -> None:
     model = nn.MultiheadAttention(4, 2)
-    assert granularities(model, "neuron", permute_biases=True) == {
+    assert granularities(model, "neuron", biases="apart") == {
         "in_proj_weight": "neuron",
         "in_proj_bias": "layer",
         "out_proj.weight": "neuron",
@@ -274,7 +273,7 @@ def test_a_pattern_reaches_biases_and_norms() -> None:
 
 
 def test_patterns_alone_decide_about_biases() -> None:
-    assert set(plan(small_net(), {"0.weight": "neuron"}, permute_biases=True)) == {"0.weight"}
+    assert set(plan(small_net(), {"0.weight": "neuron"}, biases="apart")) == {"0.weight"}
 
 
 def test_a_pattern_can_leave_alone() -> None:
@@ -400,11 +399,11 @@ def test_norms_over_several_axes_are_left_alone() -> None:
 
 def test_a_module_with_bias_in_its_name_has_its_bias_permuted() -> None:
     model = nn.ModuleDict({"debias": nn.Linear(3, 2)})
-    assert set(plan(model, permute_biases=True)) == {"debias.weight", "debias.bias"}
+    assert set(plan(model, biases="apart")) == {"debias.weight", "debias.bias"}
 
 
 def test_the_bias_beside_a_tied_weight_is_permuted() -> None:
-    assert set(plan(TiedOutput(), permute_biases=True)) == {"embed.weight", "output.bias"}
+    assert set(plan(TiedOutput(), biases="apart")) == {"embed.weight", "output.bias"}
 
 
 @pytest.mark.parametrize("rule", [(), {"weight": ()}, lambda name, parameter: ()])

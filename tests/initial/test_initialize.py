@@ -248,11 +248,11 @@ def test_biases():
     drawn = initialize_(model)["bias"]
     assert drawn.rule == "kaiming_uniform"
     assert model.bias.abs().max().item() == pytest.approx((6 / 500) ** 0.5, rel=0.02)
-    assert initialize_(model, biases="zero")["bias"].rule == "constant"
+    assert initialize_(model, bias_values="zero")["bias"].rule == "constant"
     assert not model.bias.any()
     assert equals_record(model.bias, records_of(model)["bias"])
     model.bias.data.fill_(3)
-    assert list(initialize_(model, biases="keep")) == ["weight"]
+    assert list(initialize_(model, bias_values="keep")) == ["weight"]
     assert (model.bias == 3).all()
 
 
@@ -382,7 +382,7 @@ def test_records_follow_what_was_drawn_last():
     part = initialize_(model[1], seed=3)
     assert records_of(model) == whole | {"1.weight": part["weight"], "1.bias": part["bias"]}
     assert verify(model)
-    kept = initialize_(model, seed=4, biases="keep")
+    kept = initialize_(model, seed=4, bias_values="keep")
     assert records_of(model) == kept | {"0.bias": whole["0.bias"], "1.bias": part["bias"]}
     for name, parameter in model.named_parameters():
         assert equals_record(parameter, records_of(model)[name])
@@ -435,7 +435,7 @@ RULE_NAMES = ", ".join(RULES)
             "1.weight: levels is 7; allowed: None, 2 to 4 (the length of its weight vectors)",
         ),
         ({"structure": 7}, "structure is 7; allowed: a Structure, as Structure(levels=2)"),
-        ({"biases": "none"}, "biases is 'none'; allowed: rule, zero, keep"),
+        ({"bias_values": "none"}, "bias_values is 'none'; allowed: rule, zero, keep"),
         (
             {"structure": Structure(sparsity={"2.*": 0.1})},
             f"sparsity pattern '2.*' matches no weight; there are: {NAMES}",

@@ -55,7 +55,7 @@ def frozen(model):
 
 METHODS = {
     "laperm": attached(LaPerm, sync_period=1),
-    "laperm-biases": attached(LaPerm, sync_period=1, permute_biases=True),
+    "laperm-biases": attached(LaPerm, sync_period=1, biases="apart"),
     "index": attached(IndexOptimizer),
     "index-kernel": attached(IndexOptimizer, granularity=("kernel", "neuron")),
     "index-across": attached(IndexOptimizer, granularity="across"),

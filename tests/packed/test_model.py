@@ -207,7 +207,7 @@ def test_modules_drawn_before_they_became_parts_are_stored_by_their_seeds(tmp_pa
 
 def test_a_part_of_a_model_is_stored_by_the_seed_of_the_whole(tmp_path: Path) -> None:
     model = nn.ModuleDict({"body": nn.Sequential(nn.Linear(20, 8)), "head": nn.Linear(8, 3)})
-    initialize_(model, biases="keep")
+    initialize_(model, bias_values="keep")
     pack(shuffled_(model, "neuron")["body"], tmp_path / "m")
     assert coders_in(tmp_path / "m") == {"0.weight": "uniform record", "0.bias": "raw None"}
     assert births_in(tmp_path / "m") == ['* kaiming_uniform 0 prefix="body."']

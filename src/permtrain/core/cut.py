@@ -15,6 +15,7 @@ LinearGranularity: TypeAlias = Literal["neuron", "layer"]
 """Those of a weight without kernels."""
 
 Granularity: TypeAlias = Literal["kernel", LinearGranularity]
+"""Which weights of a tensor may exchange values; `MEANINGS` says what each name means."""
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 """What cuts a tensor by itself, the finest first."""
 

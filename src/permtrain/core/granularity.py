@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -20,6 +20,10 @@ from permtrain.errors import GranularityError, NoVectorsError, SettingError
 Answer: TypeAlias = str | Cut | tuple[str | Cut | None, ...] | None
 """A granularity ("across" too), None for "leave alone", or several, the first that fits taken. A
 `Cut` names the output axis where the module's type does not tell it: `Cut("neuron", 1)`."""
+
+Biases: TypeAlias = Literal["inner", "apart", "row"]
+"""What becomes of biases: left to the inner optimizer; each layer's is a vector of its own; each is
+one more weight of its neuron's vector (SGPerm alone)."""
 
 GranularityRule: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str, Tensor], Answer]
 """One answer for all weights, answers by name pattern, or a function of name and parameter."""
@@ -195,14 +199,14 @@ def cut_by_rule(
     tensor: NamedTensor,
     rule: GranularityRule,
     *,
-    permute_biases: bool = False,
+    biases: Biases = "inner",
     may_go_across: bool = False,
 ) -> Cut | None:
     """The weight vectors of one tensor under a rule, or None if it is left alone.
 
     A single answer concerns weights of two or more dimensions; norm parameters are left alone, and
-    biases too (the authors' setting on CIFAR-10) unless `permute_biases`, which makes each layer's
-    bias a vector of its own (their `skip_bias=False` on MNIST). Patterns and functions concern
+    biases too (the authors' setting on CIFAR-10) unless they are `"apart"`: each layer's bias a
+    vector of its own (their `skip_bias=False` on MNIST). Patterns and functions concern
     every parameter; what no pattern matches is left alone.
 
     Raises:
@@ -218,7 +222,7 @@ def cut_by_rule(
         answer = rule[patterns[0]] if patterns else None
     elif tensor.is_weight:
         answer = rule
-    elif permute_biases and tensor.bias_of is not None:
+    elif biases == "apart" and tensor.bias_of is not None:
         answer = "layer"
     else:
         answer = None

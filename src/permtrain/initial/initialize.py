@@ -28,7 +28,7 @@ def initialize_(
     structure: Structure = Structure(),
     *,
     seed: int = 0,
-    biases: BiasBirth = "rule",
+    bias_values: BiasBirth = "rule",
 ) -> dict[str, TensorRecord]:
     """Draws the weights of a model in place; the same seed gives the same bytes everywhere.
 
@@ -38,8 +38,8 @@ def initialize_(
     model, as plain data (`records_of`); a state dict does not hold them.
 
     Drawn are weights, that is parameters of two or more dimensions, frozen ones too, and by
-    `biases` the biases beside them. Norm layers, embeddings with a `padding_idx`, whose row stays
-    zero, and one-dimensional parameters that are no weight's bias keep their values. A tied
+    `bias_values` the biases beside them. Norm layers, embeddings with a `padding_idx`, whose row
+    stays zero, and one-dimensional parameters that are no weight's bias keep their values. A tied
     parameter is drawn once, under its first name and for its first module.
 
     Args:
@@ -49,7 +49,7 @@ def initialize_(
             of `rules.fans`. `"shuffle"` moves the values that are there within each weight vector.
         structure: how values lie in weight vectors, and which weights are zero.
         seed: 0 to 2**64 - 1.
-        biases: `"rule"` draws a bias by its weight's rule with its own length as fan-in and
+        bias_values: `"rule"` draws a bias by its weight's rule with its own length as fan-in and
             fan-out, as Keras does and the papers' networks have it; `"zero"` sets it to 0;
             `"keep"` leaves it. A bias never has a structure: it stays dense, and `"shuffle"` takes
             it as one vector.
@@ -80,7 +80,7 @@ def initialize_(
         >>> bool((torch.from_numpy(initial_values(records["0.bias"])) == model[0].bias).all())
         True
     """
-    check_choice("biases", biases, get_args(BiasBirth))
+    check_choice("bias_values", bias_values, get_args(BiasBirth))
     if not isinstance(structure, Structure):
         raise SettingError(
             f"structure is {structure!r}; allowed: a Structure, as Structure(levels=2)"
@@ -123,9 +123,9 @@ def initialize_(
     for tensor in tensors:
         if (own := by_id.get(id(tensor.parameter))) is not None:
             records[tensor.name] = own
-        elif id(tensor.bias_of) in by_id and biases != "keep":
+        elif id(tensor.bias_of) in by_id and bias_values != "keep":
             of_weight = by_id[id(tensor.bias_of)]
-            records[tensor.name] = _bias_record(tensor, of_weight, biases == "zero")
+            records[tensor.name] = _bias_record(tensor, of_weight, bias_values == "zero")
 
     parameters = {tensor.name: tensor.parameter for tensor in tensors}
     for name, record in records.items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from permtrain.core.granularity import GranularityRule
+from permtrain.core.granularity import Biases, GranularityRule
 from permtrain.errors import SettingError
 from permtrain.optim.attached import closure_of, with_closure
 from permtrain.optim.parameters import UNSAID, ModelOrNone
@@ -34,7 +34,7 @@ class IndexOptimizer(Permuter):
 
     Args:
         optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
-        model, permute_biases: as in `LaPerm`.
+        model, biases: as in `LaPerm`.
         granularity: which weights may exchange values. Default, as in the source: a whole layer.
         sync_period: steps between new arrangements; 1 in the source. Closures need 1. While it is
             None ("not now") the model shows the latent weights: plain training.
@@ -68,14 +68,14 @@ class IndexOptimizer(Permuter):
         model: ModelOrNone = UNSAID,
         granularity: GranularityRule = "layer",
         sync_period: SyncPeriod = 1,
-        permute_biases: bool = False,
+        biases: Biases = "inner",
     ) -> None:
         super().__init__(
             optimizer,
             sync_period=sync_period,
             model=model,
             granularity=granularity,
-            permute_biases=permute_biases,
+            biases=biases,
         )
 
     def _with_closure_replaced(

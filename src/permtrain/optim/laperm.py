@@ -5,7 +5,7 @@ Source: Qiu and Suda, "Train by Reconnect", NeurIPS 2020 (arXiv:2003.02570), sec
 
 from torch.optim import Optimizer
 
-from permtrain.core.granularity import GranularityRule
+from permtrain.core.granularity import Biases, GranularityRule
 from permtrain.optim.parameters import UNSAID, ModelOrNone
 from permtrain.optim.permuter import Permuter
 from permtrain.optim.sync_period import SyncPeriod
@@ -32,8 +32,8 @@ class LaPerm(Permuter):
             is warned of.
         granularity: which weights may exchange values; a name, patterns, or a function
             (`permtrain.core.granularity`). Default: all weights into one output unit.
-        permute_biases: each layer's bias becomes a weight vector of its own (the authors' setting
-            on MNIST); norm parameters are never permuted.
+        biases: `"inner"`: left to the inner optimizer; `"apart"`: each layer's bias is a weight
+            vector of its own (the authors' setting on MNIST). Norm parameters are never permuted.
 
     How to choose k: within k steps a weight must be able to pass its neighbors, or the
     synchronization undoes the steps. The step of Adam is about its learning rate; the gap between
@@ -84,12 +84,12 @@ class LaPerm(Permuter):
         sync_period: SyncPeriod,
         model: ModelOrNone = UNSAID,
         granularity: GranularityRule = "neuron",
-        permute_biases: bool = False,
+        biases: Biases = "inner",
     ) -> None:
         super().__init__(
             optimizer,
             sync_period=sync_period,
             model=model,
             granularity=granularity,
-            permute_biases=permute_biases,
+            biases=biases,
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from permtrain.core.cut import Cut
-from permtrain.core.granularity import GranularityRule, check_rule, cut_by_rule
+from permtrain.core.granularity import Biases, GranularityRule, check_rule, cut_by_rule
 from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import vectors_of
@@ -65,7 +65,7 @@ class Permuter(Attached):
         sync_period: SyncPeriod,
         model: ModelOrNone,
         granularity: GranularityRule,
-        permute_biases: bool,
+        biases: Biases,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
@@ -73,20 +73,22 @@ class Permuter(Attached):
             )
         check_sync_period(sync_period)
         model = model_said(model, type(self).__name__)
-        if permute_biases and (model is None or callable(granularity)):
+        if biases not in ("inner", "apart"):
+            raise SettingError(f"biases is {biases!r}; allowed: inner, apart")
+        if biases == "apart" and (model is None or callable(granularity)):
             raise SettingError(
-                "permute_biases is True; allowed only with model=... and a granularity by name "
+                "biases is 'apart'; allowed only with model=... and a granularity by name "
                 "(a function or patterns can name the biases themselves)"
             )
-        if permute_biases and isinstance(granularity, Mapping):
+        if biases == "apart" and isinstance(granularity, Mapping):
             raise SettingError(
-                "permute_biases is True, but granularity goes by patterns; name the biases there, "
+                "biases is 'apart', but granularity goes by patterns; name the biases there, "
                 "for example {'*.bias': 'layer', ...}"
             )
         self.optimizer = optimizer
         self.sync_period = sync_period
         self.granularity = granularity
-        self.permute_biases = permute_biases
+        self.biases = biases
         self.num_steps = 0
         self.num_synchronizations = 0
         self._model = model
@@ -505,7 +507,7 @@ class Permuter(Attached):
         names = {tensor.name for tensor in self.tensors}
         for tensor, (_, parameter, group) in zip(named, new, strict=True):
             rule = group.get("granularity", self.granularity)
-            cut = cut_by_rule(tensor, rule, permute_biases=self.permute_biases, may_go_across=True)
+            cut = cut_by_rule(tensor, rule, biases=self.biases, may_go_across=True)
             if cut is None:
                 self._left_alone[id(parameter)] = parameter
                 continue

@@ -4,7 +4,7 @@ Source: Qiu and Suda, "Permute to Train", 2022, sections 2 and 5.1, Algorithm 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from permtrain.core import live
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import (
+    Biases,
     GranularityRule,
     NamedTensor,
     check_rule,
@@ -46,7 +47,6 @@ from permtrain.optim.sgperm_settings import MoveSettings, Recommendation
 from permtrain.optim.sorted_rows import SortedRows
 from permtrain.ranges import check_values
 
-Biases: TypeAlias = Literal["row", "apart", "inner"]
 InnerFactory: TypeAlias = Callable[[list[Tensor]], Optimizer]
 
 
@@ -66,8 +66,8 @@ class SGPerm(Optimizer, Method):
     `partition_ratio_max`, `partition_ratio_growth`.
 
     Differs from the source: nothing it states; readings are in `permute_ranks_`. Defaults are what
-    did best on a validation split over 800 updates (docs/sgperm.md); `PUBLISHED` holds those of
-    section 5.1.2, `AUTHORS_CODE` those of the authors' own code.
+    did best on a validation split over 800 updates (docs/sgperm.md); `SGPERM_PUBLISHED` holds those
+    of section 5.1.2, `SGPERM_AUTHORS_CODE` those of the authors' own code.
 
     Args:
         params: parameters or groups. Weights (two or more dimensions) are permuted; the others go
@@ -403,7 +403,7 @@ class SGPerm(Optimizer, Method):
         check_rule(rule, [tensor.name for tensor in named])
         in_rows: set[int] = set()
         for tensor in named:
-            cut = cut_by_rule(tensor, rule, permute_biases=self.biases == "apart")
+            cut = cut_by_rule(tensor, rule, biases=self.biases)
             if cut is None:
                 continue
             if tensor.parameter.dtype not in (torch.float32, torch.float64):

@@ -47,7 +47,7 @@ class MoveSettings:
     """1 minus this is what a new gradient counts in that sum."""
 
 
-PUBLISHED: dict[str, Any] = {
+SGPERM_PUBLISHED: dict[str, Any] = {
     "search": "start",
     "aggressiveness": 0.07,
     "aggressiveness_min": 0.005,
@@ -57,11 +57,11 @@ PUBLISHED: dict[str, Any] = {
     "partition_ratio_growth": 1 / 0.995,
     "momentum": 0.9,
 }
-"""The settings of section 5.1.2: `SGPerm(..., **PUBLISHED)`. The momentum is ours: the paper names
-none."""
+"""The settings of section 5.1.2: `SGPerm(..., **SGPERM_PUBLISHED)`. The momentum is ours: the paper
+names none."""
 
 AUTHORS_MOVES: dict[str, Any] = {"search": "authors", "dampening": 0.99}
 """What the authors' code does where the paper is silent."""
 
-AUTHORS_CODE: dict[str, Any] = PUBLISHED | AUTHORS_MOVES | {"biases": "apart"}
-"""All of it: `SGPerm(..., **AUTHORS_CODE)`."""
+SGPERM_AUTHORS_CODE: dict[str, Any] = SGPERM_PUBLISHED | AUTHORS_MOVES | {"biases": "apart"}
+"""All of it: `SGPerm(..., **SGPERM_AUTHORS_CODE)`."""

@@ -36,7 +36,7 @@ def pack(
     model: nn.Module,
     path: Path | str,
     *,
-    granularity: GranularityRule = None,
+    granularity: GranularityRule = "any",
     weights: Mapping[str, Tensor] | None = None,
     threads: int | None = None,
 ) -> None:
@@ -54,7 +54,7 @@ def pack(
             `permuter.arranged()`. Of `torch.compile(model)` that of the model inside.
         path: written whole and durable or not at all, and only if the bytes read back.
         granularity: as in `LaPerm`, for weights whose vectors are to be these; what it cuts is
-            stored as an arrangement even without a record, its sorted values beside. None takes
+            stored as an arrangement even without a record, its sorted values beside. `"any"` takes
             for each tensor the finest granularity at which it holds its initial values.
         weights: the state to store, instead of the model's own; of its names and shapes. Of a
             compiled model they have its names or those of the model inside.
@@ -135,7 +135,8 @@ def tensors_of(
         _check_names(weights, state)
         state = {name: weights[name] for name in state}
     named = {tensor.name: tensor for tensor in named_tensors(model)}
-    check_rule(granularity, named)
+    if granularity != "any":
+        check_rule(granularity, named)
     records = records_of(model)
     first_name = first_names(model)
     found: list[TensorToPack | Alias] = []
@@ -166,7 +167,7 @@ def tensors_of(
         if first in named and tensor.is_floating_point():
             cuts = _cuts(named[first], granularity, tuple(tensor.shape))
             record = _record_of(tensor, dtype, records.get(first))
-        must_cut = granularity is not None
+        must_cut = granularity != "any"
         found.append(TensorToPack(name, dtype, _bits_of(tensor), cuts, record, must_cut))
     return found
 
@@ -195,7 +196,7 @@ def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) ->
         )
     if not shape:
         return ()
-    if rule is not None:
+    if rule != "any":
         cut = cut_by_rule(tensor, rule)
         return () if cut is None else (_stored(cut),)
     cuts = []

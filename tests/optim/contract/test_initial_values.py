@@ -68,7 +68,7 @@ def test_other_tensors_are_left_to_the_inner_optimizer(permuter_of):
 
 
 def test_biases_are_permuted_on_demand_and_norms_never(permuter_of):
-    model, optimizer, permuter = started(permuter_of, permute_biases=True)
+    model, optimizer, permuter = started(permuter_of, biases="apart")
     assert {tensor.name for tensor in permuter.tensors} == {
         "0.weight", "0.bias", "4.weight", "4.bias", "6.weight", "6.bias",
     }  # fmt: skip

@@ -108,5 +108,5 @@ def test_something_that_is_no_optimizer_is_refused(permuter_of):
 
 def test_permuting_biases_needs_names(permuter_of):
     optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
-    with pytest.raises(SettingError, match="permute_biases is True; allowed only with model"):
-        permuter_of(optimizer, permute_biases=True)
+    with pytest.raises(SettingError, match="biases is 'apart'; allowed only with model"):
+        permuter_of(optimizer, biases="apart")

@@ -7,8 +7,9 @@ import pytest
 import torch
 from training_problem import assert_same, small_net, train, weights_of
 
-from permtrain import Cut, SGPerm, verify
+from permtrain import SGPerm, verify
 from permtrain.errors import ChangedWeightsError, CheckpointError
+from permtrain.expert import Cut
 from sgperm_problem import started
 
 

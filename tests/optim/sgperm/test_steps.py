@@ -10,7 +10,7 @@ from permtrain.core.threads import ranges
 from permtrain.graph import search as graph_search
 from permtrain.graph.partition import equal_subsets
 from permtrain.graph.search import lay_out_, permute_ranks_
-from permtrain.optim.sgperm_settings import AUTHORS_CODE, PUBLISHED
+from permtrain.optim.sgperm_settings import SGPERM_AUTHORS_CODE, SGPERM_PUBLISHED
 from sgperm_problem import adam, started
 
 
@@ -28,17 +28,19 @@ def test_every_step_leaves_exactly_the_initial_values_and_moves_some(settings):
                 assert torch.equal(before.sort(dim=1).values, after.sort(dim=1).values)
         return
     rule = settings.get("granularity", "neuron")
-    biases = settings.get("biases") == "apart"
+    biases = settings.get("biases", "inner")
     for step in range(10):
         train(model, optimizer, range(step, step + 1))
-        assert verify(model, initial, granularity=rule, permute_biases=biases)
+        assert verify(model, initial, granularity=rule, biases=biases)
     assert not torch.equal(model[4].weight, initial["4.weight"])
 
 
 def test_one_step_is_the_search_along_the_momentum():
     model = small_net()
     rule = {"4.weight": "neuron"}
-    optimizer = SGPerm(model.parameters(), model=model, granularity=rule, seed=3, **PUBLISHED)
+    optimizer = SGPerm(
+        model.parameters(), model=model, granularity=rule, seed=3, **SGPERM_PUBLISHED
+    )
     weight = model[4].weight
     momentum = torch.zeros_like(weight)
     alpha, ratio = 0.07, 0.05
@@ -78,7 +80,7 @@ def test_the_momentum_grows_to_its_cap():
 
 def test_dampening_scales_the_gradient():
     """r = .01 g + .9 m, as in the authors' code."""
-    model, optimizer = started(AUTHORS_CODE)
+    model, optimizer = started(SGPERM_AUTHORS_CODE)
     momentum = torch.zeros_like(model[0].weight)
     for step in range(3):
         train(model, optimizer, range(step, step + 1))

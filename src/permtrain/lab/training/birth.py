@@ -61,6 +61,6 @@ def newborn_network(
             first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
         ),
         seed=settings.seed,
-        biases=initial.biases,
+        bias_values=initial.biases,
     )
     return model

@@ -138,7 +138,7 @@ def attach(
             granularity=granularity_rule(settings),
             model=model,
             sync_period=sync_period(settings, batches_per_epoch),
-            permute_biases=settings.permute_biases,
+            biases="apart" if settings.permute_biases else "inner",
         )
     except NoVectorsError as error:
         if settings.linear_granularity or settings.fallback:

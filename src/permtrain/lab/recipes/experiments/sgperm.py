@@ -14,14 +14,14 @@ from permtrain.lab.training.settings import (
     Settings,
     SGPermSettings,
 )
-from permtrain.optim.sgperm_settings import AUTHORS_MOVES, PUBLISHED
+from permtrain.optim.sgperm_settings import AUTHORS_MOVES, SGPERM_PUBLISHED
 
 EVALUATED_AT = (25, 100, 400, 800)
 WATCHED_STEPS = 50
 BATCH_SIZE = 64
 
 # Sections 5.1.2 and 5.1.1.
-FULLY_CONNECTED = SGPermSettings(**PUBLISHED)
+FULLY_CONNECTED = SGPermSettings(**SGPERM_PUBLISHED)
 LOGISTIC = replace(FULLY_CONNECTED, aggressiveness=0.15, aggressiveness_decay=0.99)
 
 
