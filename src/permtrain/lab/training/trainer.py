@@ -29,6 +29,7 @@ from permtrain.lab.training.learning_rate import rate_factor, schedule
 from permtrain.lab.training.optimizers import attach, make_optimizer
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import Place, Settings
+from permtrain.optim.method import Method
 
 
 @dataclass
@@ -200,7 +201,7 @@ class Trainer:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "attached": self._method_state(),
+            "attached": self.method.state_dict() if self._is_attached else None,
             "position": vars(self.position).copy(),
             "loss_sum": self._loss_sum,
             "images_seen": self._images_seen,
@@ -220,7 +221,7 @@ class Trainer:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            if self._method_state() is not None:
+            if self._is_attached:
                 self.method.load_state_dict(state["attached"])
             self.position = Position(**state["position"])
             self._schedule = self._scheduled()
@@ -239,10 +240,11 @@ class Trainer:
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(f"checkpoint is of another model or method: {reason}") from error
 
-    def _method_state(self) -> dict[str, Any] | None:
-        """What the method keeps beside the optimizer, if anything; SGPerm is the optimizer."""
+    @property
+    def _is_attached(self) -> bool:
+        """Whether the method has a state beside the optimizer's; SGPerm is the optimizer."""
         is_optimizer = isinstance(self.method, torch.optim.Optimizer)
-        return None if is_optimizer else self.method.state_dict() or None
+        return not is_optimizer and type(self.method) is not Method
 
     def take_step(self) -> None:
         """Train on the next batch of the running epoch."""
