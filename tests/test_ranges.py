@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
+from annotated_types import Interval
 
 from permtrain.errors import SettingError
-from permtrain.ranges import Ascending, Interval, OneOf, Seed, check_fields
+from permtrain.ranges import Ascending, OneOf, Seed, check_fields, in_words, lies_in
 
 
 @dataclass
@@ -31,11 +32,23 @@ class Kinds:
         (Interval(ge=0, lt=1), [0, 0.99], [-0.1, 1, math.nan], "0 to 1, without 1"),
         (Interval(gt=0, le=1), [0.1, 1], [0, 1.1], "above 0, at most 1"),
         (Interval(gt=0, lt=1), [0.5], [0, 1], "above 0, below 1"),
+    ],
+)
+def test_intervals(
+    allowed: Interval, inside: list[float], outside: list[float], words: str
+) -> None:
+    assert [value for value in inside + outside if lies_in(value, allowed)] == inside
+    assert in_words(allowed) == words
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside", "words"),
+    [
         (OneOf(("a", "b")), ["a"], ["c"], "a, b"),
         (Ascending("steps"), [(), (1,), (1, 3)], [(0,), (3, 3), (3, 1)], "ascending steps from 1"),
     ],
 )
-def test_ranges(allowed: Any, inside: list[Any], outside: list[Any], words: str) -> None:
+def test_other_ranges(allowed: Any, inside: list[Any], outside: list[Any], words: str) -> None:
     assert [value for value in inside + outside if allowed.allows(value)] == inside
     assert str(allowed) == words
 

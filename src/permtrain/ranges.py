@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
+from annotated_types import Interval
+
 from permtrain.errors import SettingError
 
 
@@ -20,38 +22,38 @@ class Range(Protocol):
     def allows(self, value: Any, /) -> bool: ...
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Finite numbers above a bound (`gt`, `ge`) and, if one is given, below another (`lt`, `le`).
+def lies_in(value: float, interval: Interval) -> bool:
+    """Whether a number is finite and within an interval."""
+    bounds: Any = interval  # which are of any type that compares
+    return (
+        math.isfinite(value)
+        and (bounds.gt is None or value > bounds.gt)
+        and (bounds.ge is None or value >= bounds.ge)
+        and (bounds.lt is None or value < bounds.lt)
+        and (bounds.le is None or value <= bounds.le)
+    )
+
+
+def in_words(interval: Interval) -> str:
+    """What an interval allows.
 
     Example:
-        >>> str(Interval(ge=0, lt=1)), str(Interval(gt=0, le=1)), str(Interval(ge=1, le=1024))
-        ('0 to 1, without 1', 'above 0, at most 1', '1 to 1,024')
-        >>> Interval(gt=0).allows(math.inf)
-        False
+        >>> in_words(Interval(ge=0, lt=1)), in_words(Interval(gt=0, le=1)), in_words(Interval(ge=2))
+        ('0 to 1, without 1', 'above 0, at most 1', '2 or more')
     """
-
-    gt: float = -math.inf
-    ge: float = -math.inf
-    lt: float = math.inf
-    le: float = math.inf
-    words: str = ""
-    """In place of those made from the bounds."""
-
-    def allows(self, value: float) -> bool:
-        return self.gt < value < self.lt and self.ge <= value <= self.le
-
-    def __str__(self) -> str:
-        if self.words:
-            return self.words
-        is_open = self.gt > -math.inf
-        low = f"above {self.gt:,}" if is_open else f"{self.ge:,}"
-        if self.le < math.inf:
-            return f"{low}{', at most' if is_open else ' to'} {self.le:,}"
-        if self.lt < math.inf:
-            high = f", below {self.lt:,}" if is_open else f" to {self.lt:,}, without {self.lt:,}"
-            return low + high
-        return low if is_open else f"{low} or more"
+    if interval.gt is not None:
+        low = f"above {interval.gt:,}"
+        if interval.le is not None:
+            return f"{low}, at most {interval.le:,}"
+        return low if interval.lt is None else f"{low}, below {interval.lt:,}"
+    low = f"{interval.ge:,}"
+    if interval.le is not None:
+        return f"{low} to {interval.le:,}"
+    if interval.lt is None:
+        return f"{low} or more"
+    if interval.lt == 2**63:
+        return f"{low} to 2**63 - 1"
+    return f"{low} to {interval.lt:,}, without {interval.lt:,}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ Fraction = Annotated[float, Interval(ge=0, lt=1)]
 """From 0 to 1, without 1."""
 Share = Annotated[float, Interval(gt=0, le=1)]
 """Above 0, at most 1."""
-Seed = Annotated[int, Interval(ge=0, lt=2**63, words="0 to 2**63 - 1")]
+Seed = Annotated[int, Interval(ge=0, lt=2**63)]
 
 _TYPES: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
@@ -150,23 +152,31 @@ def _kinds(cls: type) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-def _check(name: str, value: Any, kind: Any, ranges: tuple[Range, ...] = ()) -> None:
+def _check(name: str, value: Any, kind: Any, ranges: tuple[Range | Interval, ...] = ()) -> None:
     origin, args = get_origin(kind), get_args(kind)
     if type(None) in args:  # X | None
         if value is not None:
             _check(name, value, args[0], ranges)
     elif origin is Annotated:
-        _check(name, value, args[0], tuple(each for each in args[1:] if hasattr(each, "allows")))
+        _check(name, value, args[0], args[1:])
     elif origin is Literal:
         require(name, value, value in args, ", ".join(args))
     elif (base := origin or kind) in _TYPES:
         accepted, words = _TYPES[base]
         is_of_type = isinstance(value, accepted) and (base is bool or not isinstance(value, bool))
-        require(name, value, is_of_type, ", ".join([words, *map(str, ranges)]))
+        require(name, value, is_of_type, ", ".join([words, *map(_words, ranges)]))
         for key, each in _parts(value):
             _check(f"{name}[{key!r}]", each, args[0] if base is tuple else args[1])
         for allowed in ranges:
-            require(name, value, allowed.allows(value), str(allowed))
+            require(name, value, _allows(allowed, value), _words(allowed))
+
+
+def _allows(allowed: Range | Interval, value: Any) -> bool:
+    return lies_in(value, allowed) if isinstance(allowed, Interval) else allowed.allows(value)
+
+
+def _words(allowed: Range | Interval) -> str:
+    return in_words(allowed) if isinstance(allowed, Interval) else str(allowed)
 
 
 def _parts(value: Any) -> Any:

@@ -17,7 +17,7 @@ from permtrain.lab.training.settings import (
     METHODS,
     DataSettings,
     InitialSettings,
-    Method,
+    MethodName,
     OptimizerSettings,
     PermutationSettings,
     Place,
@@ -193,7 +193,7 @@ def test_plain_data_that_is_refused(plain: Any, message: str) -> None:
 
 
 def test_names_and_their_meanings_agree() -> None:
-    assert tuple(METHODS) == get_args(Method)
+    assert tuple(METHODS) == get_args(MethodName)
     assert tuple(MEANINGS) == get_args(AnyGranularity) == (*GRANULARITIES, ACROSS)
     assert set(SEARCHES) == set(get_args(Search))
     assert set(ORDERS) == set(get_args(Order))

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from permtrain.ranges import Fraction, Interval, check_fields
+from annotated_types import Interval
+
+from permtrain.ranges import Fraction, check_fields
 
 
 @dataclass(frozen=True)

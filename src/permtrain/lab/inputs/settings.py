@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from annotated_types import Interval
+
 from permtrain.errors import SettingError
 from permtrain.lab.training.settings import DataSettings, hash_of
 from permtrain.ranges import (
     Count,
     Fraction,
-    Interval,
     NotNegative,
     Positive,
     Seed,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+from annotated_types import Interval
+
 from permtrain.core.cut import (
     GRANULARITIES,
     AnyGranularity,
@@ -26,7 +28,6 @@ from permtrain.ranges import (
     Ascending,
     Count,
     Fraction,
-    Interval,
     NotNegative,
     OneOf,
     Positive,
@@ -36,8 +37,10 @@ from permtrain.ranges import (
     require,
 )
 
-Method: TypeAlias = Literal["laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"]
-METHODS: dict[Method, str] = {
+MethodName: TypeAlias = Literal[
+    "laperm", "index", "sgperm", "plain", "plain-frozen-zeros", "supermask"
+]
+METHODS: dict[MethodName, str] = {
     "laperm": "LaPerm: weights move freely, every sync period their order lays out initial values",
     "index": "index optimizer: latent weights are kept, their order lays out the initial values",
     "sgperm": "SGPerm: gradients recommend moves, weights change places along cycles of them",
@@ -131,7 +134,7 @@ class InitialSettings:
 class PermutationSettings:
     """How the weights are permuted."""
 
-    method: Method = "laperm"
+    method: MethodName = "laperm"
     """laperm, index, sgperm, plain (the inner optimizer alone), plain-frozen-zeros, supermask."""
     sync_period: Count | None = None
     """Steps between synchronisations, from 1. Left out: 20 for laperm, 1 for index."""

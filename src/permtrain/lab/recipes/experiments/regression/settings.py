@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from annotated_types import Interval
+
 from permtrain.lab.training.settings import hash_of
 from permtrain.ranges import (
     Count,
-    Interval,
     OneOf,
     Positive,
     Seed,
