@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
@@ -74,6 +75,20 @@ def test_every_kind_is_drawn_and_written(kind: str, run: Path, capsys) -> None:
     assert capsys.readouterr().out.splitlines()[-1] == "wrote figure.png"
     image = np.asarray(Image.open("figure.png").convert("RGB"))
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 3  # not blank
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_word_is_cut_off(kind: str, run: Path) -> None:
+    figure, _ = getattr(drawings, KINDS[kind].function)(Request((Path(source_of(kind, run)),)))
+    FigureCanvasAgg(figure).draw()
+    said = [text for legend in figure.legends for text in legend.get_texts()]
+    said += [text for axes in figure.axes for text in (axes.title, axes._left_title)]
+    said += [axis.label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    for text in said:
+        box = text.get_window_extent()
+        if text.get_text():
+            assert figure.bbox.x0 - 1 <= box.x0, text
+            assert box.x1 <= figure.bbox.x1 + 1, text
 
 
 def own_net() -> nn.Module:

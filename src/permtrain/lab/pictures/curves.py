@@ -23,10 +23,10 @@ _LABEL_WIDTH = 90
 def draw_curves(
     groups: Mapping[str, Sequence[Curve]], *, xlabel: str = "epoch", ylabel: str
 ) -> Figure:
-    """Mean over seeds of each group, in a band from the smallest to the largest.
+    """Mean over the runs of each group, in a band from the smallest to the largest.
 
     Args:
-        groups: label to the curves of its seeds.
+        groups: label to the curves of its runs, usually one for each seed.
 
     Raises:
         PictureError: no group, or one whose curves have no place in common, or values that are
@@ -41,7 +41,7 @@ def draw_curves(
             x, mean, low, high = _shared_band(curves)
         except PictureError as error:
             raise PictureError(f"{label}: {error}") from None
-        seeds = f"{len(curves)} seed{'s' if len(curves) > 1 else ''}"
+        runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"  # two may be of one seed
         axes.plot(
             x,
             mean,
@@ -50,13 +50,13 @@ def draw_curves(
             linewidth=1.5,
             marker=MARKERS[i % len(MARKERS)] if len(x) <= 12 else None,
             markersize=4,
-            label=f"{label} ({seeds})",
+            label=f"{label} ({runs})",
         )
         if len(curves) > 1:
             axes.fill_between(x, low, high, color=colour(i), alpha=0.2, linewidth=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if any(len(curves) > 1 for curves in groups.values()):
-        axes.set_title("band: smallest to largest over the seeds", fontsize=8, loc="left")
+        axes.set_title("band: smallest to largest over the runs", fontsize=8, loc="left")
     axes.grid(alpha=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure)

@@ -82,11 +82,13 @@ def draw_graph(graph: SubsetGraph, name: str) -> Figure:
                 zorder=3,
             )
     finish_circle(axes)
+    num_cycles = len(graph.cycles)
+    again = f", which come again after {len(PALETTE)}" if num_cycles > len(PALETTE) else ""
     entitle(
         axes,
-        f"{name}\n{M} weights, {len(graph.moves)} permitted moves (grey); an arrow from x to y "
-        f"gives x the value of y;\n{len(graph.cycles)} disjoint cycles of "
-        f"{sum(map(len, graph.cycles))} weights, one colour each",
+        f"{name}\n{M} weights, {len(graph.moves)} permitted moves (gray);\n"
+        f"an arrow from x to y gives x the value of y;\n{num_cycles} disjoint cycles of "
+        f"{sum(map(len, graph.cycles))} weights, by colors{again}",
     )
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
