@@ -15,7 +15,7 @@ from training_problem import (
 )
 
 from permtrain import IndexOptimizer, LaPerm, verify
-from permtrain.errors import SettingError
+from permtrain.errors import NonFiniteError, SettingError
 
 
 def test_trajectory_by_hand_with_ties():
@@ -59,6 +59,19 @@ def test_a_period_above_one_keeps_the_model_fixed_while_latent_weights_move():
     with permuter.arranged():
         assert layer.weight[0].tolist() == [1, 3, 2]
     assert layer.weight[0].tolist() == [2, 3, 1]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_latent_weights_that_are_not_finite_are_refused_at_once_due_or_not(step):
+    layer = one_vector([1, 2, 3])
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    permuter = IndexOptimizer(optimizer, model=layer, sync_period=2)
+    shown = [step_with_gradient(layer, optimizer, [-9, 0, 0]) for _ in range(1, step)]
+    with pytest.raises(NonFiniteError, match="weights hold NaN or infinity"):
+        step_with_gradient(layer, optimizer, [0, float("nan"), 0])
+    assert permuter.num_steps == step - 1
+    assert layer.weight[0].tolist() == [1, 2, 3]
+    assert permuter.tensors[0].latent.tolist() == [[1 + 9 * len(shown), 2, 3]]
 
 
 def test_without_kept_latents_it_is_laperm_with_period_one():

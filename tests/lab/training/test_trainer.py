@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from training_problem import assert_same, weights_of
 
 from permtrain.lab.data import images as images_module
-from permtrain.lab.data.augment import augmentation_generator, draw
+from permtrain.lab.data.augment import augment, augmentation_generator, draw
 from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.order import batch_indices
+from permtrain.lab.training.evaluation import evaluate, with_measured_batch_norm
 from permtrain.lab.training.run import verify_trainer
 from permtrain.lab.training.settings import (
     DataSettings,
@@ -20,7 +21,7 @@ from permtrain.lab.training.settings import (
     PermutationSettings,
     Place,
 )
-from permtrain.lab.training.trainer import Trainer, memory_format
+from permtrain.lab.training.trainer import Metrics, Trainer, memory_format
 
 HERE = Place(threads=1, device="cpu")
 
@@ -72,12 +73,82 @@ def test_the_mean_image_is_taken_off_before_images_are_augmented() -> None:
     trainer = Trainer(tiny(normalization="mean-image", augmentation=flips), HERE)
     less_their_mean, _ = next(trainer._ready_batches())
     flipped = draw(32, 8, 8, flips, augmentation_generator(0, 0, 0)).flip
-    seen: list[Tensor] = []
-    trainer.model.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    seen = seen_by(trainer)
     trainer.advance()
     assert 0 < int(flipped.sum()) < 32
     for image, given, is_flipped in zip(less_their_mean, seen[0], flipped, strict=True):
         assert torch.equal(given, image.flip(-1) if is_flipped else image)
+
+
+def seen_by(trainer: Trainer) -> list[Tensor]:
+    """The images that the network gets from now on, batch by batch."""
+    seen: list[Tensor] = []
+    trainer.model.register_forward_pre_hook(lambda module, given: seen.append(given[0].clone()))
+    return seen
+
+
+def test_each_batch_is_augmented_by_the_draws_of_its_epoch_and_place() -> None:
+    moves = Augmentation(rotation_degrees=20, shift_fraction=0.2)
+    trainer = Trainer(tiny(augmentation=moves, epochs=2, seed=3), HERE)
+    trainer._scores = dict  # nothing is evaluated
+    expected = []
+    for trainer.position.epoch in (1, 0):  # ends where training begins
+        augmented = [
+            augment(images, moves, augmentation_generator(3, trainer.position.epoch, number))
+            for number, (images, _) in enumerate(trainer._ready_batches())
+        ]
+        expected = augmented + expected
+    seen = seen_by(trainer)
+    trainer.run()
+    assert len(seen) == len(expected) == 10
+    assert all(torch.equal(given, made) for given, made in zip(seen, expected, strict=True))
+
+
+# --- autocast, batch norm measured anew ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("autocast", "dtype"), [("off", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_autocast_is_of_training_and_of_evaluation(autocast: str, dtype: torch.dtype) -> None:
+    trainer = Trainer(tiny(model="logistic", autocast=autocast), HERE)
+    found: set[tuple[bool, torch.dtype]] = set()
+    trainer.model.register_forward_hook(
+        lambda module, given, logits: found.add((module.training, logits.dtype))
+    )
+    trainer.run()
+    assert found == {(True, dtype), (False, dtype)}
+    assert {weight.dtype for weight in trainer.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("measures", [False, True])
+def test_batch_norm_is_measured_anew_for_each_evaluation(measures: bool) -> None:
+    trainer = Trainer(
+        tiny(model="run_problem:net_with_dropout", epochs=1, reestimate_batch_norm=measures), HERE
+    )
+    rows: list[Metrics] = []
+    trainer.run([Noting(rows)])
+    with trainer.method.arranged():
+        measured = with_measured_batch_norm(trainer.model, trainer.train_split, trainer.scale)
+        scores = [
+            evaluate(model, trainer.test_split, trainer.scale)
+            for model in (trainer.model, measured)
+        ]
+    assert scores[0].loss != scores[1].loss
+    assert [row["test_loss"] for row in rows] == [scores[measures].loss]
+
+
+class Noting:
+    """Keeps the numbers of each epoch."""
+
+    def __init__(self, rows: list[Metrics]) -> None:
+        self.rows = rows
+
+    def after_step(self, trainer: Trainer) -> None:
+        pass
+
+    def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        self.rows.append(metrics)
 
 
 # --- memory format -------------------------------------------------------------------------------
