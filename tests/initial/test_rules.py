@@ -84,17 +84,6 @@ def test_unit_uniform_looks_at_no_fans(fan):
 def test_registry_names_keras_rules():
     assert "he_normal" in RULES["kaiming_trunc_normal"]
     assert "glorot_normal" in RULES["xavier_trunc_normal"]
-    assert list(RULES) == [
-        "kaiming_uniform",
-        "kaiming_normal",
-        "xavier_uniform",
-        "xavier_normal",
-        "kaiming_trunc_normal",
-        "xavier_trunc_normal",
-        "unit_uniform",
-        "constant",
-        "shuffle",
-    ]
     assert all("\n" not in text and len(text) < 100 for text in RULES.values())
 
 

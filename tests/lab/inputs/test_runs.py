@@ -142,7 +142,8 @@ def _check_whole_run(settings: InputSettings, tmp_path: Path) -> None:
     with Image.open(folder.path / "images.png") as grid:
         assert grid.size[0] == min(10, len(originals)) * 14 - 2
     row = row_of_inputs(folder)
-    assert row["measured_images"] == len(originals) or row["measured_images"] == 24
+    measured = settings.images if isinstance(settings, UnshuffleSettings) else 24
+    assert (row["measured_images"], len(originals)) == (measured, min(20, measured))
     assert all(np.isfinite(value) for value in row.values() if isinstance(value, float))
     assert {measure.column for measure in PERMUTING_INPUTS.measures} <= set(row)
 

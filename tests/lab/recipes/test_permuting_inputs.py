@@ -2,7 +2,7 @@
 
 import pytest
 
-from permtrain.lab.inputs.settings import SortGANSettings, UnshuffleSettings, settings_hash
+from permtrain.lab.inputs.settings import SortGANSettings, UnshuffleSettings
 from permtrain.lab.recipes.experiments.permuting_inputs import PERMUTING_INPUTS
 from permtrain.lab.recipes.recipe import Arm
 from permtrain.lab.recipes.registry import RECIPES
@@ -64,7 +64,6 @@ def test_arms_of_a_comparison_have_equal_budgets() -> None:
 def test_the_hash_is_that_of_any_task() -> None:
     for recipe_id in NUM_ARMS:
         for arm in RECIPES[recipe_id].arms("quick"):
-            assert settings_hash(arm.settings) == hash_of(arm.settings)
             assert RECIPES[recipe_id].run_name(arm).endswith(hash_of(arm.settings))
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from permtrain.core.arrangement import arrange
 from permtrain.errors import SettingError
-from permtrain.lab.recipes.experiments.regression.arms import PUBLISHED, TASK, WIDTHS
+from permtrain.lab.recipes.experiments.regression.arms import TASK, WIDTHS
 from permtrain.lab.recipes.experiments.regression.network import Networks, initial_coefficients
 from permtrain.lab.recipes.experiments.regression.problem import PROBLEMS
 from permtrain.lab.recipes.experiments.regression.settings import (
@@ -357,7 +357,6 @@ def test_quick_keeps_every_arm(recipe_id: str) -> None:
 
 
 def test_the_published_settings() -> None:
-    assert WIDTHS == (10, 20, 40, 80, 160, 320)
     found = {}
     for recipe_id in SIZES:
         for arm in arms_of(recipe_id, "paper"):
@@ -373,9 +372,6 @@ def test_the_published_settings() -> None:
     }
     laperm = [a.settings for a in arms_of("regression-1d", "paper") if "sine, LaPerm" in a.group]
     assert {(s.init, s.width) for s in laperm} == {(i, w) for i in INITS for w in WIDTHS}
-    assert set(PUBLISHED) == {("sine", "equidistant"), ("sine", "pairwise")}
-    assert PUBLISHED["sine", "pairwise"][320] == (0.04509301, 0.00034667)
-    assert PUBLISHED["sine", "equidistant"][10] == (0.88550996, 0.17788688)
 
 
 def test_the_list_of_recipes_tells_what_was_published() -> None:

@@ -23,7 +23,6 @@ from permtrain.lab.training.settings import (
     Place,
     Settings,
     SGPermSettings,
-    changed_from_default,
     from_dict,
     run_name,
     settings_hash,
@@ -84,35 +83,6 @@ def test_a_new_option_does_not_rename_old_runs(monkeypatch: pytest.MonkeyPatch) 
     assert settings_hash(Later(epochs=3)) == old
     assert settings_hash(Later(epochs=3, label_smoothing=0.1)) != old
     assert settings_hash(Later(epochs=3, extras={"a": 0.0})) != old
-
-
-def test_every_setting_counts_in_the_hash() -> None:
-    flat = changed_from_default(CONV4)
-    assert flat == {
-        "data.data": "cifar10",
-        "data.validation_fraction": 0.1,
-        "augmentation.rotation_degrees": 15,
-        "augmentation.shift_fraction": 0.1,
-        "augmentation.horizontal_flip": True,
-        "model": "conv4",
-        "permutation.sync_period": 1000,
-        "optimizer.l2": 1e-4,
-        "optimizer.lr_decay": 0.6,
-        "optimizer.lr_decay_epochs": 10,
-        "epochs": 125,
-        "batch_size": 50,
-        "seed": 3,
-    }
-
-
-def test_settings_of_sgperm_go_through_json_and_back() -> None:
-    settings = Settings(
-        permutation=PermutationSettings(method="sgperm", permute_biases=True),
-        sgperm=SGPermSettings(search="pair", aggressiveness=0.2, permuted_biases="row"),
-        evaluate_at=(25, 100),
-    )
-    assert from_dict(json.loads(json.dumps(to_dict(settings)))) == settings
-    assert changed_from_default(settings)["sgperm.search"] == "pair"
 
 
 fractions = st.floats(0, 0.99)
