@@ -17,7 +17,7 @@ from permtrain.lab.training.settings import InitialSettings, PermutationSettings
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "results"
-DENSE = Settings(watch_ranking_distance=True)
+DENSE = Settings(watch_ranking_distance=True, watch_every_layer=True)
 SPARSE = replace(
     DENSE,
     initial=InitialSettings(sparsity=0.8, sparse_fans=True),
@@ -54,7 +54,7 @@ SHOWN = {
     """,
     "neurons": """
         Ten neurons of the largest layer, the weights into each as a small image: before
-        above, after below. The colours of a neuron are the same in both, at other places.
+        above, after below. The colors of a neuron are the same in both, at other places.
     """,
     "heat-map": """
         All weights of the largest layer: a row for each neuron, a column for each input.
@@ -99,7 +99,7 @@ SHOWN = {
     """,
     "bytes": """
         Each mark is a way to store a trained network: how many bytes it takes, and what
-        test accuracy it has. Up and left is better.
+        test error it has. Down and left is better. A color is a method, a marker a net.
     """,
     "error-width": """
         How far from a function networks of one hidden layer stay that learn it by
@@ -142,7 +142,8 @@ def main() -> None:
                 parts.append(left_out(kind))
                 continue
             draw = getattr(drawings, KINDS[kind].function)
-            figure, notes = draw(Request((path,)))
+            layer = "conv3.weight" if kind == "ranking-distance" else None  # where much moves
+            figure, notes = draw(Request((path,), layer=layer))
             save_figure(figure, DOCS / "gallery" / f"{kind}.png")
             parts.append(section(kind, source, notes))
     with written_whole(DOCS / "gallery.md") as file:

@@ -37,7 +37,7 @@ from permtrain.lab.pictures.profiles import draw_profile_3d, draw_profiles
 from permtrain.lab.pictures.records import IMAGE_ROWS
 from permtrain.lab.pictures.registry import KINDS, Request
 from permtrain.lab.pictures.runs import run_weights
-from permtrain.lab.pictures.style import PALETTE, new_figure, save_figure
+from permtrain.lab.pictures.style import PALETTE, new_figure, save_figure, series_styles
 from permtrain.lab.training.run import start_run
 from permtrain.lab.training.settings import DataSettings, PermutationSettings, SGPermSettings
 
@@ -89,6 +89,8 @@ def test_no_word_is_cut_off(kind: str, run: Path) -> None:
         if text.get_text():
             assert figure.bbox.x0 - 1 <= box.x0, text
             assert box.x1 <= figure.bbox.x1 + 1, text
+            assert figure.bbox.y0 - 1 <= box.y0, text
+            assert box.y1 <= figure.bbox.y1 + 1, text
 
 
 def own_net() -> nn.Module:
@@ -382,7 +384,7 @@ def test_dollars_in_names_are_no_mathematics(name: str, tmp_path: Path) -> None:
         draw_profile_3d(w, name),
         draw_neurons(w, name),
         draw_matrix(w, name),
-        draw_images(np.zeros((1, 2, 2)), name),
+        draw_images(np.zeros((1, 2, 2)), [name], name),
         draw_curves({name: [[(1, 2.0)]]}, ylabel="y"),
         draw_bytes([SizedScore(name, 1, 0.5)]),
         draw_error_width({name: {1: [1.0], 2: [0.5]}}),
@@ -443,8 +445,36 @@ def test_curves_and_points_are_where_the_data_are() -> None:
         (1.0, 2.0), (2.0, 4.0), (1.0, 4.0), (2.0, 6.0),
     }  # fmt: skip
     figure = draw_bytes([SizedScore("a", 100, 0.9)])
-    assert figure.axes[0].lines[0].get_xydata().tolist() == [[100.0, 90.0]]
-    assert figure.axes[0].get_xscale() == "log"
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[100.0, pytest.approx(10.0)]]
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("log", "log")
+    perfect = draw_bytes([SizedScore("a", 100, 1.0)])  # which a logarithm cannot show
+    assert perfect.axes[0].get_yscale() == "linear"
+
+
+def test_seventeen_series_differ_and_one_method_has_one_color() -> None:
+    methods = [f"method {i}" for i in range(9)]
+    labels = [f"{net}: {method}" for net in ("lenet5", "fc500-300") for method in methods][:17]
+    styles = series_styles(labels)
+    assert len(set(styles.values())) == 17
+    assert styles["lenet5: method 3"].color == styles["fc500-300: method 3"].color
+    assert styles["lenet5: method 3"].marker != styles["fc500-300: method 3"].marker
+
+
+def test_images_have_their_classes_below() -> None:
+    figure = draw_images(np.zeros((5, 1, 2, 2)), ["cat", "dog", "cat", "ship", "$x$"], "animals")
+    assert [a.texts[0].get_text() for a in figure.axes if a.texts] == [
+        "cat", "dog", "cat", "ship", "$x$",
+    ]  # fmt: skip
+
+
+def test_weights_of_a_heat_map_are_white_at_zero() -> None:
+    figure = draw_matrix(
+        np.array([[-1.0, 0.0], [2.0, 4.0]]), "w", np.array([[4.0, 0.0], [2.0, -1.0]])
+    )
+    before, after = figure.axes[:2]
+    assert before.get_position().x1 < after.get_position().x0  # side by side
+    for axes in (before, after):
+        assert axes.images[0].get_clim() == (-4.0, 4.0)
 
 
 def test_colours_differ_in_lightness_or_hue_under_colour_blindness() -> None:

@@ -1,4 +1,4 @@
-"""Learning curves with bands over seeds, and accuracy against bytes.
+"""Learning curves with bands over runs, and error against bytes.
 
 Source: Permute to Train, figures 8, 10 to 12, 15; Train by Reconnect, figures 4 to 9 (preprint),
 whose bands are minimum and maximum over runs, as ours.
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from permtrain.errors import PictureError
 from permtrain.lab.pictures.numbers.arrays import Floats, drawable
 from permtrain.lab.pictures.numbers.bands import Curve, band_of
 from permtrain.lab.pictures.numbers.scores import SizedScore, sized_arms
-from permtrain.lab.pictures.style import DASHES, MARKERS, colour, literal, new_figure, tidy
+from permtrain.lab.pictures.style import literal, new_figure, series_styles, tidy
 
 _LABEL_WIDTH = 90
 
@@ -36,7 +36,9 @@ def draw_curves(
         raise PictureError("there are no curves to draw")
     figure = new_figure(6.0, 3.8)
     axes = tidy(figure.add_subplot())
-    for i, (label, curves) in enumerate(groups.items()):
+    styles = series_styles(list(groups))
+    for label, curves in groups.items():
+        style = styles[label]
         try:
             x, mean, low, high = _shared_band(curves)
         except PictureError as error:
@@ -45,15 +47,15 @@ def draw_curves(
         axes.plot(
             x,
             mean,
-            DASHES[i % len(DASHES)],
-            color=colour(i),
+            style.dash,
+            color=style.color,
             linewidth=1.5,
-            marker=MARKERS[i % len(MARKERS)] if len(x) <= 12 else None,
+            marker=style.marker if len(x) <= 12 else None,
             markersize=4,
             label=f"{label} ({runs})",
         )
         if len(curves) > 1:
-            axes.fill_between(x, low, high, color=colour(i), alpha=0.2, linewidth=0)
+            axes.fill_between(x, low, high, color=style.color, alpha=0.2, linewidth=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if any(len(curves) > 1 for curves in groups.values()):
         axes.set_title("band: smallest to largest over the runs", fontsize=8, loc="left")
@@ -96,7 +98,9 @@ def _legend(figure: Figure) -> None:
 
 
 def draw_bytes(scores: Sequence[SizedScore]) -> Figure:
-    """Accuracy against file size on a logarithmic scale; bars from the worst to the best seed.
+    """Error against file size, both on logarithmic scales; bars from the worst to the best seed.
+
+    The error's scale is linear where one of them is 0.
 
     Raises:
         PictureError: no scores, values that are not finite, or bytes that are not above 0.
@@ -109,20 +113,27 @@ def draw_bytes(scores: Sequence[SizedScore]) -> Figure:
             raise PictureError(f"{score.arm}: bytes are {score.num_bytes:g}; allowed: above 0")
     figure = new_figure(6.4, 4.2)
     axes = tidy(figure.add_subplot())
-    for i, arm in enumerate(sized_arms(scores)):
-        percent, lowest, highest = (100 * x for x in (arm.accuracy, arm.lowest, arm.highest))
+    arms = sized_arms(scores)
+    styles = series_styles([arm.arm for arm in arms])
+    for arm in arms:
+        error, least, most = (100 * (1 - x) for x in (arm.accuracy, arm.highest, arm.lowest))
         axes.errorbar(
             arm.num_bytes,
-            percent,
-            yerr=[[percent - lowest], [highest - percent]],
-            fmt=MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
-            color=colour(i),
+            error,
+            yerr=[[error - least], [most - error]],
+            fmt=styles[arm.arm].marker,
+            color=styles[arm.arm].color,
             markersize=6,
             capsize=3,
             label=f"{arm.arm}, {arm.num_bytes:,.0f} bytes",
         )
     axes.set_xscale("log")
-    axes.set(xlabel="bytes of the file", ylabel="test accuracy, %")
+    if all(arm.highest < 1 for arm in arms):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+    axes.set(xlabel="bytes of the file", ylabel="test error, %")
     axes.set_title("bars: smallest to largest over the seeds", fontsize=8, loc="left")
     axes.grid(alpha=0.25, which="both")
     _legend(figure)

@@ -182,7 +182,9 @@ def error_width(request: Request) -> Drawing:
 def images(request: Request) -> Drawing:
     name = str(request.source)
     data = load_images(name if name in DATASETS else request.source)
-    return draw_images(data.test.images[:_NUM_IMAGES].numpy(), f"{name}: test images"), []
+    shown = data.test.images[:_NUM_IMAGES].numpy()
+    names = [data.class_names[label] for label in data.test.labels[:_NUM_IMAGES].tolist()]
+    return draw_images(shown, names, f"{name}: test images"), []
 
 
 def image_rows(request: Request) -> Drawing:

@@ -41,7 +41,7 @@ def draw_graph(graph: SubsetGraph, name: str) -> Figure:
             f"{name}: the subset has {M} weights; allowed: up to {_MOST_VERTICES}, by a smaller "
             "partition ratio"
         )
-    figure = new_figure(5.4, 5.7)
+    figure = new_figure(5.4, 6.3)
     axes = figure.add_subplot()
     places = on_circle(M)
     if len(graph.moves):

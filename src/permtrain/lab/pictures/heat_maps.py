@@ -69,19 +69,20 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
 
 
 def draw_matrix(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = None) -> Figure:
-    """A layer's whole matrix, neurons down and inputs across; before and after one above the other.
+    """A layer's whole matrix, neurons down and inputs across; before and after side by side.
 
     A matrix larger than 1000 on a side is drawn as means of square blocks, which the title tells.
     """
     parts = _before_and_after(after_VL, name, before_VL)
     means = {title: block_means(w_VL, _MOST_PIXELS) for title, w_VL in parts.items()}
     limits = limits_of(picture for picture, _ in means.values())
-    figure, all_axes = _stacked(next(iter(parts.values())).shape, len(parts))
+    figure, all_axes = _side_by_side(next(iter(parts.values())).shape, len(parts))
     for axes, (title, (picture, block)) in zip(all_axes, means.items(), strict=True):
         image = show_matrix(axes, picture, limits, extent=_extent(parts[title].shape))
         _number(axes)
+        axes.label_outer()
         entitle(axes, title + _note(block))
-    bar = figure.colorbar(image, ax=all_axes, shrink=0.8, label="weight")
+    bar = figure.colorbar(image, ax=all_axes, fraction=0.02, aspect=40, label="weight")
     tidy(bar.ax)
     return figure
 
@@ -139,11 +140,12 @@ def _before_and_after(
     return {f"{name}: before": before, "after": after}
 
 
-def _stacked(shape: tuple[int, ...], count: int) -> tuple[Figure, list[Axes]]:
-    """Panels of the matrix's proportions, one below the other, none absurdly thin or high."""
-    proportion = float(np.clip(shape[0] / shape[1], 0.15, 1.2))
-    figure = new_figure(7.4, (6.0 * proportion + 0.5) * count)
-    panels = figure.subplots(count, 1, squeeze=False)[:, 0]
+def _side_by_side(shape: tuple[int, ...], count: int) -> tuple[Figure, list[Axes]]:
+    """Panels of the matrix's proportions beside each other, none absurdly thin or high."""
+    proportion = float(np.clip(shape[0] / shape[1], 0.3, 1.5))
+    width = 7.4 / count
+    figure = new_figure(7.8, width * proportion + 0.8)
+    panels = figure.subplots(1, count, squeeze=False, sharey=True)[0]
     for axes in panels:
         axes.set_aspect("auto")
     return figure, list(panels)

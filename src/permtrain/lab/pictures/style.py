@@ -4,7 +4,8 @@ Figures are made without pyplot, so that nothing global changes and nothing has 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -34,6 +35,9 @@ FAINT = "#BBBBBB"
 COLOUR_MAP = "cividis"
 """Grows steadily in lightness, so it reads without colour, and to colour-blind people."""
 
+WEIGHT_MAP = "PuOr_r"
+"""For weights: orange above 0, purple below, as color-blind people can tell them apart."""
+
 FORMATS = ("svg", "pdf", "png")
 
 RASTER_DPI = 200
@@ -46,6 +50,42 @@ that a sheet of hundreds of panels would take minutes."""
 def colour(i: int) -> str:
     """The i-th colour, around and around."""
     return PALETTE[i % len(PALETTE)]
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How one series is drawn."""
+
+    color: str
+    dash: str
+    marker: str
+
+
+def series_styles(labels: Sequence[str]) -> dict[str, SeriesStyle]:
+    """A style for each series: one color for each method, one dash and marker for each net.
+
+    A label reads "net: method"; one without a colon is a method of a single net. With more methods
+    than colors the dashes and markers move on, so that no two series look alike.
+
+    Example:
+        >>> styles = series_styles(["lenet5: Adam", "lenet5: LaPerm", "fc: Adam"])
+        >>> styles["lenet5: Adam"].color == styles["fc: Adam"].color
+        True
+        >>> styles["lenet5: Adam"].marker == styles["lenet5: LaPerm"].marker
+        True
+        >>> len(set(styles.values()))
+        3
+    """
+    parts = {label: label.rpartition(": ")[::2] for label in labels}
+    nets = list(dict.fromkeys(net for net, _ in parts.values()))
+    methods = list(dict.fromkeys(method for _, method in parts.values()))
+    found = {}
+    for label, (net, method) in parts.items():
+        place = methods.index(method)
+        kind = nets.index(net) + len(nets) * (place // len(PALETTE))
+        dash, marker = DASHES[kind % len(DASHES)], MARKERS[kind % len(MARKERS)]
+        found[label] = SeriesStyle(colour(place), dash, marker)
+    return found
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -96,13 +136,14 @@ def show_matrix(
     limits: tuple[float, float],
     extent: tuple[float, float, float, float] | None = None,
 ) -> AxesImage:
-    """A matrix as a raster of sharp pixels, lightness growing with the values."""
+    """A matrix of weights as a raster of sharp pixels: white at 0, darker on both sides of it."""
     axes.set(xticks=[], yticks=[])
+    largest = max(abs(limits[0]), abs(limits[1])) or 1.0
     return axes.imshow(
         values_HW,
-        cmap=COLOUR_MAP,
-        vmin=limits[0],
-        vmax=limits[1],
+        cmap=WEIGHT_MAP,
+        vmin=-largest,
+        vmax=largest,
         interpolation="nearest",
         extent=extent,
     )
