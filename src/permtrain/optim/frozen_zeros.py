@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from permtrain.core.granularity import named_tensors
 from permtrain.errors import CheckpointError
 from permtrain.optim.attached import Attached, closure_of, with_closure
+from permtrain.optim.places import Places
 
 
 class FrozenZeros(Attached):
@@ -21,6 +23,8 @@ class FrozenZeros(Attached):
 
     Args:
         optimizer: any `torch.optim.Optimizer`; parameters of two or more dimensions are held.
+        model: whose parameters they are. Where it is given, one that was replaced in it is refused
+            at the next step (ChangedWeightsError).
 
     Example:
         >>> layer = torch.nn.Linear(3, 1, bias=False)
@@ -35,8 +39,11 @@ class FrozenZeros(Attached):
         tensor([[0., 1., 0.]])
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, *, model: nn.Module | None = None) -> None:
         self.optimizer = optimizer
+        self._model = model
+        self._places = Places(model)
+        self._look_after_places()
         self.masks: list[Tensor] = []
         self._attach()
 
@@ -87,13 +94,29 @@ class FrozenZeros(Attached):
             mask.to(weight.device) for mask, weight in zip(masks, self._weights(), strict=False)
         ]
 
+    def _look_after_places(self) -> None:
+        if self._model is None:
+            return
+        groups = self.optimizer.param_groups
+        held = {id(parameter) for group in groups for parameter in group["params"]}
+        known = [tensor for tensor in named_tensors(self._model) if id(tensor.parameter) in held]
+        self._places.add({tensor.name: tensor.parameter for tensor in known})
+
     def _weights(self) -> list[Tensor]:
         return list(self.parameters.values())
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        self.masks = self.masks + [weight == 0 for weight in self._weights()[len(self.masks) :]]
+        self._places.check()
+        new = self._weights()[len(self.masks) :]
+        if new:
+            self._look_after_places()
+            self.masks = self.masks + [weight == 0 for weight in new]
+        self.masks = [
+            mask if mask.device == weight.device else mask.to(weight.device)
+            for mask, weight in zip(self.masks, self._weights(), strict=True)
+        ]
         self._clear_gradients()
         closure = closure_of(args, kwargs)
         if closure is None:

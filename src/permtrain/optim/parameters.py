@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled, unnamed_tensor
 from permtrain.core.notes import leave_note, notes_of, remove_notes
-from permtrain.errors import ChangedWeightsError, SettingError
+from permtrain.errors import SettingError
 
 
 class _Unsaid(Enum):
@@ -63,27 +63,6 @@ def namesakes(name: str) -> str:
         f"two parameters of the optimizer are called {name}; allowed: a name of its own for each, "
         "as with model=...; once a layer was replaced, an optimizer made anew"
     )
-
-
-def refuse_replaced(model: nn.Module | None, permuted: Mapping[str, Tensor]) -> None:
-    """Refuses a model that would go on with other parameters than those that are permuted.
-
-    One that the model no longer has at all, under any name, was taken out, and may be trained on.
-
-    Raises:
-        ChangedWeightsError: naming the parameter.
-    """
-    if model is None:
-        return
-    present = dict(model.named_parameters(remove_duplicate=False))
-    present_ids = {id(parameter) for parameter in present.values()}
-    for name, parameter in permuted.items():
-        if name in present and id(parameter) not in present_ids:
-            raise ChangedWeightsError(
-                f"{name}: the parameter was replaced in the model, and the optimizer still has the "
-                "old one; allowed: an optimizer made when the model has its final parameters "
-                "(load_state_dict(assign=True) replaces them too)"
-            )
 
 
 def leave_cuts(

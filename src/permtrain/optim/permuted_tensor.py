@@ -15,7 +15,8 @@ from permtrain.core.cut import Cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
-from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, ProfileError
+from permtrain.errors import CheckpointError, NonFiniteError, ProfileError
+from permtrain.optim.seen import Seen, changed, same
 from permtrain.optim.sync_period import SyncPeriod, period_at
 
 
@@ -36,7 +37,7 @@ class PermutedTensor:
         sync_period: that of its parameter group, or the permuter's.
         is_due: whether the step that is being made synchronizes it.
         is_off: whether the schedule says "not now" in that step.
-        seen: version and address of the parameter when we last wrote it.
+        seen: the parameter when we last wrote it.
         expected_checksum: of weights that still have to be loaded.
         not_finite: where the host runs ahead of the parameter's device, an int32 there that becomes
             1 once a step meets NaN or infinity; None elsewhere.
@@ -53,7 +54,7 @@ class PermutedTensor:
     sync_period: SyncPeriod = None
     is_due: bool = False
     is_off: bool = False
-    seen: tuple[int, int] | None = None
+    seen: Seen = field(default_factory=Seen, repr=False)
     expected_checksum: int | None = None
     not_finite: Tensor | None = None
 
@@ -270,13 +271,12 @@ class PermutedTensor:
         self.not_finite.logical_or_(~is_finite_V1.all())
 
     def note_seen(self) -> None:
-        self.seen = (self.parameter._version, self.parameter.data_ptr())
+        self.seen.note(self.parameter)
 
     def check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote since the last step.
 
-        In-place writes are known by the tensor's version counter, replaced memory by its address;
-        a move to another device changes the address and no value.
+        Weights that are elsewhere and the same are taken as they are.
         """
         if self.expected_checksum is not None:
             if checksum(self.parameter) != self.expected_checksum:
@@ -286,19 +286,21 @@ class PermutedTensor:
                 )
             self.expected_checksum = None
             self.note_seen()
-        elif self._follows_to_another_device():
+        elif self.seen.differs(self.parameter):
+            if self.was_written:
+                dtype = self.parameter.dtype if self.profile is None else self.profile.dtype
+                raise changed(self.name, self.parameter, dtype)
+            self._follow_to_another_device()
             self.note_seen()
-        elif self.was_written:
-            raise ChangedWeightsError(
-                f"{self.name}: weights were changed since the last step; if that was meant, call "
-                "reset_profile() to make them the initial weights, or load_state_dict() to go on "
-                "from a saved state"
-            )
 
     @property
     def was_written(self) -> bool:
-        """Whether the parameter is no longer what we last saw or wrote."""
-        return self.seen != (self.parameter._version, self.parameter.data_ptr())
+        """Whether the parameter's weights are no longer those that we last saw or wrote."""
+        if not self.seen.differs(self.parameter) or self.seen.holds(self.parameter):
+            return False
+        if self.latent is None or not self.is_arranged:
+            return True
+        return not same(self.parameter, self.laid_out(self.latent))
 
     def check_finite(self) -> None:
         """Refuses NaN and infinity in the parameter, by name.
@@ -333,18 +335,15 @@ class PermutedTensor:
     def _may_note_not_finite(self) -> bool:
         return True
 
-    def _follows_to_another_device(self) -> bool:
+    def _follow_to_another_device(self) -> None:
         device = self.parameter.device
         if self.profile is None or self.profile.device == device:
-            return False
-        if self.profile.dtype != self.parameter.dtype:
-            return False
+            return
         if self.found_not_finite():
             raise NonFiniteError(f"{self.name}: {NOT_FINITE}")
         self.forget_not_finite()
         self.profile = self.profile.to(device)
         self.latent = None if self.latent is None else self.latent.to(device)
-        return True
 
     @contextmanager
     def named_errors(self) -> Iterator[None]:

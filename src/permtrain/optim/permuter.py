@@ -33,9 +33,9 @@ from permtrain.optim.parameters import (
     model_said,
     named_parameters,
     namesakes,
-    refuse_replaced,
 )
 from permtrain.optim.permuted_tensor import Block, PermutedTensor, in_blocks, laid_out
+from permtrain.optim.places import Places
 from permtrain.optim.pool import Pool
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
@@ -92,6 +92,7 @@ class Permuter(Attached):
         self.num_steps = 0
         self.num_synchronizations = 0
         self._model = model
+        self._places = Places(model)
         self._tensors: dict[int, PermutedTensor] = {}
         self._left_alone: dict[int, Tensor] = {}
         self._alone, self._pool = Block(), Pool()
@@ -321,7 +322,7 @@ class Permuter(Attached):
             CheckpointError: the state is of another method, model or granularity.
         """
         self._refuse_inside_arranged()
-        self._refuse_replaced_in_model()
+        self._places.check()
         self._adopt_new_parameters()
         self._check_state(state_dict)
         for tensor in self.tensors:
@@ -353,13 +354,13 @@ class Permuter(Attached):
         if self._inert_step:
             return None
         self._adopt_new_parameters()
+        self._places.check()
         if self.num_steps % FINITE_CHECK_PERIOD == 0:
             self._refuse_what_was_not_finite()
         self._alone.check_step()
         self._pool.check_step()
         new = [tensor for tensor in self.tensors if tensor.profile is None]
         if new:
-            self._refuse_replaced_in_model()
             self._take_profiles(new)
         for tensor in self.tensors:
             tensor.check_unchanged()
@@ -424,7 +425,7 @@ class Permuter(Attached):
     def _settle(self) -> None:
         """Leaves no half-done step, and no weights that somebody else wrote."""
         self._refuse_inside_arranged()
-        self._refuse_replaced_in_model()
+        self._places.check()
         if self._inside_step:
             self._recover()
         for tensor in self.tensors:
@@ -526,10 +527,8 @@ class Permuter(Attached):
             names.add(tensor.name)
             block = self._pool if cut.is_across else self._alone
             self._tensors[id(parameter)] = block.tensor(tensor.name, parameter, cut)
+        self._places.add({tensor.name: tensor.parameter for tensor in named})
         leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts)
-
-    def _refuse_replaced_in_model(self) -> None:
-        refuse_replaced(self._model, self.parameters)
 
     def _permuted_by_others(self) -> dict[int, str]:
         owners = {
@@ -584,7 +583,7 @@ class Permuter(Attached):
         self._tensors = {id(tensor.parameter): tensor for tensor in state["_tensors"]}
         self._left_alone = {id(parameter): parameter for parameter in state["_left_alone"]}
         for tensor in self.tensors:
-            if tensor.seen is not None:
+            if tensor.seen.is_noted:
                 tensor.note_seen()
         self._adopt_new_parameters()
 

@@ -62,7 +62,7 @@ class Rewiring(Attached):
         self.optimizer = permuter.optimizer
         self.permuter = permuter
         self.num_steps = num_steps
-        self.zeros = FrozenZeros(permuter.optimizer)
+        self.zeros = FrozenZeros(permuter.optimizer, model=permuter._model)
         self.rewired: dict[str, Tensor] | None = None
         """The permuted weights as the first phase left them, by name; None until then."""
         self._profiles: dict[str, Tensor] | None = None

@@ -40,8 +40,8 @@ from permtrain.optim.parameters import (
     model_said,
     named_parameters,
     namesakes,
-    refuse_replaced,
 )
+from permtrain.optim.places import Places
 from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
 from permtrain.optim.sgperm_settings import MoveSettings, Recommendation
 from permtrain.optim.sorted_rows import SortedRows
@@ -175,6 +175,7 @@ class SGPerm(Optimizer, Method):
         self.seed = seed
         self.num_steps = 0
         self._model = model
+        self._places = Places(model)
         self._known: list[NamedTensor] = []
         self._rows: list[SortedRows] = []
         self._inner_parameters: list[Tensor] = []
@@ -274,11 +275,10 @@ class SGPerm(Optimizer, Method):
             for rows in self._rows
             if rows.weight.parameter.grad is not None and rows.weight.parameter.numel()
         ]
-        self._check_gradients()  # before anything moves
+        self._places.check()  # before anything moves
+        self._check_gradients()
         for rows in self._rows:
             rows.check_unchanged()
-        if any(rows.values is None for rows in self._rows):
-            self._refuse_replaced_in_model()
         _begin(moving)
         self.num_steps += 1
         for group in self.param_groups:
@@ -309,7 +309,7 @@ class SGPerm(Optimizer, Method):
         Raises:
             ChangedWeightsError: weights were changed since the last step, or replaced in the model.
         """
-        self._refuse_replaced_in_model()
+        self._places.check()
         for rows in self._rows:
             rows.check_unchanged()
         state = super().state_dict()
@@ -334,7 +334,7 @@ class SGPerm(Optimizer, Method):
             CheckpointError: it is not of an SGPerm over the same tensors, with the same inner
                 optimizer or none.
         """
-        self._refuse_replaced_in_model()
+        self._places.check()
         saved = self._checked_state(state_dict)
         granularities = [group["granularity"] for group in self.param_groups]
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
@@ -346,9 +346,6 @@ class SGPerm(Optimizer, Method):
         self.seed = saved["seed"]
         if self.inner is not None:
             self.inner.load_state_dict(saved["inner"])
-
-    def _refuse_replaced_in_model(self) -> None:
-        refuse_replaced(self._model, {r.weight.name: r.weight.parameter for r in self._rows})
 
     def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         """What a saved state holds beside torch's part, if all of it fits."""
@@ -377,14 +374,14 @@ class SGPerm(Optimizer, Method):
             if rows.expected_checksums is None:  # others may still be loaded
                 rows.check_unchanged()
         own = ("biases", "recommendation", "seed", "num_steps", "inner")
-        private = ("_model", "_known", "_rows", "_inner_parameters", "_make_inner")
+        private = ("_model", "_places", "_known", "_rows", "_inner_parameters", "_make_inner")
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         live.attached(self)
         for rows in self._rows:  # a copy's parameters are other tensors
-            if rows.seen is not None:
+            if rows.seen:
                 rows.note_seen()
 
     def _adopt(self, group: dict[str, Any], index: int) -> list[Tensor]:
@@ -417,6 +414,7 @@ class SGPerm(Optimizer, Method):
             first_row = last.first_row + last.cut.num_vectors if last else 0
             self._rows.append(SortedRows(tensor, cut, bias, index, first_row))
             in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
+        self._places.add({tensor.name: tensor.parameter for tensor in named})
         leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts, self.biases_in_rows)
         return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]
 

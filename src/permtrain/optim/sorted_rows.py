@@ -1,7 +1,7 @@
 """A weight as rows of sorted values and the slot that holds each: what SGPerm permutes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor
 from permtrain.core.ranking import sorting_order
-from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError
+from permtrain.errors import CheckpointError, NonFiniteError
 from permtrain.graph.search import lay_out_
 from permtrain.optim.permuted_tensor import checksum
+from permtrain.optim.seen import Seen, changed, same
 
 
 @dataclass
@@ -26,8 +27,7 @@ class SortedRows:
         group: index of its parameter group.
         first_row: its first row's number among all rows, for random words.
         values: (V, L) sorted; rank_to_slot: (V, L) int32. None until the first step.
-        seen: version and address of each parameter when we last wrote it; None until the first
-            step.
+        seen: each parameter when we last wrote it; none until the first step.
         expected_checksums: of weights that still have to be loaded.
     """
 
@@ -38,7 +38,7 @@ class SortedRows:
     first_row: int
     values: Tensor | None = None
     rank_to_slot: Tensor | None = None
-    seen: list[tuple[int, int]] | None = None
+    seen: list[Seen] = field(default_factory=list)
     expected_checksums: list[int] | None = None
 
     @property
@@ -89,7 +89,9 @@ class SortedRows:
         self.values = self.rank_to_slot = self.expected_checksums = None
 
     def note_seen(self) -> None:
-        self.seen = [(each._version, each.data_ptr()) for each in self.parameters]
+        self.seen = self.seen or [Seen() for _ in self.parameters]
+        for seen, parameter in zip(self.seen, self.parameters, strict=True):
+            seen.note(parameter)
 
     def check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote since the last step, as a permuter does."""
@@ -103,24 +105,23 @@ class SortedRows:
                 )
             self.expected_checksums = None
             self.note_seen()
-        elif self._follow_to_another_device():
+        elif not self.seen or any(map(Seen.differs, self.seen, self.parameters)):
+            if not self._hold_what_they_held():
+                weight = self.weight.parameter
+                raise changed(self.weight.name, weight, self.values.dtype)
+            device = self.weight.parameter.device
+            self.values = self.values.to(device)
+            self.rank_to_slot = None if self.rank_to_slot is None else self.rank_to_slot.to(device)
             self.note_seen()
-        elif self.seen != [(each._version, each.data_ptr()) for each in self.parameters]:
-            raise ChangedWeightsError(
-                f"{self.weight.name}: weights were changed since the last step; if that was meant, "
-                "call reset_profile() to make them the initial weights, or load_state_dict() to "
-                "go on from a saved state"
-            )
 
-    def _follow_to_another_device(self) -> bool:
+    def _hold_what_they_held(self) -> bool:
+        """Whether the parameters hold the values where they were laid out, wherever they are."""
         assert self.values is not None
         assert self.rank_to_slot is not None
-        weight = self.weight.parameter
-        if self.values.device == weight.device or self.values.dtype != weight.dtype:
-            return False
-        self.values = self.values.to(weight.device)
-        self.rank_to_slot = self.rank_to_slot.to(weight.device)
-        return True
+        rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
+        weight, bias = self.weight.parameter.detach(), self.bias
+        now_VL = self.gathered(weight, None if bias is None else bias.detach())
+        return same(now_VL, rows_VL)
 
     def write_back(self) -> None:
         """Lays the values out into the parameter."""

@@ -6,7 +6,7 @@ Neural Network?", CVPR 2020, sections 3 and 4.2. A rival of permutations for sma
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch.optim import Optimizer
 from permtrain.core.granularity import named_tensors, refuse_sharded
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.attached import Attached, closure_of
+from permtrain.optim.places import Places
+from permtrain.optim.seen import Seen, changed, same
 
 
 def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
@@ -62,7 +64,7 @@ class MaskedWeight:
         fixed: the signed constants, of the parameter's shape.
         score: what says which are used, likewise.
         gradient: the user's during a step, in which the score's stands in its place.
-        seen: version and address of the parameter when we last wrote it.
+        seen: the parameter when we last wrote it.
     """
 
     name: str
@@ -70,13 +72,10 @@ class MaskedWeight:
     fixed: Tensor
     score: Tensor
     gradient: Tensor | None = None
-    seen: tuple[int, int] | None = None
+    seen: Seen = field(default_factory=Seen)
 
     def note_seen(self) -> None:
-        self.seen = (self.parameter._version, self.parameter.data_ptr())
-
-    def is_as_seen(self) -> bool:
-        return self.seen == (self.parameter._version, self.parameter.data_ptr())
+        self.seen.note(self.parameter)
 
 
 class Supermask(Attached):
@@ -99,7 +98,8 @@ class Supermask(Attached):
             that is has a row that must stay zero or is not of floating point.
         GranularityError: each process holds a part of one only.
         SettingError: at a step, a closure.
-        ChangedWeightsError: at a step, weights that somebody else wrote since the last one.
+        ChangedWeightsError: at a step, weights that somebody else wrote since the last one, or
+            replaced in the model.
         NonFiniteError: at a step, scores that became NaN or infinite, naming the weight; all keep
             the scores of before then.
 
@@ -119,11 +119,8 @@ class Supermask(Attached):
         if not 0 < keep <= 1:
             raise SettingError(f"keep is {keep}; allowed: above 0, at most 1")
         mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        masked = [
-            tensor
-            for tensor in named_tensors(model)
-            if tensor.is_weight and tensor.parameter.numel() and id(tensor.parameter) in mine
-        ]
+        known = [tensor for tensor in named_tensors(model) if id(tensor.parameter) in mine]
+        masked = [tensor for tensor in known if tensor.is_weight and tensor.parameter.numel()]
         if not masked:
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
         for tensor in masked:
@@ -139,6 +136,8 @@ class Supermask(Attached):
                 )
         self.optimizer = optimizer
         self.keep = keep
+        self._places = Places(model)
+        self._places.add({tensor.name: tensor.parameter for tensor in known})
         generator = torch.Generator("cpu").manual_seed(seed)
         self.masked = [
             MaskedWeight(
@@ -174,6 +173,7 @@ class Supermask(Attached):
 
     def state_dict(self) -> dict[str, Any]:
         """Fixed weights and scores, in the order of the model's weights."""
+        self._places.check()
         return {
             "version": 1,
             "fixed": [masked.fixed for masked in self.masked],
@@ -186,6 +186,7 @@ class Supermask(Attached):
         Raises:
             CheckpointError: they are not of these weights.
         """
+        self._places.check()
         shapes = [tuple(masked.parameter.shape) for masked in self.masked]
         for key in ("fixed", "scores"):
             saved = state_dict.get(key, [])
@@ -208,15 +209,19 @@ class Supermask(Attached):
     def _check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote, for the next mask would be of the old ones."""
         for masked in self.masked:
-            if masked.is_as_seen():
+            weight, fixed = masked.parameter, masked.fixed
+            if not masked.seen.differs(weight):
                 continue
-            shown = used_weights(masked.fixed, masked.score, self.keep)
-            if not torch.equal(masked.parameter, shown):
+            if weight.dtype != fixed.dtype:
+                raise changed(masked.name, weight, fixed.dtype)
+            if not same(weight, used_weights(fixed, masked.score, self.keep)):
                 raise ChangedWeightsError(
                     f"{masked.name}: weights were changed since the last step; allowed: weights "
                     "loaded before the supermask is attached, or load_state_dict() of the "
                     "supermask too"
                 )
+            masked.fixed, masked.score = fixed.to(weight.device), masked.score.to(weight.device)
+            masked.note_seen()
 
     @torch.no_grad()
     def _before_step(
@@ -228,6 +233,7 @@ class Supermask(Attached):
                 "step() got a closure, which would be evaluated on scores; allowed with a "
                 "supermask: none"
             )
+        self._places.check()
         if self._is_inside_step:  # a step that raised left scores in place of weights
             self._is_inside_step = False
             self._show()

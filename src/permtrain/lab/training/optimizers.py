@@ -128,7 +128,7 @@ def attach(
     if settings.method == "plain":
         return Method()
     if settings.method == "plain-frozen-zeros":
-        return FrozenZeros(optimizer)
+        return FrozenZeros(optimizer, model=model)
     if settings.method == "supermask":
         return Supermask(optimizer, model=model, keep=settings.keep, seed=seed)
     method = LaPerm if settings.method == "laperm" else IndexOptimizer
