@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
+from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import GRANULARITIES, Granularity
 from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled
 from permtrain.core.notes import leave_note, notes_of
@@ -131,6 +132,7 @@ def initialize_(
     for name, record in records.items():
         if not record.regenerable and not torch.isfinite(parameters[name]).all():
             raise NonFiniteError(f"{name} holds NaN or infinity; allowed: finite values to shuffle")
+    refuse_aliases({name: parameters[name] for name in records}, parameters.items())
     with torch.no_grad():
         for name, record in records.items():
             _write(parameters[name], record)

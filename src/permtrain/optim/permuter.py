@@ -13,8 +13,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import Cut
-from permtrain.core.granularity import Biases, GranularityRule, check_rule, cut_by_rule
+from permtrain.core.granularity import (
+    Biases,
+    GranularityRule,
+    NamedTensor,
+    check_rule,
+    cut_by_rule,
+)
 from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import vectors_of
@@ -506,9 +513,16 @@ class Permuter(Attached):
                 check_rule(group["granularity"], theirs)
         taken = self._permuted_by_others()
         names = {tensor.name for tensor in self.tensors}
-        for tensor, (_, parameter, group) in zip(named, new, strict=True):
-            rule = group.get("granularity", self.granularity)
-            cut = cut_by_rule(tensor, rule, biases=self.biases, may_go_across=True)
+        rules = [group.get("granularity", self.granularity) for *_, group in new]
+        cuts = [
+            cut_by_rule(tensor, rule, biases=self.biases, may_go_across=True)
+            for tensor, rule in zip(named, rules, strict=True)
+        ]
+        refuse_aliases(
+            {t.name: t.parameter for t, cut in zip(named, cuts, strict=True) if cut is not None},
+            self._all_parameters(named),
+        )
+        for tensor, (_, parameter, _), cut in zip(named, new, cuts, strict=True):
             if cut is None:
                 self._left_alone[id(parameter)] = parameter
                 continue
@@ -529,6 +543,12 @@ class Permuter(Attached):
             self._tensors[id(parameter)] = block.tensor(tensor.name, parameter, cut)
         self._places.add({tensor.name: tensor.parameter for tensor in named})
         leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts)
+
+    def _all_parameters(self, named: list[NamedTensor]) -> list[tuple[str, Tensor]]:
+        """Those of the model, or where there is none those of the optimizer, with names."""
+        if self._model is not None:
+            return list(self._model.named_parameters())
+        return [*self.parameters.items(), *((each.name, each.parameter) for each in named)]
 
     def _permuted_by_others(self) -> dict[int, str]:
         owners = {

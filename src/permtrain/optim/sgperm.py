@@ -12,6 +12,7 @@ from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
 from permtrain.core import live
+from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import (
     Biases,
@@ -414,6 +415,11 @@ class SGPerm(Optimizer, Method):
             first_row = last.first_row + last.cut.num_vectors if last else 0
             self._rows.append(SortedRows(tensor, cut, bias, index, first_row))
             in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
+        written = {each.name: each.parameter for each in named if id(each.parameter) in in_rows}
+        everything = [] if self._model is None else self._model.named_parameters()
+        refuse_aliases(
+            self.parameters | written, [*everything, *((t.name, t.parameter) for t in named)]
+        )
         self._places.add({tensor.name: tensor.parameter for tensor in named})
         leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts, self.biases_in_rows)
         return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]

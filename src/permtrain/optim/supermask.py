@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from permtrain.core.aliases import refuse_aliases
 from permtrain.core.granularity import named_tensors, refuse_sharded
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.attached import Attached, closure_of
@@ -134,6 +135,9 @@ class Supermask(Attached):
                 raise SettingError(
                     f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: floating point"
                 )
+        refuse_aliases(
+            {tensor.name: tensor.parameter for tensor in masked}, model.named_parameters()
+        )
         self.optimizer = optimizer
         self.keep = keep
         self._places = Places(model)
