@@ -3,6 +3,7 @@
 import sys
 from abc import abstractmethod
 from collections.abc import Callable
+from numbers import Integral
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -15,6 +16,9 @@ from permtrain.errors import SettingError
 from permtrain.optim.method import Method
 
 Closure: TypeAlias = Callable[[], Any]
+
+_OWN_SETTINGS = ("granularity", "sync_period")
+"""What a group of the optimizer may say of permutation."""
 
 _HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
 
@@ -41,6 +45,11 @@ class Attached(Method):
             self.optimizer.register_step_pre_hook(self._before_call),
             self.optimizer.register_step_post_hook(self._after_call),
         ]
+        if hasattr(self.optimizer, "_optimizer_state_dict_post_hooks"):  # Lookahead has none
+            self._handles += [
+                self.optimizer.register_state_dict_post_hook(_without_rules),
+                self.optimizer.register_load_state_dict_pre_hook(_with_own_settings),
+            ]
         live.attached(self)
 
     @abstractmethod
@@ -109,6 +118,40 @@ def only_creates_state(optimizer: Optimizer) -> bool:
         if parameter.grad is not None
     ]
     return not any(bool(gradient.any()) for gradient in gradients)
+
+
+def _without_rules(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Leaves out of a saved state what a group says of permutation in functions and cuts.
+
+    They are the program's, not the state's, and `torch.load` would not read them.
+    """
+    for group in state_dict["param_groups"]:
+        for key in _OWN_SETTINGS:
+            if isinstance(group.get(key), Integral):
+                group[key] = int(group[key])
+            elif key in group and not _is_plain(group[key]):
+                del group[key]
+
+
+def _with_own_settings(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Gives a state to load what its groups do not say of permutation, and the optimizer's do."""
+    own = [
+        {key: group[key] for key in _OWN_SETTINGS if key in group}
+        for group in optimizer.param_groups
+    ]
+    saved = state_dict["param_groups"]
+    if len(saved) != len(own):
+        return state_dict  # the optimizer refuses it
+    groups = [ours | theirs for ours, theirs in zip(own, saved, strict=True)]
+    return {**state_dict, "param_groups": groups}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _refuse_without_hooks(optimizer: Optimizer) -> None:

@@ -44,7 +44,9 @@ class LaPerm(Permuter):
     k. The papers use 10 to 30 on small nets and 250 to 1,200 on deep ones, where a larger k starts
     slower and ends higher (Train by Reconnect, section 5.2).
 
-    Param groups: `granularity` and `sync_period` in a group override the constructor's.
+    Param groups: `granularity` and `sync_period` in a group override the constructor's. They stay
+        where a state without them is loaded; functions and cuts are left out of the optimizer's
+        `state_dict`.
 
     The initial values are those found at the first step (weights loaded after attaching and before
     it count). Later writes to the weights by anyone else are an error at the next step; those

@@ -35,6 +35,7 @@ class PermutedTensor:
         held: the weights shown to the user, while the latent ones stand in their place; None where
             arranging the latent ones gives them again.
         sync_period: that of its parameter group, or the permuter's.
+        has_own_period: whether it is its group's.
         is_due: whether the step that is being made synchronizes it.
         is_off: whether the schedule says "not now" in that step.
         seen: the parameter when we last wrote it.
@@ -52,6 +53,7 @@ class PermutedTensor:
     is_arranged: bool = False
     held: Tensor | None = None
     sync_period: SyncPeriod = None
+    has_own_period: bool = False
     is_due: bool = False
     is_off: bool = False
     seen: Seen = field(default_factory=Seen, repr=False)
@@ -67,6 +69,7 @@ class PermutedTensor:
     def take_own_period(self, sync_period: SyncPeriod) -> None:
         """Takes the sync period that its parameter group has of its own."""
         self.sync_period = sync_period
+        self.has_own_period = True
 
     @property
     def scores(self) -> Tensor:

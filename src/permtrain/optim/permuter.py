@@ -492,7 +492,10 @@ class Permuter(Attached):
         self._hand_out_periods()
 
     def _hand_out_periods(self) -> None:
-        """The permuter's sync period, or that of its group, which a scheduler may change."""
+        """The permuter's sync period, or that of its group, which a scheduler may change.
+
+        One that was read is kept where the group no longer says it.
+        """
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 tensor = self._tensors.get(id(parameter))
@@ -500,7 +503,7 @@ class Permuter(Attached):
                     continue
                 if "sync_period" in group:
                     tensor.take_own_period(group["sync_period"])
-                else:
+                elif not tensor.has_own_period:
                     tensor.sync_period = self.sync_period
 
     def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:

@@ -1,12 +1,17 @@
 """The contract of permuters: what is saved, loaded or copied goes on bit for bit."""
 
 import copy
+import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from training_problem import assert_same, small_net, train, weights_of
 
+from permtrain import IndexOptimizer, LaPerm, Rewiring
+from permtrain.core.cut import Cut
 from permtrain.errors import CheckpointError
 from permuter_problem import INNER, PERMUTERS, started
 
@@ -171,3 +176,76 @@ def test_a_copied_bare_optimizer_is_unattached(permuter_of):
     train(other, bare, range(2, 6))
     train(plain, reference, range(2, 6))
     assert_same(weights_of(other), weights_of(plain))
+
+
+def grouped(permuter_class, seed=0, **more):
+    """A model with a group of its own for its last layer."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4))
+    groups = [{"params": model[0].parameters()}, {"params": model[1].parameters(), **more}]
+    optimizer = torch.optim.Adam(groups, lr=0.01)
+    return model, optimizer, permuter_class(optimizer, sync_period=2, model=model)
+
+
+def step(model, optimizer):
+    model(torch.ones(3, 6)).square().sum().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("num_steps", [0, 1])
+@pytest.mark.parametrize("permuter_class", [LaPerm, IndexOptimizer])
+@pytest.mark.filterwarnings("ignore:.* is in mid-period")
+def test_a_groups_own_settings_stay_where_a_plain_state_is_loaded(permuter_class, num_steps):
+    plain_model, plain, permuter = grouped(permuter_class)
+    permuter.detach()
+    step(plain_model, plain)
+    period = {"sync_period": lambda step: 3, "granularity": Cut("layer")}
+    model, optimizer, permuter = grouped(permuter_class, **period)
+    for _ in range(num_steps):
+        step(model, optimizer)
+    optimizer.load_state_dict(plain.state_dict())
+    assert {key: optimizer.param_groups[1][key] for key in period} == period
+    step(model, optimizer)
+    assert [tensor.sync_period for tensor in permuter.tensors] == [2, period["sync_period"]]
+    again = permuter_class  # one attached anew reads them too
+    permuter.detach()
+    permuter = again(optimizer, sync_period=2, model=model)
+    assert permuter.cuts["1.weight"].granularity == "layer"
+
+
+def test_a_period_that_was_read_stays_whoever_takes_it_out_of_the_group():
+    model, optimizer, permuter = grouped(LaPerm, sync_period=3)
+    del optimizer.param_groups[1]["sync_period"]
+    step(model, optimizer)
+    assert [tensor.sync_period for tensor in permuter.tensors] == [2, 3]
+    optimizer.param_groups[1]["sync_period"] = 5
+    step(model, optimizer)
+    assert [tensor.sync_period for tensor in permuter.tensors] == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "saved"),
+    [
+        ({"sync_period": lambda step: 3}, {}),
+        ({"sync_period": np.int64(3)}, {"sync_period": 3}),
+        ({"granularity": Cut("neuron", 1)}, {}),
+        ({"granularity": lambda name, parameter: "layer"}, {}),
+        ({"granularity": {"*.weight": ("kernel", Cut("layer")), "*": None}}, {}),
+        ({"granularity": "layer", "sync_period": 3}, {"granularity": "layer", "sync_period": 3}),
+        ({"granularity": ("kernel", "layer")}, {"granularity": ("kernel", "layer")}),
+    ],
+)
+@pytest.mark.parametrize("rewires", [False, True])
+def test_a_groups_rules_do_not_keep_an_optimizer_from_being_saved(settings, saved, rewires):
+    model, optimizer, permuter = grouped(LaPerm, **settings)
+    if rewires:
+        Rewiring(permuter, num_steps=4)
+    step(model, optimizer)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    found = state["param_groups"][1]
+    assert {key: found[key] for key in ("granularity", "sync_period") if key in found} == saved
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[1].items() >= settings.items()
