@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from annotated_types import Interval
 
@@ -84,3 +85,19 @@ def test_what_is_refused(name: str, value: Any, said: str) -> None:
     with pytest.raises(SettingError) as refused:
         check_fields(Kinds(**{name: value}))
     assert str(refused.value) == said
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    kinds = Kinds(
+        seed=np.int64(3),
+        rate=np.float32(0.5),
+        is_on=np.True_,
+        parts=(np.uint8(1), 2),
+        rates={"a": np.float64(0.25)},
+    )
+    check_fields(kinds)
+    assert kinds == Kinds(3, 0.5, True, parts=(1, 2), rates={"a": 0.25})
+    found = [kinds.seed, kinds.rate, kinds.is_on, *kinds.parts, kinds.rates["a"]]
+    assert [type(each) for each in found] == [int, float, bool, int, int, float]
+    with pytest.raises(SettingError, match=r"^seed is -1; allowed: 0 to"):
+        check_fields(Kinds(seed=np.int64(-1)))

@@ -106,8 +106,29 @@ _TYPES: dict[Any, tuple[Any, str]] = {
 }
 
 
+def as_plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, in tuples and dicts too; anything else as it is.
+
+    What a setting holds is compared, saved and written as JSON.
+
+    Example:
+        >>> import numpy as np
+        >>> as_plain((np.int64(3), {"lr": np.float32(0.5)}, np.True_))
+        (3, {'lr': 0.5}, True)
+    """
+    if type(value) is tuple:
+        return value if all(as_plain(x) is x for x in value) else tuple(map(as_plain, value))
+    if type(value) is dict:
+        is_plain = all(as_plain(x) is x for x in value.values())
+        return value if is_plain else {key: as_plain(x) for key, x in value.items()}
+    is_number = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return value.item() if is_number else value
+
+
 def check_fields(settings: Any) -> None:
     """Raise if a field of a dataclass's instance is not of its type, or out of its range.
+
+    NumPy's numbers become Python's.
 
     Raises:
         SettingError: naming the field, its value and what is allowed.
@@ -131,6 +152,9 @@ def check_fields(settings: Any) -> None:
         Traceback (most recent call last):
         permtrain.errors.SettingError: pauses[1] is 1.0; allowed: 0 to 1, without 1
     """
+    for name, value in vars(settings).items():
+        if (plain := as_plain(value)) is not value:
+            object.__setattr__(settings, name, plain)  # frozen
     check_values(type(settings), vars(settings))
 
 

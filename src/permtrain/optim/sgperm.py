@@ -43,10 +43,17 @@ from permtrain.optim.parameters import (
     namesakes,
 )
 from permtrain.optim.places import Places
-from permtrain.optim.sgperm_group import advance_, check_group, subset_sizes
+from permtrain.optim.sgperm_group import (
+    advance_,
+    check_change,
+    check_group,
+    forget_current_,
+    settings_of,
+    subset_sizes,
+)
 from permtrain.optim.sgperm_settings import MoveSettings, Recommendation
 from permtrain.optim.sorted_rows import SortedRows
-from permtrain.ranges import check_values
+from permtrain.ranges import as_plain, check_values
 
 InnerFactory: TypeAlias = Callable[[list[Tensor]], Optimizer]
 
@@ -91,8 +98,9 @@ class SGPerm(Optimizer, Method):
         seed: of the random partitions, 0 to 2^63 - 1.
 
     Param groups: all of alpha's, lambda's and the momentum's settings, `search`, `order`,
-        `granularity`. There is no learning rate: a schedule attached to this optimizer finds `lr`,
-        which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
+        `granularity`. A setting that is changed there counts from the next step on, and what has
+        decayed or grown begins anew at it; a changed granularity is refused. There is no learning
+        rate: a schedule attached to this optimizer finds `lr`, which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
         map per weight vector, which are saved apart (torch casts what is in `state`), by
         `state_dict`; `torch.distributed.checkpoint.state_dict` leaves them out.
@@ -143,6 +151,7 @@ class SGPerm(Optimizer, Method):
         seed: int = 0,
     ) -> None:
         model = model_said(model, type(self).__name__)
+        seed = as_plain(seed)
         if biases not in ("row", "apart", "inner"):
             raise SettingError(f"biases is {biases!r}; allowed: row, apart, inner")
         check_values(MoveSettings, {"recommendation": recommendation})
@@ -179,6 +188,7 @@ class SGPerm(Optimizer, Method):
         self._places = Places(model)
         self._known: list[NamedTensor] = []
         self._rows: list[SortedRows] = []
+        self._settings: list[dict[str, Any]] = []
         self._inner_parameters: list[Tensor] = []
         self._make_inner: InnerFactory | None = None  # not before all groups are known
         self.inner: Optimizer | None = None
@@ -196,6 +206,7 @@ class SGPerm(Optimizer, Method):
         super().add_param_group(param_group)
         index = len(self.param_groups) - 1
         group = self.param_groups[index]
+        group |= {key: as_plain(value) for key, value in group.items() if key != "params"}
         rows = list(self._rows)
         try:
             check_group(group)
@@ -205,6 +216,7 @@ class SGPerm(Optimizer, Method):
             self.param_groups.pop()
             self._rows = rows
             raise
+        self._settings.append(settings_of(group))
         concerned = group["params"] if self.recommendation == "difference" else left_alone
         self._inner_parameters += concerned
         self._hand_to_inner(concerned)
@@ -277,6 +289,7 @@ class SGPerm(Optimizer, Method):
             if rows.weight.parameter.grad is not None and rows.weight.parameter.numel()
         ]
         self._places.check()  # before anything moves
+        self._take_changed_settings()
         self._check_gradients()
         for rows in self._rows:
             rows.check_unchanged()
@@ -311,6 +324,7 @@ class SGPerm(Optimizer, Method):
             ChangedWeightsError: weights were changed since the last step, or replaced in the model.
         """
         self._places.check()
+        self._take_changed_settings()
         for rows in self._rows:
             rows.check_unchanged()
         state = super().state_dict()
@@ -341,6 +355,7 @@ class SGPerm(Optimizer, Method):
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
         for group, granularity in zip(self.param_groups, granularities, strict=True):
             group["granularity"] = granularity
+        self._settings = [settings_of(group) for group in self.param_groups]
         for rows in self._rows:
             rows.load_state_dict(saved["rows"][rows.weight.name])
         self.num_steps = saved["num_steps"]
@@ -375,7 +390,15 @@ class SGPerm(Optimizer, Method):
             if rows.expected_checksums is None:  # others may still be loaded
                 rows.check_unchanged()
         own = ("biases", "recommendation", "seed", "num_steps", "inner")
-        private = ("_model", "_places", "_known", "_rows", "_inner_parameters", "_make_inner")
+        private = (
+            "_model",
+            "_places",
+            "_settings",
+            "_known",
+            "_rows",
+            "_inner_parameters",
+            "_make_inner",
+        )
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -459,6 +482,17 @@ class SGPerm(Optimizer, Method):
                     f"{tensor.name} and its weight are in different parameter groups; allowed with "
                     "biases 'row': one group for both"
                 )
+
+    def _take_changed_settings(self) -> None:
+        """Goes on from settings that somebody changed in a group, if they are allowed."""
+        for index, group in enumerate(self.param_groups):
+            known, now = self._settings[index], settings_of(group)
+            if now == known:
+                continue
+            check_change(group, known)
+            group |= {key: as_plain(value) for key, value in now.items()}
+            forget_current_(group, known)
+            self._settings[index] = settings_of(group)
 
     def _check_gradients(self) -> None:
         """Refuses NaN and infinity in a gradient that a step would use, by name."""

@@ -1,5 +1,8 @@
 """SGPerm: what a step does. The search itself is in tests/graph."""
 
+import io
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from training_problem import LAYOUTS, assert_same, loss_of, small_net, train, we
 
 from permtrain import SGPerm, verify
 from permtrain.core.threads import ranges
+from permtrain.errors import SettingError
 from permtrain.graph import search as graph_search
 from permtrain.graph.partition import equal_subsets
 from permtrain.graph.search import lay_out_, permute_ranks_
@@ -194,3 +198,63 @@ def test_equal_layers_do_not_draw_equal_partitions():
         layer.weight.grad = gradient.clone()
     optimizer.step()
     assert not torch.equal(model[0].weight, model[1].weight)
+
+
+DECAYING = {"aggressiveness": 0.5, "aggressiveness_min": 0.01, "aggressiveness_decay": 0.5}
+
+
+def test_a_changed_aggressiveness_counts_from_the_next_step_on():
+    model, optimizer = started(DECAYING)
+    group = optimizer.param_groups[0]
+    train(model, optimizer, range(3))
+    assert group["current_aggressiveness"] == 0.0625
+    group["aggressiveness"] = np.float32(0.25)
+    train(model, optimizer, range(3, 5))
+    assert group["current_aggressiveness"] == 0.0625
+    group["aggressiveness_min"] = 0.05  # the decay goes on
+    train(model, optimizer, range(5, 6))
+    assert group["current_aggressiveness"] == 0.05
+
+
+def test_a_changed_aggressiveness_is_in_a_state_saved_before_the_next_step():
+    model, optimizer = started(DECAYING)
+    train(model, optimizer, range(3))
+    optimizer.param_groups[0]["aggressiveness"] = 0.25
+    other, other_optimizer = started(DECAYING)
+    other_optimizer.load_state_dict(optimizer.state_dict())
+    other.load_state_dict(model.state_dict())
+    train(other, other_optimizer, range(3, 4))
+    assert other_optimizer.param_groups[0]["current_aggressiveness"] == 0.125
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"aggressiveness": 0.0}, "aggressiveness is 0.0; allowed: above 0, at most 1"),
+        ({"search": "sarch"}, "search is 'sarch'; allowed: start, any"),
+        ({"momentum": 1.0}, "momentum is 1.0; allowed: 0 to 1, without 1"),
+        ({"granularity": "layer"}, "granularity is 'layer', and was 'neuron' when"),
+    ],
+)
+def test_a_change_that_is_not_allowed_is_refused_before_anything_moves(change, message):
+    model, optimizer = started({})
+    train(model, optimizer, range(2))
+    before = dict(optimizer.param_groups[0])
+    optimizer.param_groups[0].update(change)
+    with pytest.raises(SettingError, match=f"^{message}"):
+        train(model, optimizer, range(2, 3))
+    assert optimizer.num_steps == 2
+    assert optimizer.param_groups[0] == before
+    train(model, optimizer, range(2, 3))
+
+
+def test_numbers_of_numpy_are_taken_and_saved_as_pythons():
+    settings = {"seed": np.int64(3), "aggressiveness": np.float32(0.5), "momentum": np.float64(0.5)}
+    model, optimizer = started(settings)
+    plain_model, plain = started({name: value.item() for name, value in settings.items()})
+    train(model, optimizer, range(3))
+    train(plain_model, plain, range(3))
+    assert_same(weights_of(model), weights_of(plain_model))
+    torch.save(optimizer.state_dict(), file := io.BytesIO())
+    file.seek(0)
+    assert torch.load(file, weights_only=True)["permutation"]["seed"] == 3
