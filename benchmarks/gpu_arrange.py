@@ -35,8 +35,8 @@ from torch import Tensor
 from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain.core.arrangement import arrange_by_sorting
+from permtrain.core.bits import bits_of
 from permtrain.core.device_rows import DeviceRows
-from permtrain.core.profile import bits_of
 from permtrain.errors import PermtrainError, SettingError
 from permtrain.lab.training.json_files import write_json
 from synchronize import argsort_of_argsort_gather, argsort_scatter, machine

@@ -54,9 +54,10 @@ from command import command
 from paired import Spread, ratio_spread, spread_of, times_in_turns
 from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.core.arrangement import arrange_vectors
+from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import GranularityRule, cut_by_rule, named_tensors
-from permtrain.core.profile import bits_of, profile_of
+from permtrain.core.profile import profile_of
 from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
 from permtrain.lab.models.registry import NETWORKS, build_network

@@ -30,6 +30,10 @@ class SettingError(PermtrainError, ValueError):
     """A setting has a value outside its allowed range, or a name that does not exist."""
 
 
+class KindError(PermtrainError, TypeError):
+    """Something is of another kind than is asked for: no model, no tensor, one without numbers."""
+
+
 class GranularityError(PermtrainError, ValueError):
     """A tensor cannot be permuted at the granularity asked for."""
 

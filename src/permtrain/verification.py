@@ -16,6 +16,7 @@ from permtrain.core.granularity import (
     named_tensors,
     uncompiled,
 )
+from permtrain.core.kinds import check_model, check_numbers
 from permtrain.core.profile import holding
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import GranularityError, ProfileError, SettingError
@@ -104,6 +105,7 @@ def verify(
             such a note the finest of neuron and layer at which a tensor holds its values.
 
     Raises:
+        KindError: no model, or one whose parameters hold no numbers.
         ProfileError: the initial values are not known, belong to another model, or are the model's
             own weights, which would always agree.
         SettingError: an unknown granularity, or one that leaves every parameter alone.
@@ -123,6 +125,7 @@ def verify(
         >>> verify(model, before, granularity="neuron").changed
         {'weight': [1]}
     """
+    check_model(model)
     if unarranged := live.unarranged_in(model):
         warnings.warn(
             f"{unarranged[0]} is in mid-period, where its weights are not a permutation; verify "
@@ -139,6 +142,8 @@ def verify(
     if initial is None:
         model = uncompiled(model)  # as its record
     named = named_tensors(model)
+    for tensor in named:
+        check_numbers(tensor.name, tensor.parameter)
     weights = {tensor.name: tensor.parameter for tensor in named}
     if granularity == "any" and biases == "apart":
         granularity = "neuron"
@@ -175,6 +180,8 @@ def verify_weights(
         ProfileError: initial values of another shape, or none.
     """
     for name, cut in cuts.items():
+        if name in initial:
+            check_numbers(name, initial[name])
         if name not in initial or tuple(initial[name].shape) != cut.shape:
             found = tuple(initial[name].shape) if name in initial else "nothing"
             raise ProfileError(

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from permtrain.core.across import check_exact, from_units, origins, to_units
+from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import cut_by_rule, named_tensors
-from permtrain.core.profile import bits_of
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import GranularityError, ProfileError
 

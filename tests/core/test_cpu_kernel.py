@@ -13,8 +13,8 @@ from torch import Tensor
 
 import reference
 from permtrain.core import cpu_kernel
+from permtrain.core.bits import bits_of
 from permtrain.core.cpu_kernel import arrange_on_cpu, supports
-from permtrain.core.profile import bits_of
 from permtrain.core.ranking import sorting_order
 from reference import exact
 from strategies import DTYPES, LAYOUTS, laid_out, values

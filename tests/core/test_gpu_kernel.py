@@ -20,8 +20,8 @@ from permtrain.core.arrangement import (
     arrange_on_device,
     arrange_vectors,
 )
+from permtrain.core.bits import bits_of
 from permtrain.core.device_rows import DeviceRows
-from permtrain.core.profile import bits_of
 
 ROOT = Path(__file__).parents[2]
 HAS_GPU = torch.cuda.is_available()

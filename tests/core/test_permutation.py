@@ -6,9 +6,9 @@ from hypothesis import given
 from torch import Tensor
 
 import reference
+from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut
 from permtrain.core.permutation import Permutation, permutation_between, ranking_distance
-from permtrain.core.profile import bits_of
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError
 from reference import exact
 from strategies import DTYPES, matrices, permutations, shuffled_matrices

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
+from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut
-from permtrain.core.profile import bits_of, holds_profile, profile_of
+from permtrain.core.profile import holds_profile, profile_of
 from permtrain.errors import NonFiniteError
 from reference import exact
 from strategies import DTYPES, matrices, shuffled_matrices

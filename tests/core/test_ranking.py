@@ -1,5 +1,7 @@
 """Rankings: the paper's definition, ties by position, NaN kept out."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
-from permtrain.core.cut import Cut
+from permtrain.core.arrangement import arrange
+from permtrain.core.cut import Cut, Granularity
+from permtrain.core.profile import profile_of
 from permtrain.core.ranking import ranking, ranks_of, sorting_order
 from permtrain.errors import GranularityError, NonFiniteError
 from strategies import DTYPES, matrices
@@ -112,7 +116,7 @@ def test_nan_and_infinity_are_refused_in_vectors_of_one(bad: float) -> None:
     "dtype", [torch.int64, torch.int8, torch.uint8, torch.bool, torch.complex64, torch.complex128]
 )
 def test_weights_that_are_not_floating_point_are_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(TypeError, match=rf"weights are {dtype}; allowed: floating point"):
+    with pytest.raises(TypeError, match=rf"^w is {dtype}; allowed: floating point, of 16 bits"):
         ranking(torch.zeros(2, 3, dtype=dtype))
 
 
@@ -125,3 +129,36 @@ def test_weights_are_left_as_they_are_and_carry_no_gradient() -> None:
     w = torch.tensor([[2.0, -0.0, 0.0, 1.0]], requires_grad=True)
     assert not ranking(w).requires_grad
     assert reference.exact(w.tolist()) == reference.exact([[2.0, -0.0, 0.0, 1.0]])
+
+
+@pytest.fixture
+def denormals_flushed() -> Iterator[None]:
+    if not torch.set_flush_denormal(True):
+        pytest.skip("the processor does not flush")
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("denormals_flushed")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("granularity", ["neuron", "layer"])
+def test_denormals_are_ranked_where_the_processor_takes_them_for_zero(
+    dtype: torch.dtype, granularity: Granularity
+) -> None:
+    info = torch.finfo(dtype)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[info.bits // 8]
+    small = torch.arange(1, 60, dtype=bits)  # the smallest numbers there are
+    lowest = torch.iinfo(bits).min
+    ordered = torch.cat([small.flip(0) + lowest, torch.zeros(1, dtype=bits), small])
+    places = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(0))
+    w = ordered[places].view(dtype)[None]
+    assert torch.equal(ranking(w, granularity)[0], places)
+    profile = ordered.view(dtype)
+    assert torch.equal(arrange(profile, w, granularity).view(bits), ordered[places][None])
+    assert torch.equal(profile_of(w, granularity).view(bits)[0], ordered)
+    zeros = torch.tensor([[0.0, -0.0, 1.0, -0.0]], dtype=dtype)
+    assert ranking(zeros, granularity).tolist() == [[0, 1, 3, 2]]
+    with pytest.raises(NonFiniteError):
+        ranking(torch.tensor([[0.0, float("nan"), 1.0]], dtype=dtype), granularity)
+    with pytest.raises(NonFiniteError):
+        ranking(torch.tensor([[0.0, -float("inf"), 1.0]], dtype=dtype), granularity)

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
 from permtrain import verify
+from permtrain.core.bits import bits_of
 from permtrain.core.granularity import named_tensors
-from permtrain.core.profile import bits_of
 from permtrain.errors import NonFiniteError, SettingError
 from permtrain.initial.initialize import initialize_, records_of
 from permtrain.initial.record import TensorRecord, initial_values

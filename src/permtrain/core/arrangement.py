@@ -10,6 +10,7 @@ from torch import Tensor
 
 from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.core.device_rows import DeviceRows
+from permtrain.core.kinds import check_numbers, check_weights
 from permtrain.core.ranking import NOT_FINITE, sorting_key, sorting_order
 from permtrain.errors import NonFiniteError, ProfileError
 
@@ -115,6 +116,7 @@ def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neu
     Shapes: out has the shape of `like` and the dtype of `profile`; exactly the profile's values.
     Ties: equal weights in `like` take ascending values in the order of their positions.
     Raises:
+        KindError: one of them is no tensor, or holds no numbers that have an order.
         ProfileError: the profile's shape does not fit, or it does not ascend.
         NonFiniteError: `like` holds NaN or infinity.
 
@@ -122,6 +124,10 @@ def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neu
         >>> arrange(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]]))
         tensor([[3., 1., 2.]])
     """
+    check_weights("like", like)
+    check_numbers("profile", profile)
+    if profile.is_floating_point() or profile.is_complex():
+        check_weights("profile", profile)
     cut = as_cut(like, granularity)
     profile_VL = profile[None] if profile.dim() == 1 else profile
     V, L = cut.num_vectors, cut.vector_length
@@ -165,4 +171,5 @@ def straight_through(
         >>> out.detach(), scores.grad
         (tensor([[3., 1., 2.]]), tensor([[10., 20., 30.]]))
     """
+    check_weights("scores", scores)
     return _StraightThrough.apply(profile, scores, as_cut(scores, granularity))  # type: ignore[no-any-return]

@@ -20,9 +20,9 @@ import triton
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from permtrain.core.bits import bits_of
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.gpu_programs import NUM_FIELDS, lay_out_rows
-from permtrain.core.profile import bits_of
 
 MAX_LENGTH = 1 << 14
 MAX_SELECTED_LEVELS = 3

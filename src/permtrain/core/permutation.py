@@ -11,8 +11,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut, Granularity, as_cut
-from permtrain.core.profile import bits_of
+from permtrain.core.kinds import check_numbers, check_weights
 from permtrain.core.ranking import ranking
 from permtrain.errors import ProfileError
 
@@ -38,6 +39,7 @@ class Permutation:
     perm: Tensor
 
     def __post_init__(self) -> None:
+        check_numbers("perm", self.perm)
         if self.perm.dim() != 2 or self.perm.dtype != torch.int64:
             raise ProfileError(
                 f"perm is {self.perm.dtype} of shape {tuple(self.perm.shape)}; "
@@ -144,6 +146,7 @@ def permutation_between(
 
     Shapes: `before` and `after` of one shape and dtype; the permutation's rows are their vectors.
     Raises:
+        KindError: one of them is no tensor, or holds no numbers.
         ProfileError: shapes or dtypes differ, or a vector of `after` holds other values.
 
     Example:
@@ -151,6 +154,8 @@ def permutation_between(
         >>> permutation_between(before, after).perm
         tensor([[2, 1, 0]])
     """
+    check_numbers("before", before)
+    check_numbers("after", after)
     if before.shape != after.shape or before.dtype != after.dtype:
         raise ProfileError(
             f"before is {before.dtype} {tuple(before.shape)}, after is {after.dtype} "
@@ -194,6 +199,7 @@ def ranking_distance(
 
     Shapes: int64, the shape of `before`.
     Raises:
+        KindError: as `ranking`.
         ProfileError: their shapes differ.
         NonFiniteError: one of them holds NaN or infinity.
 
@@ -201,6 +207,8 @@ def ranking_distance(
         >>> ranking_distance(torch.tensor([[0.1, 0.2, 0.3]]), torch.tensor([[0.4, 0.2, 0.3]]))
         tensor([[2, 1, 1]])
     """
+    check_weights("before", before)
+    check_weights("after", after)
     if before.shape != after.shape:
         raise ProfileError(
             f"before has shape {tuple(before.shape)}, after {tuple(after.shape)}; allowed: the same"

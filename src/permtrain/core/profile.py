@@ -5,15 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut, Granularity, as_cut
+from permtrain.core.kinds import check_weights
 from permtrain.core.ranking import sorting_order
-
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-def bits_of(values: Tensor) -> Tensor:
-    """The values' bit patterns as integers of the same width, so that -0.0 differs from 0.0."""
-    return values.detach().contiguous().view(_BITS[values.element_size()])
 
 
 def profile_of(w: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
@@ -25,6 +20,7 @@ def profile_of(w: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
 
     Shapes: (V, L) of the dtype of `w`; (1, L) if all vectors have the same profile, bit for bit.
     Raises:
+        KindError: as `ranking`.
         NonFiniteError: `w` holds NaN or infinity.
 
     Example:
@@ -34,6 +30,7 @@ def profile_of(w: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
         >>> profile_of(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
         tensor([[1., 2.]])
     """
+    check_weights("w", w)
     w_VL = as_cut(w, granularity).to_vectors(w.detach())
     profile_VL = w_VL.gather(1, sorting_order(w_VL))
     if profile_VL.shape[0] > 1 and torch.equal(

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import GRANULARITIES, Granularity
 from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled
+from permtrain.core.kinds import check_model
 from permtrain.core.notes import leave_note, notes_of
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.checks import as_integer, as_number, check_choice, nearest
@@ -63,6 +64,7 @@ def initialize_(
     Randomness: Philox words keyed by seed and name; no global generator is touched.
     Cost: 20 to 80 ns a weight on one core; at peak some 24 bytes a weight of the largest tensor.
     Raises:
+        KindError: no model.
         SettingError: a setting that is misspelt, out of range or does not go with another; a
             pattern that matches nothing; a parameter that cannot be drawn. Nothing is written then.
         NonFiniteError: `"shuffle"` of values that hold NaN or infinity.
@@ -86,6 +88,7 @@ def initialize_(
         raise SettingError(
             f"structure is {structure!r}; allowed: a Structure, as Structure(levels=2)"
         )
+    check_model(model)
     seed = as_integer(seed)
     model = uncompiled(model)
     _refuse_undrawable(model)

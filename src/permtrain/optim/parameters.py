@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled, unnamed_tensor
+from permtrain.core.kinds import check_model
 from permtrain.core.notes import leave_note, notes_of, remove_notes
 from permtrain.errors import SettingError
 
@@ -27,6 +28,8 @@ _NOTES = "permtrain_cuts"
 def model_said(model: ModelOrNone, who: str) -> nn.Module | None:
     """The model, or None; a warning where nothing was said of it."""
     if model is not UNSAID:
+        if model is not None:
+            check_model(model)
         return model
     warnings.warn(
         f"{who} got no model; pass model=..., which names parameters, tells where layers keep "

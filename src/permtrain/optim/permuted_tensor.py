@@ -13,6 +13,7 @@ from torch import Tensor
 from permtrain.core.arrangement import arrange_on_device, arrange_vectors
 from permtrain.core.cut import Cut
 from permtrain.core.device_rows import DeviceRows
+from permtrain.core.kinds import check_numbers
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.errors import CheckpointError, NonFiniteError, ProfileError
@@ -127,6 +128,7 @@ class PermutedTensor:
         Raises:
             ProfileError: another shape or dtype; NonFiniteError: they are not finite.
         """
+        check_numbers("values", values)
         V, L = self.cut.num_vectors, self.cut.vector_length
         values_VL = values.detach()[None] if values.dim() == 1 else values.detach()
         if tuple(values_VL.shape) not in {(V, L), (1, L)} or values.dtype != self.parameter.dtype:

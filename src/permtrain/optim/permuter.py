@@ -22,6 +22,7 @@ from permtrain.core.granularity import (
     check_rule,
     cut_by_rule,
 )
+from permtrain.core.kinds import check_numbers
 from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import vectors_of
@@ -29,6 +30,7 @@ from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
     GranularityError,
+    KindError,
     NonFiniteError,
     ProfileError,
     SettingError,
@@ -75,7 +77,7 @@ class Permuter(Attached):
         biases: Biases,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(
+            raise KindError(
                 f"optimizer is {type(optimizer).__name__}; allowed: a torch.optim.Optimizer"
             )
         check_sync_period(sync_period)
@@ -534,6 +536,7 @@ class Permuter(Attached):
                     f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point, of 16 "
                     "bits or more"
                 )
+            check_numbers(tensor.name, parameter)
             if id(parameter) in taken:
                 raise SettingError(
                     f"{tensor.name} is already permuted by a {taken[id(parameter)]} on the same "

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from permtrain.core.cut import Cut
 from permtrain.core.profile import holding
-from permtrain.errors import CheckpointError, ProfileError, SettingError
+from permtrain.errors import CheckpointError, KindError, ProfileError, SettingError
 from permtrain.optim.attached import Attached
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.permuter import Permuter
@@ -52,6 +52,11 @@ class Rewiring(Attached):
     """
 
     def __init__(self, permuter: Permuter, *, num_steps: int) -> None:
+        if not isinstance(permuter, Permuter):
+            raise KindError(
+                f"permuter is of type {type(permuter).__name__}; allowed: a LaPerm or an "
+                "IndexOptimizer"
+            )
         is_whole = isinstance(num_steps, Integral) and not isinstance(num_steps, bool)
         if not is_whole or num_steps < 1:
             raise SettingError(f"num_steps is {num_steps!r}; allowed: a whole number, 1 or more")
@@ -61,7 +66,7 @@ class Rewiring(Attached):
             )
         self.optimizer = permuter.optimizer
         self.permuter = permuter
-        self.num_steps = num_steps
+        self.num_steps = int(num_steps)
         self.zeros = FrozenZeros(permuter.optimizer, model=permuter._model)
         self.rewired: dict[str, Tensor] | None = None
         """The permuted weights as the first phase left them, by name; None until then."""

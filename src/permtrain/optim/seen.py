@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from permtrain.core.profile import bits_of
+from permtrain.core.bits import bits_of
 from permtrain.errors import ChangedWeightsError
 
 

@@ -22,6 +22,7 @@ from permtrain.core.granularity import (
     cut_by_rule,
     named_tensors,
 )
+from permtrain.core.kinds import check_numbers
 from permtrain.core.profile import holding
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import (
@@ -100,7 +101,8 @@ class SGPerm(Optimizer, Method):
     Param groups: all of alpha's, lambda's and the momentum's settings, `search`, `order`,
         `granularity`. A setting that is changed there counts from the next step on, and what has
         decayed or grown begins anew at it; a changed granularity is refused. There is no learning
-        rate: a schedule attached to this optimizer finds `lr`, which is kept and ignored, and reaches `inner` not at all; attach it to `optimizer.inner`.
+        rate: a schedule attached to this optimizer finds `lr`, which is kept and ignored, and
+        reaches `inner` not at all; attach it to `optimizer.inner`.
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
         map per weight vector, which are saved apart (torch casts what is in `state`), by
         `state_dict`; `torch.distributed.checkpoint.state_dict` leaves them out.
@@ -389,16 +391,8 @@ class SGPerm(Optimizer, Method):
         for rows in self._rows:
             if rows.expected_checksums is None:  # others may still be loaded
                 rows.check_unchanged()
-        own = ("biases", "recommendation", "seed", "num_steps", "inner")
-        private = (
-            "_model",
-            "_places",
-            "_settings",
-            "_known",
-            "_rows",
-            "_inner_parameters",
-            "_make_inner",
-        )
+        own = ("biases", "recommendation", "seed", "num_steps", "inner", "_make_inner")
+        private = ("_model", "_places", "_settings", "_known", "_rows", "_inner_parameters")
         return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -427,6 +421,7 @@ class SGPerm(Optimizer, Method):
             cut = cut_by_rule(tensor, rule, biases=self.biases)
             if cut is None:
                 continue
+            check_numbers(tensor.name, tensor.parameter)
             if tensor.parameter.dtype not in (torch.float32, torch.float64):
                 raise GranularityError(
                     f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: float32, float64"

@@ -15,10 +15,12 @@ from torch.optim import Optimizer
 
 from permtrain.core.aliases import refuse_aliases
 from permtrain.core.granularity import named_tensors, refuse_sharded
+from permtrain.core.kinds import check_model, check_numbers
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.attached import Attached, closure_of
 from permtrain.optim.places import Places
 from permtrain.optim.seen import Seen, changed, same
+from permtrain.ranges import Seed, Share, as_plain, check_values
 
 
 def used_weights(fixed: Tensor, scores: Tensor, keep: float) -> Tensor:
@@ -79,6 +81,14 @@ class MaskedWeight:
         self.seen.note(self.parameter)
 
 
+@dataclass(frozen=True)
+class SupermaskSettings:
+    """What a supermask may be told."""
+
+    keep: Share = 0.5
+    seed: Seed = 0
+
+
 class Supermask(Attached):
     """Trains which weights of a model are used, attached to the optimizer that moves the scores.
 
@@ -117,8 +127,9 @@ class Supermask(Attached):
     def __init__(
         self, optimizer: Optimizer, *, model: nn.Module, keep: float = 0.5, seed: int = 0
     ) -> None:
-        if not 0 < keep <= 1:
-            raise SettingError(f"keep is {keep}; allowed: above 0, at most 1")
+        check_model(model)
+        keep, seed = as_plain(keep), as_plain(seed)
+        check_values(SupermaskSettings, {"keep": keep, "seed": seed})
         mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         known = [tensor for tensor in named_tensors(model) if id(tensor.parameter) in mine]
         masked = [tensor for tensor in known if tensor.is_weight and tensor.parameter.numel()]
@@ -126,6 +137,7 @@ class Supermask(Attached):
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
         for tensor in masked:
             refuse_sharded(tensor)
+            check_numbers(tensor.name, tensor.parameter)
             if tensor.has_padding:
                 raise SettingError(
                     f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero; "

@@ -23,7 +23,8 @@ from permtrain.core.granularity import (
     named_tensors,
     uncompiled,
 )
-from permtrain.errors import GranularityError, PackedFileError
+from permtrain.core.kinds import check_model, check_numbers
+from permtrain.errors import GranularityError, KindError, PackedFileError
 from permtrain.initial.initialize import records_of
 from permtrain.initial.record import TensorRecord
 from permtrain.packed.entries import Alias
@@ -61,6 +62,7 @@ def pack(
         threads: tensors worked on at a time; None chooses by the processors.
 
     Raises:
+        KindError: no model (a state dict is given as `weights`, beside its model).
         PackedFileError: a state that cannot be stored: what is no tensor, or of a dtype no file
             holds; weights of other names or shapes than the model's.
         SettingError, GranularityError: a granularity that does not fit, or threads below 1.
@@ -82,6 +84,7 @@ def pack(
         >>> PackedFile(file)["weight"].shape
         (100, 784)
     """
+    check_model(model)
     if weights is None and (unarranged := live.unarranged_in(model)):
         warnings.warn(
             f"{unarranged[0]} is in mid-period, where its weights are not a permutation, and is "
@@ -152,13 +155,15 @@ def tensors_of(
             found.append(Alias(name, stored[first]))
             continue
         stored[first] = name
-        if not isinstance(tensor, Tensor) or tensor.is_sparse or tensor.is_quantized:
+        if not isinstance(tensor, Tensor):
             raise PackedFileError(
                 f"{name} is a {type(tensor).__name__}; allowed: plain tensors (a module's extra "
                 "state is none)"
             )
-        if tensor.is_meta:
-            raise PackedFileError(f"{name} is on device meta; allowed: tensors that hold numbers")
+        try:
+            check_numbers(name, tensor)
+        except KindError as error:
+            raise PackedFileError(str(error)) from None
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in SAFETENSORS_DTYPES:
             raise PackedFileError(f"{name} is {dtype}; allowed: {', '.join(SAFETENSORS_DTYPES)}")
