@@ -1,6 +1,7 @@
 """Small runs on the bundled digits: five batches an epoch, a fraction of a second each."""
 
 import json
+import math
 import shlex
 import signal
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run import start_run
@@ -48,6 +49,18 @@ def net_with_dropout(image_shape: tuple[int, int, int], num_classes: int) -> nn.
         nn.Flatten(),
         nn.Linear(8 * (height - 2) * (width - 2), num_classes),
     )
+
+
+class NoNumberInUse(nn.Module):
+    """Its outputs are NaN where it is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(images.flatten(1))
+        return outputs if self.training else outputs * math.nan
 
 
 def net_of_single_inputs(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

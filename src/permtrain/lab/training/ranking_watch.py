@@ -14,6 +14,7 @@ from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.errors import CheckpointError, SettingError, one_line
 from permtrain.files import written_whole
+from permtrain.lab.training.json_files import json_text
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.trainer import Trainer
 
@@ -131,7 +132,7 @@ class RankingWatch:
             layer.distances = []
         self._steps = []
         with written_whole(self.file) as file:
-            file.write("".join(json.dumps(line) + "\n" for line in self._lines).encode())
+            file.write("".join(json_text(line) + "\n" for line in self._lines).encode())
 
 
 def _numbers(pairs: list[tuple[Tensor | float, Tensor | float]]) -> list[tuple[float, float]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from permtrain.errors import CheckpointError, one_line
 from permtrain.lab.training.change import Change
-from permtrain.lab.training.json_files import read_json
+from permtrain.lab.training.json_files import read_json, with_nan
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.travel import Travel
 
@@ -62,11 +62,12 @@ class RunResult:
             return cls(
                 **plain
                 | {
-                    "travel": None if travel is None else Travel(**travel),
-                    "changes": None if changes is None else Change(**changes),
+                    "travel": None if travel is None else Travel(**with_nan(travel)),
+                    "changes": None if changes is None else Change(**with_nan(changes)),
+                    "evaluations": list(map(with_nan, plain.get("evaluations", []))),
                 }
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{folder.result_file}: not the result of a run ({one_line(error)})"
             ) from None

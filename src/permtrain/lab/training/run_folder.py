@@ -29,7 +29,7 @@ from torch import Tensor
 from permtrain.errors import CheckpointError, PermtrainError, SettingError, one_line
 from permtrain.lab.training.environment import environment
 from permtrain.lab.training.folders import holds, numbered
-from permtrain.lab.training.json_files import read_json, read_lines, write_json
+from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
 from permtrain.lab.training.settings import Place, Settings, stored_settings, to_dict
 from permtrain.lab.training.weights_file import read_weights
 
@@ -143,12 +143,13 @@ class RunFolder:
             ) from None
 
     def metrics(self) -> list[Metrics]:
-        """The record, a line for each completed epoch or part.
+        """The record, a line for each completed epoch or part; a null in it is NaN here.
 
         Raises:
             CheckpointError: the file is damaged.
         """
-        return read_lines(self.metrics_file) if self.metrics_file.is_file() else []
+        lines = read_lines(self.metrics_file) if self.metrics_file.is_file() else []
+        return list(map(with_nan, lines))
 
     def last_checkpoint(self) -> Path:
         """The newest checkpoint.
