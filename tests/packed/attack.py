@@ -2,6 +2,7 @@
 
     python tests/packed/attack.py mutants --count 100000     # for each coder; minutes
     python tests/packed/attack.py fuzz --inputs 1000000      # some ten minutes
+    python tests/packed/attack.py readers --inputs 10000     # compiled against plain; minutes
     python tests/packed/attack.py kill --times 200           # a minute
 
 Each prints what it did, with `--output` writes it to a file too, and ends with an error if anything
@@ -27,8 +28,9 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from packed.mutants import mutants, repaired
+from packed.mutants import mutants, recoded, repaired
 from packed.nets import NETS
+from packed.readers import READERS, outcomes, with_fitting_digests
 from permtrain import PackedFile
 from permtrain.errors import PackedFileError
 from permtrain.packed.model import tensors_of
@@ -38,7 +40,7 @@ MUTATED = ["per neuron", "three levels, sparse", "few levels, unborn", "bfloat16
 
 
 def file_of(net: str, coder: str) -> bytes:
-    return packed_bytes(tensors_of(NETS[net](), None, None), coders=(coder,))
+    return packed_bytes(tensors_of(NETS[net](), "any", None), coders=(coder,))
 
 
 def report(output: Path | None, attack: str, found: dict[str, Any]) -> None:
@@ -110,6 +112,37 @@ def target(plan: bytes) -> None:
             assert file.bits(name).shape == file.entry(name).shape
         except PackedFileError:
             continue
+
+
+def run_readers(inputs: int = 10_000, seed: int = 0, output: Path | None = None) -> None:
+    """Give files whose checksums fit to the compiled reader and to the plain one.
+
+    Codes are replaced by random ones, which begin with bytes 0xFF, 0x00 or others, or a header is
+    edited. Checksums are made to fit, the tensors' digests too: to what either reader makes of the
+    codes. Both have to give the same bits, or refuse the same tensors.
+
+    Args:
+        inputs: How many files, before their digests are made to fit.
+        seed: Another one makes other files.
+        output: A JSON file to write the counts to.
+    """
+    source = random.Random(seed)
+    counts = dict.fromkeys(("inputs", "files", "read", "refused"), 0)
+    for number in range(inputs):
+        if number % 2:
+            data = recoded(source.choice(BASES), source)
+        else:
+            data = edited(bytes([source.randrange(128, 256)]) + source.randbytes(16))
+        counts["inputs"] += 1
+        for reader in READERS.values():
+            fitting = with_fitting_digests(data, reader)
+            compiled, plain = (outcomes(fitting, each) for each in READERS.values())
+            if compiled != plain:
+                sys.exit(f"input {number}: compiled {compiled!r:.500}, plain {plain!r:.500}")
+            counts["files"] += 1
+            counts["read"] += sum(isinstance(found, bytes) for found in compiled.values())
+            counts["refused"] += sum(isinstance(found, str) for found in compiled.values())
+    report(output, "readers", {"seed": seed} | counts)
 
 
 CHUNK = 10_000
@@ -194,5 +227,5 @@ def run_kill(times: int = 200, seed: int = 0, output: Path | None = None) -> Non
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"mutants": run_mutants, "fuzz": run_fuzz, "kill": run_kill}
+        {"mutants": run_mutants, "fuzz": run_fuzz, "readers": run_readers, "kill": run_kill}
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from permtrain import PackedFile
 from permtrain.packed.checksums import crc32_of, digest_of
+from permtrain.packed.container import packed_file
 
 DIGEST = rb'("digest":")[A-Za-z0-9_-]{8}"'
 PIECE = r"(?<= )([0-9]+) ([A-Za-z0-9_-]{6})(?= )"
@@ -68,6 +69,22 @@ def resealed(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         edited = bytearray(data)
         edited[place] = source.choice(characters)
         yield f"byte {place} became {chr(edited[place])}", sealed_anew(bytes(edited), begin)
+
+
+def recoded(data: bytes, source: random.Random) -> bytes:
+    """The file with the code of one arrangement, if it has any, replaced under a fitting CRC-32."""
+    file = PackedFile(data)
+    names = [name for name in file if file.entry(name).cut is not None]
+    if not names:
+        return data
+    name = source.choice(names)
+    begin, end = file.places_of(name)["code"]
+    size = max(end - begin + source.choice((-9, -1, 0, 0, 0, 1, 4)), 0)
+    first = source.choice((b"\xff", b"\0", b"\x80", b"\x7f\xff", b"")) * source.randrange(12)
+    code = (first + source.randbytes(size))[:size]
+    crc = crc32_of(data[begin:end])
+    plan = file.header.plan.replace(f" {end - begin} {crc} ", f" {size} {crc32_of(code)} ", 1)
+    return packed_file(plan, data[file.header.data_begin : begin] + code + data[end:])
 
 
 def sealed_anew(data: bytes, begin: int) -> bytes:

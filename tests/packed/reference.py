@@ -32,6 +32,8 @@ class RangeDecoder:
         self._num_read = 0
         self._width = _WORD * _WORD - 1
         self._above = self._next_word() * _WORD + self._next_word()
+        if self._above >= self._width:
+            raise PackedFileError("the code points outside all symbols")
 
     def read(self, total: int, piece_of: Callable[[int], tuple[int, int, int]]) -> int:
         """The symbol whose shares hold the number.

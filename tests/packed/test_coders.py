@@ -77,6 +77,20 @@ def test_the_largest_code_points_outside_all_symbols(length: int) -> None:
             decode(code, multisets)
 
 
+@pytest.mark.parametrize("rest", [b"", b"\x01", b"\xff" * 32])
+@pytest.mark.parametrize("levels", [[0, 0, 0], [0, 0, 1], [0, 1, 2], list(range(9))])
+def test_so_it_does_to_the_conditional_coder(levels: list[int], rest: bytes) -> None:
+    """Where decisions are all that is read, or nothing is, as where there is a symbol."""
+    initial = np.array([levels], dtype=np.int32)
+    multisets = multisets_of(initial.astype(np.uint32), 1)
+    cut = Cut("neuron", shape=(1, len(levels)))
+    for decode in (conditional_levels, reference.conditional_levels):
+        with pytest.raises(PackedFileError, match="the code points outside all symbols"):
+            decode(b"\xff" * 8 + rest, initial, multisets, cut)
+        below = b"\xff" * 7 + b"\xfe"
+        assert sorted(decode(below, initial, multisets, cut)[0].tolist()) == levels
+
+
 @pytest.mark.parametrize("length", [40, 100])
 def test_so_it_does_below_the_last_decision(length: int) -> None:
     profile = np.arange(length, dtype=np.int32)[None]

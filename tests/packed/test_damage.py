@@ -1,5 +1,6 @@
 """Damaged and dishonest files are refused, in one line that says where."""
 
+import random
 import re
 import tracemalloc
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from torch import nn
 
 from packed import reference
-from packed.mutants import mutants, repaired, resealed, sealed_anew
+from packed.mutants import mutants, recoded, repaired, resealed, sealed_anew
 from packed.nets import NETS
+from packed.readers import READERS, outcomes, with_fitting_digests
 from permtrain import PackedFile
 from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
@@ -18,7 +20,7 @@ from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import packed_file, safetensors_file
 from permtrain.packed.model import tensors_of
 from permtrain.packed.multiset import multisets_of
-from permtrain.packed.writer import TensorToPack, packed_bytes
+from permtrain.packed.writer import ORDER_CODERS, TensorToPack, packed_bytes
 
 NAMES = [
     "per neuron",
@@ -30,7 +32,7 @@ NAMES = [
 
 
 def file_of(net: str) -> bytes:
-    return packed_bytes(tensors_of(NETS[net](), None, None))
+    return packed_bytes(tensors_of(NETS[net](), "any", None))
 
 
 def read_all(data: bytes) -> None:
@@ -73,7 +75,7 @@ def test_numbers_edited_under_a_new_seal_are_refused_or_are_the_same_model(net: 
 @pytest.mark.parametrize("net", NAMES)
 def test_no_error_says_a_name_twice(net: str) -> None:
     """As when a piece's error goes through those who asked for the tensor."""
-    data = packed_bytes(tensors_of(nn.ModuleDict({"a-layer": NETS[net]()}), None, None))
+    data = packed_bytes(tensors_of(nn.ModuleDict({"a-layer": NETS[net]()}), "any", None))
     names = list(PackedFile(data))
     for _, mutant in [*mutants(data, 300, seed=3), *resealed(data, 300, seed=4)]:
         for each in (mutant, repaired(mutant)):
@@ -82,6 +84,23 @@ def test_no_error_says_a_name_twice(net: str) -> None:
             except PackedFileError as error:
                 said = str(error).split("; allowed:")[0]  # what follows may quote a whole line
                 assert all(said.count(name) <= 1 for name in names), said
+
+
+@pytest.mark.parametrize("net", ["mixed", *(name for name in NAMES if name != "bfloat16, unborn")])
+def test_both_readers_read_alike_what_fits(net: str) -> None:
+    """Other codes, under digests that fit what one of the readers makes of them."""
+    source = random.Random(net)
+    num_read = 0
+    for coder in ORDER_CODERS:
+        data = packed_bytes(tensors_of(NETS[net](), "any", None), coders=(coder,))
+        for _ in range(20):
+            other = recoded(data, source)
+            for reader in READERS.values():
+                fitting = with_fitting_digests(other, reader)
+                compiled, plain = (outcomes(fitting, each) for each in READERS.values())
+                assert compiled == plain
+                num_read += all(isinstance(found, bytes) for found in compiled.values())
+    assert num_read > 10
 
 
 def test_damaged_codes_and_records_are_named_once() -> None:

@@ -86,5 +86,5 @@ if __name__ == "__main__":
     for name, (net, coder) in GOLDEN.items():
         path = FOLDER / f"{name}.safetensors"
         if not path.exists():
-            path.write_bytes(packed_bytes(tensors_of(NETS[net](), None, None), coders=(coder,)))
+            path.write_bytes(packed_bytes(tensors_of(NETS[net](), "any", None), coders=(coder,)))
             write_plain(PackedFile(path), FOLDER / f"{name}.plain.safetensors")

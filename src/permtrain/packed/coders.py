@@ -36,6 +36,7 @@ def uniform_levels(code: bytes, multisets: Multisets) -> Levels:
     Raises:
         PackedFileError: no encoder writes such a code.
     """
+    check_inside(code)
     levels_VL = np.empty((multisets.num_vectors, multisets.vector_length), dtype=np.int32)
     num_used, _, _ = _run_uniform(True, words_of(code), levels_VL, multisets)
     check_used(num_used, code)
@@ -56,6 +57,7 @@ def conditional_levels(code: bytes, initial_VL: Levels, multisets: Multisets, cu
     Raises:
         PackedFileError: no encoder writes such a code.
     """
+    check_inside(code)
     levels_VL = np.empty_like(initial_VL)
     num_used, _, _ = _run_conditional(True, words_of(code), levels_VL, initial_VL, multisets, cut)
     check_used(num_used, code)
@@ -134,6 +136,18 @@ def words_of(code: bytes) -> NDArray[np.uint32]:
     """A code as words, two at least, the last one filled up with zeros."""
     num_words = max(-(-len(code) // 4), 2)
     return np.frombuffer(code.ljust(4 * num_words, b"\0"), dtype=">u4").astype(np.uint32)
+
+
+def check_inside(code: bytes) -> None:
+    """Refuses the one number that is not below the whole interval's width, 2^64 - 1.
+
+    What is below it at first stays below it: every step leaves the code inside its new interval.
+
+    Raises:
+        PackedFileError: the code begins with eight bytes 0xFF.
+    """
+    if code.startswith(b"\xff" * 8):
+        raise PackedFileError("the code points outside all symbols")
 
 
 def check_used(num_used: int, code: bytes) -> None:
