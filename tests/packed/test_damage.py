@@ -18,9 +18,9 @@ from permtrain.core.cut import Cut
 from permtrain.errors import PackedFileError
 from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import packed_file, safetensors_file
-from permtrain.packed.model import tensors_of
+from permtrain.packed.model import tensors_of, unpack
 from permtrain.packed.multiset import multisets_of
-from permtrain.packed.writer import ORDER_CODERS, TensorToPack, packed_bytes
+from permtrain.packed.writer import ORDER_CODERS, TensorToPack, packed_bytes, write_packed
 
 NAMES = [
     "per neuron",
@@ -170,6 +170,12 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "cut spelt out": ("20x30 l", "20x30 l0,0,1", r"line 2 is .*; allowed: 'u0 20x30 l "),
     "axis": ("20x30 l", "20x30 n2,0,1", r"weight: output_axis 2 and .* that shape \[20, 30\]"),
     "groups": ("20x30 l", "20x30 n1,0,3", r"groups is 3; allowed: 1, or with output_axis 1 a"),
+    "a field twice": ("20x30", "20x30 fan_in=3 fan_in=3", "line 2 has fan_in twice; allowed: once"),
+    "prefix beyond all names": (
+        "* kaiming_uniform 0 gran",
+        f'* kaiming_uniform 0 prefix="{"a" * 4097}" gran',
+        "line 1: prefix has 4097 characters; allowed: 4096",
+    ),
     "field": (
         "* kaiming_uniform 0 gran",
         "* kaiming_uniform 0 a=1 gran",
@@ -291,6 +297,61 @@ def test_so_does_one_that_claims_many_equal_values() -> None:
     data = packed_file(plan, bytes(4))
     with pytest.raises(PackedFileError, match="claims 1000000000000 weights"):
         read_all(data)
+
+
+def test_further_names_are_claims_too() -> None:
+    """Written as plain safetensors, each of them takes what the first one takes."""
+    names = "\n".join(f"= 0 {number}" for number in range(17))
+    data = packed_file(f"v 1000x1000 AAAAAAAA w\n{names}", bytes(4))
+    with pytest.raises(PackedFileError, match="claims 18000000 weights; allowed: 16795648, or"):
+        PackedFile(data)
+    data = packed_file(f"r 4 AAAAAAAA w\n{names}", bytes(16))
+    with pytest.raises(PackedFileError, match="claims 68 weights; allowed: 67, or more"):
+        PackedFile(data, max_weights=67)
+    assert len(PackedFile(data, max_weights=68)) == 18
+
+
+def test_how_much_a_file_may_claim_by_default() -> None:
+    def claiming(weights: int) -> bytes:
+        return packed_file(f"v {weights} AAAAAAAA w", bytes(4))
+
+    most = (1 << 24) + 64 * len(claiming(10_000_000))
+    assert PackedFile(claiming(most)).entry("w").shape == (most,)
+    with pytest.raises(PackedFileError, match=f"claims {most + 1} weights; allowed: {most}, or mo"):
+        PackedFile(claiming(most + 1))
+
+
+def test_a_header_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    data = packed_file("r 0 AAAAAAAA " + "w" * (1 << 20), b"")
+    (tmp_path / "m").write_bytes(data)
+    length = len(data) - 8
+    said = f"^the header has {length} bytes; allowed: 1048576, or more with max_header$"
+    for source in (data, tmp_path / "m", data[:8] + bytes(length)):
+        tracemalloc.start()
+        with pytest.raises(PackedFileError, match=said):
+            PackedFile(source)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100_000
+    assert len(PackedFile(data, max_header=length)) == 1
+    with pytest.raises(PackedFileError, match=f"allowed: {length - 1}, or more with max_header"):
+        PackedFile(data, max_header=length - 1)
+
+
+def test_a_model_of_many_tensors_can_be_written_and_read(tmp_path: Path) -> None:
+    tensors = [TensorToPack(f"{n:0100}", "int8", np.zeros(0, np.uint8)) for n in range(9000)]
+    write_packed(tmp_path / "m", tensors)
+    with pytest.raises(PackedFileError, match="or more with max_header"):
+        unpack(tmp_path / "m")
+    assert len(unpack(tmp_path / "m", max_header=1 << 21)) == 9000
+
+
+def test_sizes_of_a_tensor_without_weights_are_bounded_too() -> None:
+    for shape in ("0x9223372036854775807", f"{2**30}x0x{2**30}", f"0x{2**60}"):
+        with pytest.raises(PackedFileError, match=r"line 1: shape is .*; allowed: 32 sizes, below"):
+            PackedFile(packed_file(f"r {shape} dtype=float64 AAAAAAAA w", b""))
+    data = packed_file(f"r 0x{2**60 - 1} dtype=float64 47DEQpj8 w", b"")
+    assert PackedFile(data)["w"].shape == (0, 2**60 - 1)
 
 
 def test_a_claim_too_large_can_be_allowed(tmp_path: Path) -> None:

@@ -15,16 +15,19 @@ from permtrain.packed.checksums import digest_of
 
 FORMAT = "permtrain-packed"
 VERSION = "1"
-MAX_HEADER_BYTES = 1 << 26
+MAX_HEADER_BYTES = 1 << 20
+"""Of a header, unless a user allows more: some 15,000 tensors."""
 
 _LENGTH_BYTES = 8
 _NO_DIGEST = b"0" * 8
 """Stands in the digest's place while the header is hashed."""
 
 # The whole header. The plan is a string of JSON, the file's one tensor all bytes of the body.
+_BEGINNING = re.compile(
+    rb'\{"__metadata__":\{"digest":"(?P<digest>[A-Za-z0-9_-]{8})","permtrain-packed":"'
+)
 _HEADER = re.compile(
-    rb'\{"__metadata__":\{"digest":"(?P<digest>[A-Za-z0-9_-]{8})",'
-    rb'"permtrain-packed":"(?P<version>[0-9]+)",'
+    _BEGINNING.pattern + rb'(?P<version>[0-9]+)",'
     rb'"plan":(?P<plan>"[^"\\]*+(?:\\.[^"\\]*+)*+")\},'
     rb'"packed":\{"dtype":"U8","shape":\[(?P<size>0|[1-9][0-9]{0,18})\],'
     rb'"data_offsets":\[0,(?P=size)\]\}\}'
@@ -76,19 +79,30 @@ def safetensors_file(
     return b"".join([sealed, *(data for _, _, _, data in sections)])
 
 
-def header_length(first: bytes, file_size: int) -> int:
+def header_length(first: bytes, file_size: int, max_header: int | None = None) -> int:
     """Return the number of bytes of the JSON header, from the file's first eight.
 
     Raises:
-        PackedFileError: the file is too short, or the length is not possible.
+        PackedFileError: the file is too short, the length is not possible, or above `max_header`,
+            `MAX_HEADER_BYTES` if that is None.
     """
     if len(first) < _LENGTH_BYTES:
         raise PackedFileError(f"the file has {file_size} bytes; allowed: 8 or more")
     length = int.from_bytes(first[:_LENGTH_BYTES], "little")
-    largest = min(file_size - _LENGTH_BYTES, MAX_HEADER_BYTES)
+    largest = file_size - _LENGTH_BYTES
     if length > largest:
         raise PackedFileError(f"header length is {length}; allowed in this file: 0 to {largest}")
+    ceiling = MAX_HEADER_BYTES if max_header is None else max_header
+    if length > ceiling:
+        raise PackedFileError(
+            f"the header has {length} bytes; allowed: {ceiling}, or more with max_header"
+        )
     return length
+
+
+def is_packed(first: bytes) -> bool:
+    """Whether a file that begins so, with some 60 bytes, says that it is a packed one."""
+    return _BEGINNING.match(first, _LENGTH_BYTES) is not None
 
 
 def parsed(head: bytes, file_size: int) -> Header:

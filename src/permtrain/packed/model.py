@@ -96,14 +96,18 @@ def pack(
 
 
 def unpack(
-    path: Path | str, *, threads: int | None = None, max_weights: int | None = None
+    path: Path | str,
+    *,
+    threads: int | None = None,
+    max_weights: int | None = None,
+    max_header: int | None = None,
 ) -> dict[str, Tensor]:
     """A packed model's state, as `load_state_dict` takes it; tied tensors are one tensor.
 
     Args:
         path: a file that `pack` wrote.
         threads: tensors decoded at a time; None chooses by the processors.
-        max_weights: as in `PackedFile`.
+        max_weights, max_header: as in `PackedFile`.
 
     Raises:
         PackedFileError: it is damaged, saying where, or no packed file.
@@ -111,7 +115,7 @@ def unpack(
 
     Example: see `pack`. Without torch: `permtrain.packed.reader.PackedFile`.
     """
-    packed = PackedFile(Path(path), max_weights=max_weights)
+    packed = PackedFile(Path(path), max_weights=max_weights, max_header=max_header)
     tensors: dict[str, Tensor] = {}
     for name, bits in packed.all_bits(threads).items():
         entry = packed.entry(name)

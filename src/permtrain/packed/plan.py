@@ -21,6 +21,8 @@ from permtrain.packed.keys import SAFETENSORS_DTYPES
 
 BIRTH_MARK, ALIAS_MARK = "*", "="
 MAX_DIMS = 32
+MAX_PREFIX = 4096
+"""A birth's prefix stands once in the file and, read, in each name that is drawn by it."""
 _CODER_OF = {"r": "raw", "v": "constant", "i": "initial", "u": "uniform", "c": "conditional"}
 _LETTER_OF = {coder: letter for letter, coder in _CODER_OF.items()}
 _PROFILE_OF = {"v": "values", "l": "levels"}
@@ -47,6 +49,7 @@ _BIRTH_DEFAULTS = _NAME_DEFAULTS | _RECORD_DEFAULTS
 _LAYOUT_FIELDS = ("output_axis", "num_kernel_axes", "groups")
 _FAN_FIELDS = ("fan_in", "fan_out")
 _FIELD = f"dtype=[a-z0-9]+|({'|'.join((*_LAYOUT_FIELDS, *_FAN_FIELDS))})=[0-9]+"
+_FIELD_AND_SPACE = re.compile(f"({_FIELD}) ", re.ASCII)
 
 _Birth = tuple[tuple[str, Any], ...]
 
@@ -202,6 +205,10 @@ def _value_from_text(field: str, text: str, what: str) -> object:
     if field == "prefix":
         if not isinstance(value, str) or has_half_character(value):
             raise PackedFileError(f"{what}: {field} is {text!r:.80}; allowed: a string in JSON")
+        if len(value) > MAX_PREFIX:
+            raise PackedFileError(
+                f"{what}: {field} has {len(value)} characters; allowed: {MAX_PREFIX}"
+            )
         return value
     if not isinstance(value, bool | int | float):
         raise PackedFileError(f"{what}: {field} is {text!r:.80}; allowed: a number, true or false")
@@ -212,15 +219,22 @@ class _Words:
     """The words of a line, taken one after the other."""
 
     def __init__(self, line: str, what: str) -> None:
-        self.rest = line
+        self.line = line
+        self.place = 0  # the rest is not copied: a line may have many words
         self.what = what
+
+    @property
+    def rest(self) -> str:
+        return self.line[self.place :]
 
     def take(self, pattern: str, allowed: str) -> str:
         """The next word, which has to look like this."""
-        word, _, rest = self.rest.partition(" ")
+        end = self.line.find(" ", self.place)
+        end = len(self.line) if end < 0 else end
+        word = self.line[self.place : end]
         if not re.fullmatch(pattern, word, re.ASCII):
             raise PackedFileError(f"{self.what} holds {word!r:.80}; allowed: {allowed}")
-        self.rest = rest
+        self.place = end + 1
         return word
 
     def take_integer(self, allowed: str) -> int:
@@ -275,8 +289,10 @@ def _entry_from(
 def _fields(words: _Words) -> dict[str, Any]:
     """Words that say where a tensor or its record is not as expected."""
     fields: dict[str, Any] = {}
-    while re.match(f"({_FIELD}) ", words.rest, re.ASCII):
+    while _FIELD_AND_SPACE.match(words.line, words.place):
         field, _, value = words.take(_FIELD, "a field").partition("=")
+        if field in fields:
+            raise PackedFileError(f"{words.what} has {field} twice; allowed: once")
         fields[field] = value if field == "dtype" else _integer(value, words.what)
     return fields
 
@@ -324,8 +340,9 @@ def _record(
 
 def _shape(word: str, what: str) -> tuple[int, ...]:
     sizes = () if word == "." else tuple(_integer(size, what) for size in word.split("x"))
-    if len(sizes) > MAX_DIMS or math.prod(sizes) >= 2**63:
-        raise PackedFileError(f"{what}: shape is {word:.80}; allowed: {MAX_DIMS} sizes, below 2^63")
+    # Arrays without numbers have a size too, which counts in bytes: NumPy leaves the zeros out.
+    if len(sizes) > MAX_DIMS or math.prod(size for size in sizes if size) >= 2**60:
+        raise PackedFileError(f"{what}: shape is {word:.80}; allowed: {MAX_DIMS} sizes, below 2^60")
     return sizes
 
 

@@ -31,9 +31,14 @@ from permtrain.packed.keys import (
 from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
 from permtrain.packed.plan import plan_from_text
 
-FREE_WEIGHTS = 1 << 20
-WEIGHTS_PER_BYTE = 1 << 12
+FREE_WEIGHTS = 1 << 24
+WEIGHTS_PER_BYTE = 1 << 6
 """A file may claim `FREE_WEIGHTS`, and so many weights for each of its bytes, unless told so."""
+
+
+def most_weights(file_size: int, max_weights: int | None = None) -> int:
+    """How many weights a file of this size may claim; as many as a user says, if one does."""
+    return FREE_WEIGHTS + WEIGHTS_PER_BYTE * file_size if max_weights is None else max_weights
 
 
 class PackedFile(Mapping[str, NDArray[Any]]):
@@ -43,8 +48,11 @@ class PackedFile(Mapping[str, NDArray[Any]]):
 
     Args:
         source: the file, or its bytes.
-        max_weights: weights that all tensors together may have. None allows some 4,000 for each of
-            the file's bytes, far more than a trained net needs.
+        max_weights: weights that all tensors together may have, tied ones under each name; raw
+            ones count under further names only. None allows 16,777,216, and 64 more for each of the
+            file's bytes. Reading takes some 50 bytes for each.
+        max_header: bytes that the header may have. None allows 1,048,576. Parsing takes up to some
+            400 bytes of memory and 20 us for each; 20 s are the most for a file of few bytes.
 
     Raises:
         PackedFileError: it is no packed file, or its header is damaged. A damaged tensor raises
@@ -53,12 +61,19 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     Example: see `permtrain.pack`.
     """
 
-    def __init__(self, source: Path | str | bytes, *, max_weights: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Path | str | bytes,
+        *,
+        max_weights: int | None = None,
+        max_header: int | None = None,
+    ) -> None:
         self._source = Path(source) if isinstance(source, str) else source
         self.file_size = (
             len(self._source) if isinstance(self._source, bytes) else os.stat(self._source).st_size
         )
-        length = header_length(self._read(0, min(8, self.file_size)), self.file_size)
+        first = self._read(0, min(8, self.file_size))
+        length = header_length(first, self.file_size, max_header)
         self.header: Header = parsed(self._read(0, 8 + length), self.file_size)
         self.entries: dict[str, TensorEntry | Alias] = {
             entry.name: entry for entry in plan_from_text(self.header.plan)
@@ -250,13 +265,11 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     def _check_sizes(self, max_weights: int | None) -> None:
         """Refuses to rebuild more weights than a file of this size can be expected to hold."""
         claimed = sum(
-            entry.num_weights
-            for entry in self.entries.values()
-            if isinstance(entry, TensorEntry) and entry.coder != "raw"
+            self.entry(name).num_weights
+            for name, entry in self.entries.items()
+            if isinstance(entry, Alias) or entry.coder != "raw"
         )
-        limit = FREE_WEIGHTS + WEIGHTS_PER_BYTE * self.file_size
-        if max_weights is not None:
-            limit = max_weights
+        limit = most_weights(self.file_size, max_weights)
         if claimed > limit:
             raise PackedFileError(
                 f"the file has {self.file_size} bytes and claims {claimed} weights; allowed: "

@@ -74,7 +74,11 @@ def packed_bytes(
     entries = [each if isinstance(each, Alias) else packed[each.name][0] for each in tensors]
     body = b"".join(piece for _, pieces in packed.values() for piece in pieces)
     data = packed_file(plan_to_text(entries), body)
-    _check_reads_back(data, own, threads)
+    num_weights = sum(
+        packed[t.name if isinstance(t, TensorToPack) else t.same_as][0].num_weights for t in tensors
+    )
+    file = PackedFile(data, max_weights=num_weights, max_header=len(data))
+    _check_reads_back(file, own, threads)
     return data
 
 
@@ -218,9 +222,10 @@ def _entry(
     )
 
 
-def _check_reads_back(data: bytes, tensors: Sequence[TensorToPack], threads: int | None) -> None:
-    num_weights = sum(tensor.bits.size for tensor in tensors)
-    read = PackedFile(data, max_weights=num_weights).all_bits(threads)
+def _check_reads_back(
+    file: PackedFile, tensors: Sequence[TensorToPack], threads: int | None
+) -> None:
+    read = file.all_bits(threads)
     for tensor in tensors:
         if not np.array_equal(read[tensor.name], tensor.bits):
             raise PackedFileError(f"{tensor.name}: does not read back as it was; nothing written")

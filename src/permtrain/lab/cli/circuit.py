@@ -13,6 +13,7 @@ def export_circuit(
     output: Path | None = None,
     connections: bool = True,
     max_weights: int | None = None,
+    max_header: int | None = None,
 ) -> None:
     """Write which fixed value each connection gets, for fixed-weight hardware.
 
@@ -20,14 +21,20 @@ def export_circuit(
         source: A packed file, or a run's folder that holds one.
         output: The folder to write; left out, `circuit` beside the packed file.
         connections: Write the table of all connections too, some 30 bytes each.
-        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+        max_weights: Weights that the file may claim; left out, 16777216 and 64 for each of its
+            bytes.
+        max_header: Bytes that its header may have; left out, 1048576.
     """
     from permtrain.circuit.export import export_circuit as export
     from permtrain.packed.reader import PackedFile
 
     path = packed_file_in(source)
     folder = output or path.parent / "circuit"
-    lines = export(PackedFile(path, max_weights=max_weights), folder, connections=connections)
+    lines = export(
+        PackedFile(path, max_weights=max_weights, max_header=max_header),
+        folder,
+        connections=connections,
+    )
     print("\n".join(lines))
     print(f"wrote {folder}")
 

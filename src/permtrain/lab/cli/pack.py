@@ -43,30 +43,38 @@ def unpack(
     file: Annotated[Path, tyro.conf.Positional],
     output: Annotated[Path, tyro.conf.Positional],
     max_weights: int | None = None,
+    max_header: int | None = None,
 ) -> None:
     """Write a packed model's weights as plain safetensors, every bit as it was.
 
     Args:
         file: A packed file, or a run's folder that holds one.
         output: The safetensors file to write.
-        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+        max_weights: Weights that the file may claim; left out, 16777216 and 64 for each of its
+            bytes.
+        max_header: Bytes that its header may have; left out, 1048576.
     """
     from permtrain.packed.plain_file import write_plain
     from permtrain.packed.reader import PackedFile
 
-    write_plain(PackedFile(packed_file_in(file), max_weights=max_weights), output)
+    write_plain(
+        PackedFile(packed_file_in(file), max_weights=max_weights, max_header=max_header), output
+    )
     print(f"wrote {output}")
 
 
 def inspect(
     file: Annotated[Path, tyro.conf.Positional],
     max_weights: int | None = None,
+    max_header: int | None = None,
 ) -> None:
     """Show what is inside a packed file, and its size against the information limit.
 
     Args:
         file: A packed file, or a run's folder that holds one.
-        max_weights: Weights that the file may claim; left out, 4096 for each of its bytes.
+        max_weights: Weights that the file may claim; left out, 16777216 and 64 for each of its
+            bytes.
+        max_header: Bytes that its header may have; left out, 1048576.
     """
     from rich.console import Console
     from rich.table import Table
@@ -76,7 +84,7 @@ def inspect(
     from permtrain.packed.report import report_of
 
     file = packed_file_in(file)
-    report = report_of(PackedFile(file, max_weights=max_weights))
+    report = report_of(PackedFile(file, max_weights=max_weights, max_header=max_header))
     table = Table(box=None, title=str(file), title_justify="left")
     for column in ("tensor", "weights", "vectors", "stored as", "bytes", "bits a weight", "limit"):
         is_text = column in ("tensor", "vectors", "stored as")
