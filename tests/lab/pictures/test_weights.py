@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -113,6 +115,66 @@ def test_damaged_files(name: str, content: bytes, message: str, tmp_path: Path) 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         read_layers(tmp_path / name)
+
+
+def stride_0(file: Path, shape: tuple[int, int]) -> None:
+    torch.save({"w": torch.ones(1, 1).expand(shape), "kept": torch.zeros(2, 2)}, file)
+
+
+def unwritten(file: Path, shape: tuple[int, int]) -> None:
+    with h5py.File(file, "w") as opened:
+        opened.create_dataset("w/kernel:0", shape, dtype="f4", chunks=(1, 64))
+
+
+def chunk_beyond_its_data(file: Path, shape: tuple[int, int]) -> None:
+    with h5py.File(file, "w") as opened:
+        weights = opened.create_dataset(
+            "w/kernel:0", (2, 2), dtype="f4", chunks=shape, maxshape=(None, None), compression=9
+        )
+        assert weights.chunks == shape
+
+
+def compressed(file: Path, shape: tuple[int, int]) -> None:
+    plain = file.with_suffix(".plain")
+    torch.save({"w": torch.zeros(shape)}, plain)
+    with zipfile.ZipFile(plain) as members, zipfile.ZipFile(file, "w") as zipped:
+        for member in members.infolist():
+            zipped.writestr(member.filename, members.read(member), zipfile.ZIP_DEFLATED)
+
+
+def packed_alike(file: Path, shape: tuple[int, int]) -> None:
+    module = nn.ParameterDict({"w": nn.Parameter(torch.ones(shape))})
+    permtrain.pack(module, file)
+
+
+@pytest.mark.parametrize("write", [stride_0, unwritten, compressed, packed_alike])
+def test_a_file_may_not_claim_more_than_its_size_allows(
+    write: Callable[[Path, tuple[int, int]], None], tmp_path: Path
+) -> None:
+    """Unless a user says so; nothing is read before."""
+    write(tmp_path / "small", (4, 100))
+    assert read_layers(tmp_path / "small")["w/kernel" if write is unwritten else "w"].size == 400
+    with pytest.raises(PermtrainError, match=r"claims \d+ (numbers|weights); allowed: 399, or"):
+        read_layers(tmp_path / "small", 399)
+    assert read_layers(tmp_path / "small", 1_000)
+
+
+@pytest.mark.parametrize("write", [stride_0, unwritten])
+def test_the_default_ceiling(
+    write: Callable[[Path, tuple[int, int]], None], tmp_path: Path
+) -> None:
+    write(tmp_path / "large", (4096, 4500))
+    most = (1 << 24) + 64 * (tmp_path / "large").stat().st_size
+    with pytest.raises(
+        PermtrainError, match=rf"large: claims 1843200[04] numbers; allowed: {most}, or more"
+    ):
+        read_layers(tmp_path / "large")
+
+
+def test_a_chunk_larger_than_its_data_is_claimed_whole(tmp_path: Path) -> None:
+    chunk_beyond_its_data(tmp_path / "large", (8192, 8192))
+    with pytest.raises(CheckpointError, match="/large: claims 67108864 numbers; allowed: 169"):
+        read_layers(tmp_path / "large")
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:

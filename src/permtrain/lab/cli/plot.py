@@ -18,6 +18,7 @@ def plot(
     layer: str | None = None,
     vector: int = 0,
     seed: int = 0,
+    max_weights: int | None = None,
 ) -> None:
     """Draw a figure. Without arguments: list the kinds of figure.
 
@@ -31,11 +32,14 @@ def plot(
         layer: A layer's name; left out, all layers, or the largest where only one is drawn.
         vector: Which weight vector of the layer, from 0.
         seed: Of the random partition.
+        max_weights: Numbers that a checkpoint may claim; left out, 16777216 and 64 for each of its
+            bytes.
     """
     if not kind:
         _list_kinds()
         return
-    figure, notes = _drawing(kind, sources, layer, vector, seed, path := output or _default(kind))
+    request = Request(sources, layer, vector, seed, max_weights)
+    figure, notes = _drawing(kind, request, path := output or _default(kind))
     from permtrain.lab.pictures.style import save_figure
 
     save_figure(figure, path)
@@ -44,21 +48,16 @@ def plot(
     print(f"wrote {path}")
 
 
-def _drawing(
-    kind: str,
-    sources: tuple[Path, ...],
-    layer: str | None,
-    vector: int,
-    seed: int,
-    output: Path,
-) -> Drawing:
+def _drawing(kind: str, request: Request, output: Path) -> Drawing:
     if kind not in KINDS:
         raise SettingError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
     chosen = KINDS[kind]
-    if not sources:
+    if not request.sources:
         raise SettingError(f"{kind} needs a source; allowed: {chosen.source}")
-    if len(sources) > 1 and not chosen.takes_many:
-        raise SettingError(f"{kind} takes one source, {chosen.source}; given: {len(sources)}")
+    if len(request.sources) > 1 and not chosen.takes_many:
+        raise SettingError(
+            f"{kind} takes one source, {chosen.source}; given: {len(request.sources)}"
+        )
     if find_spec("matplotlib") is None:
         raise PictureError(
             "figures need matplotlib, which is not installed; pip install 'permtrain[plots]'"
@@ -67,7 +66,7 @@ def _drawing(
 
     check_output(output)
     function = getattr(import_module("permtrain.lab.pictures.drawings"), chosen.function)
-    drawing: Drawing = function(Request(sources, layer, vector, seed))
+    drawing: Drawing = function(request)
     return drawing
 
 

@@ -5,6 +5,7 @@ of 16 bits, of which Pillow drops half.
 """
 
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ from permtrain.errors import DataError
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
 
+MAX_PIXELS = 1 << 25
+"""Of one picture, unless the variable `PERMTRAIN_MAX_PIXELS` says otherwise (Pillow's own limit,
+178,956,970, stays). All that are decoded to one array may have eight times as many, and
+`PIXELS_PER_BYTE` for each byte of their files."""
+PIXELS_PER_BYTE = 64
+
 
 @dataclass(frozen=True)
 class EncodedImage:
@@ -30,6 +37,13 @@ class EncodedImage:
 
     where: str
     content: bytes | Path
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        if isinstance(self.content, Path):
+            return self.content.stat().st_size
+        return len(self.content)
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,10 @@ def decode_images(
 
     Shapes: (num_images, C, H, W) uint8.
     Raises: DataError for the first image that cannot be decoded, has more than 8 bits for each
-        channel, or differs from that.
+        channel, differs from that, or goes beyond a ceiling (`MAX_PIXELS`).
     """
+    most = max_pixels()
+    num_bytes = 0
     pixels_nhwc: npt.NDArray[np.uint8] | None = None
     for index, one in enumerate(encoded):
         image = decode_image(one)
@@ -74,6 +90,14 @@ def decode_images(
             raise DataError(
                 f"{one.where} is {found}, but {form.where} is {form}; "
                 "all images must have one size and be all grey or all RGB"
+            )
+        num_bytes += one.size
+        allowed = 8 * most + PIXELS_PER_BYTE * num_bytes
+        if (index + 1) * form.width * form.height > allowed:
+            raise DataError(
+                f"{one.where}: {index + 1} images of {form} have more pixels than their "
+                f"{num_bytes} bytes allow, {allowed}, or more with PERMTRAIN_MAX_PIXELS, "
+                f"now {most}"
             )
         if pixels_nhwc is None:
             num_channels = 1 if form.mode == "L" else 3
@@ -88,14 +112,23 @@ def decode_images(
 def decode_image(encoded: EncodedImage) -> Image.Image:
     """One image, of mode L or RGB; transparency is dropped, a camera's orientation applied.
 
-    Raises: DataError if it cannot be decoded, or has more than 8 bits for each channel.
+    Raises: DataError if it cannot be decoded, or has more than 8 bits for each channel or more than
+        `MAX_PIXELS` pixels, which is found before it is decoded.
     """
     content = encoded.content
+    most = max_pixels()
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
+            if file.width * file.height > most:
+                raise DataError(
+                    f"{encoded.where} has {file.width} x {file.height} pixels; allowed: {most} "
+                    "together, or more with PERMTRAIN_MAX_PIXELS"
+                )
             is_deep = any(";16" in str(tile[3]) for tile in getattr(file, "tile", ()))
             file.load()
             image = file if file.format == "PNG" else ImageOps.exif_transpose(file)
+    except DataError:
+        raise
     except Exception as error:  # decoders of damaged files raise nearly anything
         first_line = str(error).partition("\n")[0]
         raise DataError(f"{encoded.where} cannot be decoded as an image ({first_line})") from error
@@ -106,3 +139,16 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
             f"{encoded.where} has the pixel mode {mode!r}; expected 8-bit grey, RGB or a palette"
         )
     return image.convert("L" if image.mode in _GREY_MODES else "RGB")
+
+
+def max_pixels() -> int:
+    """How many pixels a picture may have.
+
+    Raises: DataError if `PERMTRAIN_MAX_PIXELS` is set to what is no number from 1.
+    """
+    given = os.environ.get("PERMTRAIN_MAX_PIXELS")
+    if given is None:
+        return MAX_PIXELS
+    if not given.isdecimal() or not int(given):
+        raise DataError(f"PERMTRAIN_MAX_PIXELS is {given!r}; allowed: 1 or more, an integer")
+    return int(given)

@@ -1,7 +1,5 @@
 """From a request to a figure: reads the sources, chooses layer and vector, and draws."""
 
-from pathlib import Path
-
 import numpy as np
 
 from permtrain.errors import PermtrainError, PictureError
@@ -52,7 +50,7 @@ _FEWEST_IN_SUBSET, _MOST_IN_SUBSET = 12, 280
 
 
 def profiles(request: Request) -> Drawing:
-    layers, notes = _vectors(request.source)
+    layers, notes = _vectors(request)
     if request.layer is not None:
         layers = {request.layer: _layer(layers, request)}
     figure = (
@@ -69,13 +67,13 @@ def profiles(request: Request) -> Drawing:
 
 
 def profile_3d(request: Request) -> Drawing:
-    layers, notes = _vectors(request.source)
+    layers, notes = _vectors(request)
     name, w_VL = _chosen(layers, request)
     return draw_profile_3d(w_VL, name), notes
 
 
 def histogram(request: Request) -> Drawing:
-    before, after, notes = _units(request.source)
+    before, after, notes = _units(request)
     if request.layer is not None:
         after = {request.layer: _layer(after, request)}
     if before is not None:
@@ -134,7 +132,7 @@ def graph(request: Request) -> Drawing:
 
 
 def partition(request: Request) -> Drawing:
-    layers, notes = _vectors(request.source)
+    layers, notes = _vectors(request)
     name, w_VL = _chosen(layers, request)
     vector = row_of(w_VL, request.vector, name)
     ratio = partition_ratio(len(vector))
@@ -206,10 +204,11 @@ def _layer(layers: Layers, request: Request) -> Floats:
     return layers[request.layer]
 
 
-def _units(source: Path) -> tuple[Layers | None, Layers, list[str]]:
+def _units(request: Request) -> tuple[Layers | None, Layers, list[str]]:
     """Every layer by output unit, before where that is known, and what is to be said of it."""
+    source = request.source
     if not source.is_dir():
-        return None, read_layers(source), []
+        return None, read_layers(source, request.max_weights), []
     after = read_layers(source)  # refuses what is no complete run
     try:
         weights = run_weights(source)
@@ -220,15 +219,16 @@ def _units(source: Path) -> tuple[Layers | None, Layers, list[str]]:
 
 def _unit_pair(request: Request) -> tuple[str, Floats | None, Floats, list[str]]:
     """One layer by output unit, likewise."""
-    before, after, notes = _units(request.source)
+    before, after, notes = _units(request)
     name, after_VL = _chosen(after, request)
     return name, None if before is None else before[name], after_VL, notes
 
 
-def _vectors(source: Path) -> tuple[Layers, list[str]]:
+def _vectors(request: Request) -> tuple[Layers, list[str]]:
     """Every layer by weight vector: a run's own; of other checkpoints, those of output units."""
+    source = request.source
     if not source.is_dir():
-        return read_layers(source), []
+        return read_layers(source, request.max_weights), []
     units = read_layers(source)
     try:
         weights = run_weights(source)

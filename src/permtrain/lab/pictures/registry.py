@@ -20,12 +20,14 @@ class Request:
         layer: its name in the checkpoint; None takes all, or the largest where one is drawn.
         vector: number of a weight vector in that layer.
         seed: of whatever is drawn by chance.
+        max_weights: numbers that a checkpoint may claim, as in `weights.read_layers`.
     """
 
     sources: tuple[Path, ...]
     layer: str | None = None
     vector: int = 0
     seed: int = 0
+    max_weights: int | None = None
 
     @property
     def source(self) -> Path:

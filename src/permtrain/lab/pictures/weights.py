@@ -4,6 +4,8 @@ A file is recognised by its first bytes, not by its name: safetensors, our packe
 `torch.save` writes, Keras's .h5; or it is the folder of a run.
 """
 
+import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +21,9 @@ from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_
 from permtrain.initial.record import TensorRecord
 from permtrain.lab.pictures.numbers.arrays import Floats
 from permtrain.lab.training.run_folder import RunFolder
-from permtrain.packed.container import FORMAT as PACKED
+from permtrain.packed.container import is_packed
 from permtrain.packed.model import unpack
-from permtrain.packed.reader import PackedFile
+from permtrain.packed.reader import PackedFile, most_weights
 
 Layers = dict[str, Floats]
 """Layer name to a matrix of its weights, (V, L): a row for each output unit, or weight vector."""
@@ -29,7 +31,7 @@ Layers = dict[str, Floats]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_layers(path: Path) -> Layers:
+def read_layers(path: Path, max_weights: int | None = None) -> Layers:
     """Every layer of a checkpoint: its floating tensors of two or more dimensions, in its order.
 
     A packed file tells where the output units of a tensor are that is an arrangement, or that
@@ -40,10 +42,13 @@ def read_layers(path: Path) -> Layers:
     Args:
         path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
             `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or a run's folder.
+        max_weights: numbers that the file may claim; None allows what `PackedFile` allows. A file
+            of any format may claim more than it holds: compressed, repeated or never written.
 
     Returns: float32 for what is of 16 bits, else as stored.
     Raises:
-        CheckpointError: the file is missing, damaged, no checkpoint, or would have code executed.
+        CheckpointError: the file is missing, damaged, no checkpoint, claims too many numbers, or
+            would have code executed.
         PictureError: it holds no weights, or h5py is not installed.
         PackedFileError: a packed file is damaged.
 
@@ -56,13 +61,19 @@ def read_layers(path: Path) -> Layers:
     """
     file = _weights_file(path) if path.is_dir() else path
     if _head(file).startswith(_HDF5):
-        layers = {name: _vectors(np.moveaxis(k, -1, 0)) for name, k in _keras_kernels(file)}
+        kernels = _keras_kernels(file, max_weights)
+        layers = {name: _vectors(np.moveaxis(kernel, -1, 0)) for name, kernel in kernels.items()}
     else:
-        cuts = _cuts_in(file)
+        cuts = _cuts_in(file, max_weights)
+        tensors = {
+            name: tensor
+            for name, tensor in _tensors_in(file, max_weights).items()
+            if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
+        }
+        _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), max_weights)
         layers = {
             name: rows_by_unit(tuple(tensor.shape), cuts.get(name)).to_vectors(as_numpy(tensor))
-            for name, tensor in _tensors_in(file).items()
-            if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
+            for name, tensor in tensors.items()
         }
     if not layers:
         raise PictureError(f"{path}: holds no weights of two or more dimensions to draw")
@@ -103,29 +114,40 @@ def _head(file: Path) -> bytes:
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file")
     with open(file, "rb") as opened:
-        return opened.read(9)
+        return opened.read(80)
 
 
-def _tensors_in(file: Path) -> dict[str, Tensor]:
-    return _safetensors(file) if _is_safetensors(file) else _state_dict(file)
+def _check_claim(file: Path, claimed: int, max_weights: int | None) -> None:
+    """Refuse a file that claims more numbers than one of its size can be expected to hold."""
+    most = most_weights(file.stat().st_size, max_weights)
+    if claimed > most:
+        raise CheckpointError(
+            f"{file}: claims {claimed} numbers; allowed: {most}, or more with --max-weights"
+        )
+
+
+def _tensors_in(file: Path, max_weights: int | None = None) -> dict[str, Tensor]:
+    if _is_safetensors(file):
+        return _safetensors(file, max_weights)
+    return _state_dict(file, max_weights)
 
 
 def _vectors(weights: Floats) -> Floats:
     return weights.reshape(weights.shape[0], -1)
 
 
-def _safetensors(file: Path) -> dict[str, Tensor]:
-    if _is_packed(file):
-        return unpack(file)
+def _safetensors(file: Path, max_weights: int | None) -> dict[str, Tensor]:
+    if is_packed(_head(file)):
+        return unpack(file, max_weights=max_weights)
     with _opened(file) as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def _cuts_in(file: Path) -> dict[str, TensorRecord | Cut]:
+def _cuts_in(file: Path, max_weights: int | None) -> dict[str, TensorRecord | Cut]:
     """Where a packed file says that the output units of its tensors are; nothing of other files."""
-    if not _is_packed(file):
+    if not is_packed(_head(file)):
         return {}
-    packed = PackedFile(file)
+    packed = PackedFile(file, max_weights=max_weights)
     entries = {name: packed.entry(name) for name in packed}
     layouts = {name: entry.cut or entry.record for name, entry in entries.items()}
     return {name: layout for name, layout in layouts.items() if layout is not None}
@@ -133,13 +155,6 @@ def _cuts_in(file: Path) -> dict[str, TensorRecord | Cut]:
 
 def _is_safetensors(file: Path) -> bool:
     return _head(file)[8:9] == b"{"
-
-
-def _is_packed(file: Path) -> bool:
-    if not _is_safetensors(file):
-        return False
-    with _opened(file) as opened:
-        return PACKED in (opened.metadata() or {})
 
 
 @contextmanager
@@ -151,8 +166,12 @@ def _opened(file: Path) -> Iterator[Any]:
         raise CheckpointError(f"{file}: not readable as safetensors ({one_line(error)})") from error
 
 
-def _state_dict(file: Path) -> dict[str, Tensor]:
+def _state_dict(file: Path, max_weights: int | None) -> dict[str, Tensor]:
     try:
+        if zipfile.is_zipfile(file):  # torch.save compresses nothing, others may
+            with zipfile.ZipFile(file) as members:
+                num_bytes = sum(member.file_size for member in members.infolist())
+            _check_claim(file, num_bytes // 4, max_weights)
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except PermtrainError:
         raise
@@ -180,23 +199,28 @@ def _candidates(loaded: Any) -> Iterator[Mapping[Any, Any]]:
             yield found
 
 
-def _keras_kernels(file: Path) -> Iterator[tuple[str, Floats]]:
+def _keras_kernels(file: Path, max_weights: int | None) -> Layers:
     try:
         import h5py
     except ImportError:
         raise PictureError(
             f"{file}: Keras files need h5py; allowed: after pip install 'permtrain[keras]'"
         ) from None
-    found: list[tuple[str, Floats]] = []
+    found: dict[str, Any] = {}
 
     def look_at(name: str, item: Any) -> None:
         is_weight = isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind == "f"
         if is_weight and not name.startswith("optimizer") and item.size:
-            found.append((name.removeprefix("model_weights/").removesuffix(":0"), item[()]))
+            found[name.removeprefix("model_weights/").removesuffix(":0")] = item
 
     try:
         with h5py.File(file, "r") as opened:
             opened.visititems(look_at)
+            # Chunks are read whole, also where the data set is smaller.
+            sizes = (max(item.size, math.prod(item.chunks or ())) for item in found.values())
+            _check_claim(file, sum(sizes), max_weights)
+            return {name: item[()] for name, item in found.items()}
+    except PermtrainError:
+        raise
     except (OSError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{file}: not readable as HDF5 ({one_line(error)})") from error
-    yield from found
