@@ -127,6 +127,39 @@ def test_the_finest_granularity_that_fits_is_taken(tmp_path: Path) -> None:
     assert cuts["3.weight"].granularity == "layer"
 
 
+def sparse_layer(shape: tuple[int, int], zeros: float, dtype: torch.dtype) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Linear(shape[1], shape[0], bias=False).to(dtype)
+    weights = torch.randn(shape, generator=generator)
+    weights[torch.rand(shape, generator=generator) < zeros] = 0
+    with torch.no_grad():
+        model.weight.copy_(weights)
+    return model
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.95, 0.99])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 3), (10, 100), (100, 300)])
+def test_sparse_weights_without_a_record_take_the_least_that_can_be_written(
+    shape: tuple[int, int], dtype: torch.dtype, zeros: float
+) -> None:
+    model = sparse_layer(shape, zeros, dtype)
+    sizes = {
+        rule: len(packed_bytes(tensors_of(model, rule, None)))
+        for rule in (None, "any", "neuron", "layer")
+    }
+    assert sizes["any"] == min(sizes.values())
+
+
+def test_how_small_sparse_weights_become() -> None:
+    sizes = [
+        len(packed_bytes(tensors_of(sparse_layer((100, 300), zeros, torch.float32), "any", None)))
+        for zeros in (0.5, 0.9)
+    ]
+    assert sizes[0] < 0.98 * 120_000
+    assert sizes[1] < 0.20 * 120_000
+
+
 def test_sorted_values_are_stored_where_a_granularity_is_asked_for(tmp_path: Path) -> None:
     model = nn.Linear(9, 4)
     pack(model, tmp_path / "m", granularity="neuron")

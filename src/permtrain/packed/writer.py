@@ -3,6 +3,7 @@
 NumPy and the coders only. The same tensors give the same bytes, whatever the machine.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -118,10 +119,18 @@ def _packed(tensor: TensorToPack, coders: Sequence[str]) -> tuple[TensorEntry, l
         return _coded(tensor, keys, tensor.cuts[0], None, coders)
     if _is_constant(tensor.bits):
         return _stored(tensor)
-    best = min(tensor.cuts, key=lambda cut: _size_with_profile(keys, cut))
-    if _size_with_profile(keys, best) < tensor.bits.nbytes:
-        return _coded(tensor, keys, best, None, coders)
-    return _stored(tensor)
+    num_levels = len(np.unique(keys))
+    sizes = {cut: _size_with_profile(keys, cut, num_levels) for cut in tensor.cuts}
+    best = min(sizes, key=sizes.__getitem__)
+    if sizes[best] >= tensor.bits.nbytes:
+        return _stored(tensor)
+    coded, stored = _coded(tensor, keys, best, None, coders), _stored(tensor)
+    return coded if _size(*coded) < _size(*stored) else stored
+
+
+def _size(entry: TensorEntry, data: Sequence[bytes]) -> int:
+    """Bytes of a tensor in the file, its line included."""
+    return len(plan_to_text([entry])) + sum(map(len, data))
 
 
 def _stored(tensor: TensorToPack) -> tuple[TensorEntry, list[bytes]]:
@@ -191,13 +200,16 @@ def _holds(keys: Bits, initial: Bits, cut: Cut) -> bool:
     )
 
 
-def _size_with_profile(keys: Bits, cut: Cut) -> float:
-    """About how many bytes an arrangement takes together with its sorted values."""
+def _size_with_profile(keys: Bits, cut: Cut, num_levels: int) -> float:
+    """About how many bytes an arrangement takes together with what `_stored_profile` writes."""
+    if cut.vector_length > MAX_VECTOR_LENGTH:
+        return math.inf
     profile_VL = np.sort(cut.to_vectors(keys), axis=1)
     multisets = multisets_of(profile_VL, cut.num_vectors)
-    num_rows, num_levels = multisets.keys_RK.shape
-    stored = min(num_rows * cut.vector_length, num_levels + num_rows * num_levels)
-    return multisets.limit_bits() / 8 + float(stored * keys.itemsize)
+    num_rows, length = len(multisets.keys_RK), cut.vector_length
+    as_values = num_rows * length * keys.itemsize
+    as_levels = num_levels * (keys.itemsize + num_rows * count_bytes(length))
+    return multisets.limit_bits() / 8 + min(as_values, as_levels)
 
 
 def _entry(
