@@ -3,10 +3,12 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from permtrain.errors import DataError
+from permtrain.lab.data.crops import middle_square
 from permtrain.lab.data.decode import EncodedImage, decode_image, decode_images
 
 
@@ -39,6 +41,20 @@ def test_a_user_may_allow_other_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
         message = f"^PERMTRAIN_MAX_PIXELS is '{wrong}'; allowed: 1 or more, an integer$"
         with pytest.raises(DataError, match=message):
             decode_image(image)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_a_very_long_picture_only_the_middle_is_scaled(turned: bool) -> None:
+    """Its rows of one pixel would become rows of 16; the middle is black and white."""
+    image = Image.new("RGB", (1, 1 << 20), "red")
+    image.paste("white", (0, 1 << 19, 1, (1 << 19) + 1))
+    image.paste("black", (0, (1 << 19) - 1, 1, 1 << 19))
+    pixels = middle_square(image.transpose(Image.Transpose.ROTATE_90) if turned else image, 14)
+    along = pixels[0, 0] if turned else pixels[0, :, 0]
+    assert pixels.shape == (3, 14, 14)
+    assert (pixels == pixels[:1]).all()  # no red
+    assert (along[0], along[-1]) == (24, 231)  # 6.5 / 16 of a pixel's width from where they meet
+    assert (np.diff(along.astype(int)) >= 0).all()
 
 
 def test_many_pictures_that_hold_little_are_bounded_together(

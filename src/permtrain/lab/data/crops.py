@@ -16,6 +16,7 @@ from permtrain.lab.data.order import check_counter
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
+MAX_SCALED = 1 << 25
 
 # Evaluation: the shorter side becomes 256 where 224 are kept.
 _SHORT_SIDE = 256 / 224
@@ -95,6 +96,9 @@ def random_square(
 def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     """An image scaled so that its shorter side is 8/7 of `size`, and the middle of that.
 
+    Of an image so long that it would become one of more than `MAX_SCALED` pixels, only the middle,
+    twice as long as wide, is scaled.
+
     Shapes: (3, size, size) uint8.
 
     Example:
@@ -105,6 +109,14 @@ def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     scale = short / min(image.width, image.height)
     width = short if image.width <= image.height else int(image.width * scale)
     height = short if image.height <= image.width else int(image.height * scale)
+    if width * height > MAX_SCALED:
+        short_side = min(image.width, image.height)
+        kept_width, kept_height = (
+            min(side, 2 * short_side) for side in (image.width, image.height)
+        )
+        first = (image.width - kept_width) // 2, (image.height - kept_height) // 2
+        middle = image.crop((*first, first[0] + kept_width, first[1] + kept_height))
+        return middle_square(middle, size)
     scaled = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return _pixels(scaled.crop((left, top, left + size, top + size)))
