@@ -380,6 +380,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "not readable" in capsys.readouterr().err
 
 
+def test_a_small_file_of_large_arrays_is_not_read(tmp_path: Path) -> None:
+    """What is exported is not compressed, so that no array takes more than the file does."""
+    np.savez_compressed(tmp_path / "circuit.npz", **{"a:fixed": np.zeros((1000, 1000))})
+    with pytest.raises(ValueError, match=r"its arrays claim 8000\d+ bytes, more than the file has"):
+        check(tmp_path / "circuit.npz")
+
+
 def test_a_flipped_bit_never_leaves_a_layer_unchecked(tmp_path: Path) -> None:
     """Checksums guard the arrays, not the directory of their names."""
     turned(tmp_path / "m")

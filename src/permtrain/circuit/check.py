@@ -40,6 +40,9 @@ def check(path: Path) -> tuple[list[str], int]:
         file.seek(-12, os.SEEK_END)
         if int.from_bytes(file.read(2), "little") != min(len(opened.files), 0xFFFF):
             raise ValueError("its directory holds fewer arrays than were written")
+        num_bytes = sum(member.file_size for member in opened.zip.infolist())
+        if num_bytes > os.fstat(file.fileno()).st_size:
+            raise ValueError(f"its arrays claim {num_bytes} bytes, more than the file has")
         arrays = {key: opened[key] for key in opened.files}  # all, for their checksums
         for name in _routed(list(arrays)):
             fixed_UI, routing_UI, probe_I, output_U = (
