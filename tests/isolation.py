@@ -4,6 +4,7 @@ A folder's conftest imports them.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def _own_cache(cache_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERMTRAIN_CACHE", cache_folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(Path(cache_folder, "state")))
     monkeypatch.delenv("PERMTRAIN_DATA", raising=False)
 
 

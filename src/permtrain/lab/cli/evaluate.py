@@ -12,16 +12,18 @@ def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
+    trust_model: bool = False,
 ) -> None:
     """Measure a run's arranged weights on its test images, and on its validation images.
 
     Args:
         run: The run's folder.
         checkpoint: last, best, or a checkpoint file.
+        trust_model: Run the code of a network of one's own that was not trained here.
     """
     from permtrain.lab.training.run import load_run
 
-    trainer = load_run(run, place, checkpoint)
+    trainer = load_run(run, place, checkpoint, trust_model=trust_model)
     for name, split in (("validation", trainer.validation_split), ("test", trainer.test_split)):
         if split is not None:
             score = trainer.evaluate(split)

@@ -18,6 +18,7 @@ def pack(
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
     output: Path | None = None,
+    trust_model: bool = False,
 ) -> None:
     """Write a run's arranged weights as a seed and permutations.
 
@@ -26,12 +27,13 @@ def pack(
         checkpoint: last, best, or a checkpoint file.
         output: The file to write; left out, packed.safetensors in the run's folder, of another
             checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors.
+        trust_model: Run the code of a network of one's own that was not trained here.
     """
     from permtrain.lab.training.run import load_run
     from permtrain.lab.training.run_folder import RunFolder
     from permtrain.packed.model import pack as pack_model
 
-    trainer = load_run(run, place, checkpoint)
+    trainer = load_run(run, place, checkpoint, trust_model=trust_model)
     path = output or RunFolder(run).packed_file
     if output is None and checkpoint != "last":  # results speak of the last one's file
         path = path.with_name(f"packed-{Path(checkpoint).stem}.safetensors")

@@ -19,6 +19,7 @@ def plot(
     vector: int = 0,
     seed: int = 0,
     max_weights: int | None = None,
+    trust_model: bool = False,
 ) -> None:
     """Draw a figure. Without arguments: list the kinds of figure.
 
@@ -34,11 +35,12 @@ def plot(
         seed: Of the random partition.
         max_weights: Numbers that a checkpoint may claim; left out, 16777216 and 64 for each of its
             bytes.
+        trust_model: Run the code of a network of one's own that was not trained here.
     """
     if not kind:
         _list_kinds()
         return
-    request = Request(sources, layer, vector, seed, max_weights)
+    request = Request(sources, layer, vector, seed, max_weights, trust_model)
     figure, notes = _drawing(kind, request, path := output or _default(kind))
     from permtrain.lab.pictures.style import save_figure
 

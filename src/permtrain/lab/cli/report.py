@@ -18,6 +18,7 @@ def report(
     watch: bool = False,
     every: float = 5.0,
     budget: Budget = "quick",
+    trust_model: bool = False,
 ) -> None:
     """Write one HTML file that shows runs, to be opened in any browser.
 
@@ -30,6 +31,7 @@ def report(
         watch: Write it again and again while the runs go on; the page refreshes itself.
         every: Seconds between two refreshes, 1 or more.
         budget: Which arms of a recipe.
+        trust_model: Run the code of a network of one's own that was not trained here.
     """
     from permtrain.lab.report.contents import Collector
     from permtrain.lab.report.page import write_page
@@ -40,11 +42,11 @@ def report(
         raise SettingError(f"every is {every}; allowed: 1 second or more")
     names = [Path(name).resolve().name for name in runs]
     title = f"permtrain: {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}"
-    found = find_runs(runs, place.runs_folder, budget, begun=watch)
+    found = find_runs(runs, place.runs_folder, budget, begun=watch, trust_model=trust_model)
     address = output.resolve().as_uri()
     if watch:
         print(f"open {address}; it refreshes itself, Ctrl-C ends it", flush=True)
-        keep_writing(output, runs, title, place, budget, every)
+        keep_writing(output, runs, title, place, budget, every, trust_model=trust_model)
     else:
         collector = Collector(place)
         contents = collector.collect(found)

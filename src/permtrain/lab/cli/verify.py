@@ -13,6 +13,7 @@ def verify(
     run: Annotated[Path, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
+    trust_model: bool = False,
 ) -> None:
     """Check that every weight vector of a run still holds exactly its initial values.
 
@@ -22,6 +23,7 @@ def verify(
     Args:
         run: The run's folder.
         checkpoint: last, best, or a checkpoint file.
+        trust_model: Run the code of a network of one's own that was not trained here.
     """
     from permtrain.lab.training.run import (
         load_run,
@@ -30,7 +32,7 @@ def verify(
     )
     from permtrain.lab.training.run_folder import RunFolder
 
-    trainer = load_run(run, place, checkpoint)
+    trainer = load_run(run, place, checkpoint, trust_model=trust_model)
     verified = verify_trainer(trainer)
     if verified is None:
         method = trainer.settings.permutation.method

@@ -46,7 +46,7 @@ def check_judge(model: str, data: ImageData) -> None:
 
 def trained(settings: Settings, place: Place) -> Trainer:
     """The network of `trained_run`, in memory."""
-    return load_run(trained_run(settings, place).path, place)
+    return load_run(trained_run(settings, place).path, place, trust_model=True)
 
 
 def trained_run(settings: Settings, place: Place) -> RunFolder:

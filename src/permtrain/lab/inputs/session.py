@@ -174,7 +174,7 @@ def measured(
     data = splits.data
     training = judge_settings(splits.settings.data, judge.model, judge.epochs, judge.train_images)
     judge_run = trained_run(training, place)
-    trainer = load_run(judge_run.path, place)
+    trainer = load_run(judge_run.path, place, trust_model=True)
     means_KCP = class_means(splits.train, data.num_classes)
     by_mean_NCP = laid_out(shuffled_NCP, means_KCP[splits.test.labels], matching)
     images = {

@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from permtrain.errors import SettingError
@@ -212,8 +212,21 @@ _ENTRIES = (
 NETWORKS: dict[str, NetworkEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
+def is_own_code(name_or_path: str) -> bool:
+    """Whether a network is named as `module:function`, so that building it runs code of the user's.
+
+    Example:
+        >>> is_own_code("lenet5"), is_own_code("my_package.networks:build")
+        (False, True)
+    """
+    return ":" in name_or_path
+
+
 def build_network(
-    name_or_path: str, image_shape: tuple[int, int, int], num_classes: int
+    name_or_path: str,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    import_from: Sequence[Path] = (),
 ) -> nn.Module:
     """Build a network by its name, or by `module:function` where the user's own code makes it.
 
@@ -224,6 +237,8 @@ def build_network(
         name_or_path: a key of `NETWORKS`, or `module:function`; the module may have dots.
         image_shape: channels, height, width of one image; each network states its smallest.
         num_classes: number of outputs, at least 1.
+        import_from: folders that a module of the user's own is looked for in first; empty for the
+            current directory.
 
     Randomness: the initial weights are drawn from torch's global generator, as its constructors do.
 
@@ -236,8 +251,8 @@ def build_network(
         >>> build_network("logistic", image_shape=(1, 8, 8), num_classes=10).output
         Linear(in_features=64, out_features=10, bias=True)
     """
-    if ":" in name_or_path:
-        return _build_own(name_or_path, image_shape, num_classes)
+    if is_own_code(name_or_path):
+        return _build_own(name_or_path, image_shape, num_classes, import_from or [Path.cwd()])
     if name_or_path not in NETWORKS:
         raise SettingError(_unknown_name(name_or_path))
     module_name, _, function_name = NETWORKS[name_or_path].builder.partition(":")
@@ -255,10 +270,15 @@ def _unknown_name(name: str) -> str:
     )
 
 
-def _build_own(path: str, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+def _build_own(
+    path: str,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    import_from: Sequence[Path],
+) -> nn.Module:
     from torch import nn
 
-    function = _import_object(path)
+    function = _import_object(path, import_from)
     # A network that is already built is callable too, but calling it would run it.
     if not callable(function) or isinstance(function, nn.Module):
         raise SettingError(
@@ -275,14 +295,14 @@ def _build_own(path: str, image_shape: tuple[int, int, int], num_classes: int) -
     return network
 
 
-def _import_object(path: str) -> object:
+def _import_object(path: str, import_from: Sequence[Path]) -> object:
     module_name, _, object_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), object_name)):
         raise SettingError(
             f"network {path!r}: must be module:function, as in my_package.networks:build"
         )
     try:
-        with _current_directory_importable():
+        with _importable_from(import_from):
             module = importlib.import_module(module_name)
     except Exception as error:  # a module of the user's own may fail in any way
         reason = " ".join(str(error).split())
@@ -316,14 +336,15 @@ def _accepted_arguments(
 
 
 @contextmanager
-def _current_directory_importable() -> Iterator[None]:
-    """Put the current directory first on the import path, as `python -m` does, and take it off."""
-    directory = os.getcwd()
-    sys.path.insert(0, directory)
+def _importable_from(folders: Sequence[Path]) -> Iterator[None]:
+    """Put folders first on the import path, as `python -m` does with one, and take them off."""
+    added = [str(folder) for folder in folders]
+    sys.path[:0] = added
     importlib.invalidate_caches()
     try:
         yield
     finally:
         # The imported module may have changed the path itself.
-        if directory in sys.path:
-            sys.path.remove(directory)
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)

@@ -211,7 +211,7 @@ def _units(request: Request) -> tuple[Layers | None, Layers, list[str]]:
         return None, read_layers(source, request.max_weights), []
     after = read_layers(source)  # refuses what is no complete run
     try:
-        weights = run_weights(source)
+        weights = run_weights(source, trust_model=request.trust_model)
     except PermtrainError as error:
         return None, after, [f"weights before training are not known: {error}"]
     return *weights.by_unit(), []
@@ -231,7 +231,7 @@ def _vectors(request: Request) -> tuple[Layers, list[str]]:
         return read_layers(source, request.max_weights), []
     units = read_layers(source)
     try:
-        weights = run_weights(source)
+        weights = run_weights(source, trust_model=request.trust_model)
     except PermtrainError as error:
         return units, [f"vectors are taken to be those of output units: {error}"]
     return weights.by_vector()[1], []
@@ -239,7 +239,7 @@ def _vectors(request: Request) -> tuple[Layers, list[str]]:
 
 def _vector_pair(request: Request) -> tuple[str, Floats, Floats]:
     """One vector that a run permutes, before and after."""
-    weights = run_weights(request.source)
+    weights = run_weights(request.source, trust_model=request.trust_model)
     if not weights.permuting.cuts:
         raise PictureError(
             f"{request.source}: was trained by {weights.method}, which permutes nothing; allowed: "

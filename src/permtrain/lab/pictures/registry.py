@@ -21,6 +21,7 @@ class Request:
         vector: number of a weight vector in that layer.
         seed: of whatever is drawn by chance.
         max_weights: numbers that a checkpoint may claim, as in `weights.read_layers`.
+        trust_model: as in `load_run`.
     """
 
     sources: tuple[Path, ...]
@@ -28,6 +29,7 @@ class Request:
     vector: int = 0
     seed: int = 0
     max_weights: int | None = None
+    trust_model: bool = False
 
     @property
     def source(self) -> Path:

@@ -59,11 +59,14 @@ class RunWeights:
         }
 
 
-def run_weights(path: Path) -> RunWeights:
+def run_weights(path: Path, *, trust_model: bool = False) -> RunWeights:
     """The weights of a complete run.
 
     Its network is built anew. For data of one's own, which say how large images are, and for a
     network of one's own, these have to be where they were.
+
+    Args:
+        trust_model: as in `load_run`.
 
     Randomness: torch's global generator stays as it is.
     Raises:
@@ -73,11 +76,12 @@ def run_weights(path: Path) -> RunWeights:
     if not path.is_dir():
         raise PictureError(f"{path}: only the folder of a run tells the weights before training")
     after = read_state(path)
-    folder = RunFolder(path)
+    folder = RunFolder(path, trust_model)
     settings = folder.settings()
+    import_from = folder.import_from()
     image_shape, num_classes = _images_of(folder, settings)
     with torch.random.fork_rng(devices=[]):
-        model = newborn_network(settings, image_shape, num_classes, folder.trained())
+        model = newborn_network(settings, image_shape, num_classes, folder.trained(), import_from)
         optimizer = make_optimizer(settings, model)
         method = attach(settings.permutation, optimizer, model, settings.seed)
     units = {

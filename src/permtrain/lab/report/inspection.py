@@ -73,7 +73,9 @@ class Inspector:
 
     def _look(self) -> Inspection:
         if self._trainer is None:
-            self._trainer = load_run(self.folder.path, self.place)
+            self._trainer = load_run(
+                self.folder.path, self.place, trust_model=self.folder.trust_model
+            )
         trainer = self._trainer
         shown = trainer.method.cuts or _weight_cuts(trainer)
         saved = self.folder.numbered_checkpoints()

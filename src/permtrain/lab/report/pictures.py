@@ -67,10 +67,10 @@ def figures_of(folder: RunFolder) -> "list[tuple[str, str, Figure]]":
         return []
     from permtrain.lab.pictures import drawings
 
-    made = []
+    request, made = Request((folder.path,), trust_model=folder.trust_model), []
     for kind, title in DRAWN.items():
         try:
-            figure, notes = getattr(drawings, KINDS[kind].function)(Request((folder.path,)))
+            figure, notes = getattr(drawings, KINDS[kind].function)(request)
         except PermtrainError:
             continue
         made.append((title, ". ".join([title, *notes]), figure))

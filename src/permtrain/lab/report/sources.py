@@ -41,7 +41,12 @@ class ReportedRun:
 
 
 def find_runs(
-    names: Sequence[str], runs_folder: Path, budget: Budget, *, begun: bool = False
+    names: Sequence[str],
+    runs_folder: Path,
+    budget: Budget,
+    *,
+    begun: bool = False,
+    trust_model: bool = False,
 ) -> list[ReportedRun]:
     """The runs of folders and recipes, in the order given, each once.
 
@@ -53,6 +58,7 @@ def find_runs(
         runs_folder: where a recipe's runs are looked for.
         budget: which arms of a recipe.
         begun: take runs without a complete epoch too, which have no record yet.
+        trust_model: as in `load_run`, for runs that are named by their folders.
 
     Raises:
         SettingError: a name is neither, or none of a recipe's arms was begun.
@@ -62,7 +68,7 @@ def find_runs(
         raise SettingError("report got no run; allowed: folders of runs, ids of recipes")
     runs: dict[Path, ReportedRun] = {}
     for name in names:
-        for run in _runs_of(name, runs_folder, budget, begun):
+        for run in _runs_of(name, runs_folder, budget, begun, trust_model):
             runs.setdefault(run.folder.path.resolve(), run)
     has_many_recipes = len({run.of.recipe.id for run in runs.values() if run.of is not None}) > 1
     folders = [path for path, run in runs.items() if run.of is None]
@@ -103,10 +109,12 @@ def num_runs(names: Sequence[str], budget: Budget) -> int:
     return len(folders) + sum(len(RECIPES[recipe].arms_within(budget)) for recipe in recipes)
 
 
-def _runs_of(name: str, runs_folder: Path, budget: Budget, begun: bool) -> list[ReportedRun]:
+def _runs_of(
+    name: str, runs_folder: Path, budget: Budget, begun: bool, trust_model: bool
+) -> list[ReportedRun]:
     path = Path(name)
     if path.is_dir():
-        folder = RunFolder(path)
+        folder = RunFolder(path, trust_model)
         folder.settings()  # says so where this is no run
         if not begun and not folder.metrics():
             raise CheckpointError(

@@ -19,6 +19,8 @@ def watch(
     budget: Budget,
     every_s: float,
     wait: Callable[[float], None] = time.sleep,
+    *,
+    trust_model: bool = False,
 ) -> None:
     """Writes the page every `every_s` seconds until all runs found are complete or have failed.
 
@@ -26,7 +28,7 @@ def watch(
 
     Args:
         path: the HTML file.
-        names, budget: as in `find_runs`.
+        names, budget, trust_model: as in `find_runs`.
         title: of the page.
         place: where runs are, and where their data are.
         every_s: above 0.
@@ -39,7 +41,7 @@ def watch(
     contents = []
     try:
         while True:
-            runs = find_runs(names, place.runs_folder, budget, begun=True)
+            runs = find_runs(names, place.runs_folder, budget, begun=True, trust_model=trust_model)
             contents = collector.collect(runs)
             are_done = all(each.result is not None or each.has_failed for each in contents)
             if are_done and len(runs) == num_runs(names, budget):

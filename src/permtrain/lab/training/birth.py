@@ -1,6 +1,7 @@
 """The network of some settings, as it is before the first step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,13 @@ def newborn_network(
     image_shape: tuple[int, int, int],
     num_classes: int,
     trained: Mapping[str, Tensor] | None = None,
+    import_from: Sequence[Path] = (),
 ) -> nn.Module:
     """Builds the network and draws its initial weights, on the CPU; the same for the same settings.
 
     Args:
         trained: state of a trained network of these settings, which rule shuffle needs.
+        import_from: as in `build_network`.
 
     Randomness: torch's global generator is set to the settings' seed, and used for biases that are
     kept as torch draws them.
@@ -36,7 +39,7 @@ def newborn_network(
         Linear(in_features=64, out_features=10, bias=True)
     """
     torch.manual_seed(settings.seed)
-    model = build_network(settings.model, image_shape, num_classes)
+    model = build_network(settings.model, image_shape, num_classes, import_from)
     initial = settings.initial
     if initial.rule == "shuffle":
         if trained is None:

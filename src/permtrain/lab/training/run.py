@@ -18,6 +18,7 @@ from permtrain.lab.training.checkpoint import restore
 from permtrain.lab.training.display import SILENT, Display
 from permtrain.lab.training.engine import Session, compute
 from permtrain.lab.training.folders import folder_of
+from permtrain.lab.training.origin import Origin, network_origin
 from permtrain.lab.training.ranking_watch import RankingWatch
 from permtrain.lab.training.result import RunResult, selection_key
 from permtrain.lab.training.run_folder import (
@@ -77,6 +78,7 @@ def start_run(
         settings,
         place,
         trainer.device,
+        origin=Origin(network_origin(settings.model, trainer.model)),
         only_once=only_once,
     )
     with alone_in(folder):
@@ -129,7 +131,7 @@ def resume_run(
         RunIsBusy: another process trains it.
         Interrupted: the user stopped it.
     """
-    folder = RunFolder(path)
+    folder = RunFolder(path, trust_model=True)  # training runs the user's own code
     place = folder.place(place)
     settings = folder.settings()
     if folder.trained_file.is_file():
@@ -137,7 +139,8 @@ def resume_run(
     else:  # it was killed before it kept them
         beside = replace(place, runs_folder=path.parent)
         trained = _trained_weights(settings, beside, callbacks, display)
-    trainer = Trainer(settings, place, trained=trained)
+    import_from = folder.import_from()
+    trainer = Trainer(settings, place, trained=trained, import_from=import_from)
     with alone_in(folder):
         if checkpoint is None and folder.is_complete:  # by another process, just now
             return RunResult.read(folder)
@@ -147,10 +150,26 @@ def resume_run(
         return RunResult.read(folder)
 
 
-def load_run(path: Path, place: Place, checkpoint: str = "last") -> Trainer:
-    """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file."""
-    folder = RunFolder(path)
-    trainer = Trainer(folder.settings(), folder.place(place), trained=folder.trained())
+def load_run(
+    path: Path, place: Place, checkpoint: str = "last", *, trust_model: bool = False
+) -> Trainer:
+    """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file.
+
+    Args:
+        trust_model: build a network that is code of somebody's, which runs it, even if the run was
+            not begun by this user on this machine.
+
+    Raises:
+        SettingError: the network is code that was not trained here, and is not trusted.
+        CheckpointError: no run folder, or no readable checkpoint of it.
+    """
+    folder = RunFolder(path, trust_model)
+    trainer = Trainer(
+        folder.settings(),
+        folder.place(place),
+        trained=folder.trained(),
+        import_from=folder.import_from(),
+    )
     load_into(trainer, folder.checkpoint(checkpoint))
     return trainer
 

@@ -3,6 +3,7 @@
 settings.json      the resolved settings
 place.json         where it runs: data folder, device, threads
 environment.json   versions, device, commit
+origin.json        fingerprints of what it is computed from
 metrics.jsonl      one line for each epoch or part
 trained.safetensors   with rule shuffle, the weights that were shuffled
 ranking.jsonl      one line for each epoch and layer, with --watch-ranking-distance
@@ -30,6 +31,7 @@ from permtrain.errors import CheckpointError, PermtrainError, SettingError, one_
 from permtrain.lab.training.environment import environment
 from permtrain.lab.training.folders import holds, numbered
 from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
+from permtrain.lab.training.origin import Origin, import_folders
 from permtrain.lab.training.settings import Place, Settings, stored_settings, to_dict
 from permtrain.lab.training.weights_file import read_weights
 
@@ -39,9 +41,15 @@ Metrics: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run, by name."""
+    """The files of one run, by name.
+
+    Attributes:
+        trust_model: whether its network may run code even where it was not trained here, because
+            the user said so.
+    """
 
     path: Path
+    trust_model: bool = False
 
     @property
     def settings_file(self) -> Path:
@@ -54,6 +62,10 @@ class RunFolder:
     @property
     def environment_file(self) -> Path:
         return self.path / "environment.json"
+
+    @property
+    def origin_file(self) -> Path:
+        return self.path / "origin.json"
 
     @property
     def metrics_file(self) -> Path:
@@ -142,6 +154,22 @@ class RunFolder:
                 f"{self.place_file}: has a value of another type ({one_line(error)})"
             ) from None
 
+    def origin(self) -> Origin | None:
+        """What the run was computed from; None where it was begun before that was kept.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        return Origin.read(self.origin_file) if self.origin_file.is_file() else None
+
+    def import_from(self) -> list[Path]:
+        """Where the run's network is imported from, if it is the user's own; see `import_folders`.
+
+        Raises:
+            SettingError: its code was not trained here, and is not trusted either.
+        """
+        return import_folders(self.settings().model, self.origin(), self.trust_model, self.path)
+
     def metrics(self) -> list[Metrics]:
         """The record, a line for each completed epoch or part; a null in it is NaN here.
 
@@ -200,6 +228,7 @@ def new_run_folder(
     place: Place,
     device: torch.device,
     *,
+    origin: Origin | None = None,
     only_once: bool = False,
 ) -> RunFolder:
     """Makes the folder of a new run, whole or not at all.
@@ -209,6 +238,7 @@ def new_run_folder(
 
     Args:
         settings: `Settings`, or the dataclass of a recipe's own task.
+        origin: what it is to be computed from, where that is kept.
         only_once: no copies. For those who have found no such folder: one that is there now is of
             another process, however far that is.
 
@@ -220,6 +250,8 @@ def new_run_folder(
         prepared = RunFolder(Path(beside) / name)
         write_json(prepared.settings_file, to_dict(settings))
         write_json(prepared.environment_file, environment(device))
+        if origin is not None:
+            write_json(prepared.origin_file, origin.to_dict())
         write_json(prepared.place_file, _as_it_turned_out(place, device).to_dict())
         for number in itertools.count(1):
             folder = RunFolder(numbered(runs_folder, name, number))

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -69,6 +70,8 @@ class Trainer:
         place: where.
         data: images already in memory; None loads them by the settings.
         trained: the weights that rule shuffle moves (`settings.first_training`).
+        import_from: folders that a network of the user's own is imported from; empty for the
+            current directory.
 
     Attributes:
         evaluations: those after the steps `settings.evaluate_at`.
@@ -88,6 +91,7 @@ class Trainer:
         place: Place,
         data: ImageData | StreamedData | None = None,
         trained: Mapping[str, Tensor] | None = None,
+        import_from: Sequence[Path] = (),
     ) -> None:
         self.settings = settings
         self.device = device_at(place)
@@ -100,7 +104,8 @@ class Trainer:
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
         self._images = data.image_shape, data.num_classes
         self._trained = trained
-        self.model = newborn_network(settings, *self._images, trained)
+        self._import_from = import_from
+        self.model = self._newborn()
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(
@@ -194,7 +199,10 @@ class Trainer:
         if self._trained is None:
             return recorded_initial_weights(self.model)
         with torch.random.fork_rng(devices=[]):
-            return newborn_network(self.settings, *self._images, self._trained).state_dict()
+            return self._newborn().state_dict()
+
+    def _newborn(self) -> nn.Module:
+        return newborn_network(self.settings, *self._images, self._trained, self._import_from)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on bit for bit, as plain data and tensors."""
