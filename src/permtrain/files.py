@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and read only if they are files."""
 
 import errno
 import os
@@ -17,6 +17,23 @@ except ImportError:  # Windows: files are written whole there too, temporary fil
 
 # Answers of a file system without locks, such as Lustre mounted that way: the same holds there.
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file before it is opened.
+
+    A pipe would be waited for, a device may be read for ever. A link to a file is one.
+
+    Raises:
+        OSError: nothing is there, or something else.
+
+    Example:
+        >>> require_file(Path(os.devnull))
+        Traceback (most recent call last):
+        OSError: [Errno 22] is no regular file: '/dev/null'
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
 @contextmanager

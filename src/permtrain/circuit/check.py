@@ -51,7 +51,8 @@ def check(path: Path) -> tuple[list[str], int]:
             problem = _problem(fixed_UI, routing_UI, probe_I, output_U)
             num_wrong += problem is not None
             units, inputs = fixed_UI.shape
-            lines.append(f"{name}: {units} units of {inputs} inputs: {problem or 'as trained'}")
+            shown = name.encode("unicode_escape").decode()  # it may move a terminal's cursor
+            lines.append(f"{shown}: {units} units of {inputs} inputs: {problem or 'as trained'}")
     return lines, num_wrong
 
 

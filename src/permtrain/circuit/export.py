@@ -12,6 +12,7 @@ from permtrain.circuit.routing import LayerCircuit, circuit_of
 from permtrain.files import written_whole
 from permtrain.packed.entries import Alias, TensorEntry
 from permtrain.packed.reader import PackedFile
+from permtrain.text import csv_cell
 
 ARRAYS, LAYERS, CONNECTIONS, PROGRAM = (
     "circuit.npz",
@@ -126,7 +127,7 @@ def _write_connections(written: IO[bytes], circuits: Sequence[LayerCircuit]) -> 
 
 
 def _connections(circuit: LayerCircuit, unit: int) -> Iterator[str]:
-    name = circuit.name
+    name = csv_cell(circuit.name)
     if any(character in name for character in ',"\n\r'):
         name = '"' + name.replace('"', '""') + '"'
     num_inputs = circuit.fixed_UI.shape[1]

@@ -18,6 +18,7 @@ from PIL import Image
 from permtrain.errors import DataError
 from permtrain.lab.data import read
 from permtrain.lab.data.cache import default_cache_folder
+from permtrain.lab.data.decode import FORMATS
 from permtrain.lab.data.load import load_images
 
 MakeData = Callable[..., Path]
@@ -68,6 +69,13 @@ def own_parquet(tmp_path: Path) -> Callable[..., Path]:
 
     datasets.disable_progress_bars()
     return make
+
+
+def beside_own(tmp_path: Path) -> Path:
+    """The folder of `own_parquet`, for images that its rows only name."""
+    folder = tmp_path / "own"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def pixels(image: Any) -> torch.Tensor:
@@ -174,7 +182,7 @@ def test_a_file_of_metadata_does_not_replace_the_folders_names(
 )
 def test_modes(own_parquet: MakeData, tmp_path: Path, mode: str, channels: int) -> None:
     image = picture(0, mode="RGB").convert("L" if mode == "LA" else "RGB").convert(mode)
-    path = tmp_path / ("one.tif" if mode == "CMYK" else "one.png")
+    path = beside_own(tmp_path) / ("one.tif" if mode == "CMYK" else "one.png")
     image.save(path)
     folder = own_parquet(images=[str(path)], labels=[0])
     write_parquet(folder / "test.parquet", [str(path)], [1])
@@ -188,9 +196,10 @@ def test_orientation_of_a_camera_is_applied(own_parquet: MakeData, tmp_path: Pat
     image = picture(0, size=(16, 8))
     exif = image.getexif()
     exif[0x0112] = 6
-    image.save(tmp_path / "turned.jpg", exif=exif)
-    folder = own_parquet(images=[str(tmp_path / "turned.jpg")], labels=[0])
-    write_parquet(folder / "test.parquet", [str(tmp_path / "turned.jpg")], [1])
+    path = beside_own(tmp_path) / "turned.jpg"
+    image.save(path, exif=exif)
+    folder = own_parquet(images=[str(path)], labels=[0])
+    write_parquet(folder / "test.parquet", [str(path)], [1])
     assert load_images(folder).image_shape == (1, 16, 8)
 
 
@@ -444,10 +453,10 @@ def test_undecodable_images(own_parquet: MakeData, tmp_path: Path) -> None:
     folder = own_parquet(images=[cut], labels=[0])
     refused(r"row 0 \(.*cut.png\) cannot be decoded as an image \(.+\)", folder)
     folder = own_parquet(images=[{"bytes": b"text", "path": None}], labels=[0])
-    refused(r"row 0 cannot be decoded as an image \(cannot identify image file", folder)
+    refused(r"row 0 cannot be decoded as an image \(no .*PNG.* file", folder)
     folder = own_parquet(images=[None], labels=[0])
     refused("row 0 has no image in its column 'image'", folder)
-    sixteen = tmp_path / "sixteen.png"
+    sixteen = beside_own(tmp_path) / "sixteen.png"
     picture(0).convert("I").convert("I;16").save(sixteen)
     folder = own_parquet(images=[str(sixteen)], labels=[0])
     refused(f"^{sixteen} has the pixel mode 'I;16.*'; expected 8-bit", folder)
@@ -468,7 +477,7 @@ def test_colours_of_16_bits_are_refused(
 
     header = struct.pack(">IIBBBBB", 4, 3, 16, kind, 0, 0, 0)
     rows = 3 * (b"\0" + bytes(2 * channels * 4))
-    file = tmp_path / "deep.png"
+    file = beside_own(tmp_path) / "deep.png"
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     message = f"^{file} has the pixel mode '{mode}, 16 bits for each channel'; expected 8-bit"
@@ -550,3 +559,73 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> 
     assert not default_cache_folder().exists()
     assert len(load_images("digits").train) == 1437
     assert not default_cache_folder().exists()
+
+
+# What files of others may not do
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 4 3
+%%EndComments
+(ran) (w) file closefile
+showpage
+"""
+
+
+def test_no_decoder_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to Ghostscript, whatever the file is called."""
+    monkeypatch.chdir(tmp_path)
+    folder = image_folders(tmp_path / "own")
+    (folder / "train" / "ant" / "0.png").write_bytes(EPS)
+    monkeypatch.setattr(subprocess, "Popen", no_decoding)
+    refused("0.png cannot be decoded as an image \\(no AVIF, BMP, .* or WEBP file\\)", folder)
+    assert not {"EPS", "WMF", "PSD", "HDF5", "BUFR", "GRIB"} & set(FORMATS)
+
+
+def write_names(path: Path, *names: str) -> None:
+    """A split whose rows only name their images."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": None, "path": name} for name in names], kind)
+    pq.write_table(pa.table({"image": images, "label": list(range(len(names)))}), path)
+
+
+def test_rows_name_no_files_outside_the_data_set(own_parquet: MakeData, tmp_path: Path) -> None:
+    outside = tmp_path / "private.png"
+    picture(0).save(outside)
+    for path in (str(outside), "../private.png"):
+        folder = own_parquet(names=None)
+        write_names(folder / "train.parquet", path, path)
+        refused("row 0 names .*private.png; allowed: an image below .*own", folder)
+    picture(7).save(folder / "inside.png")
+    for split in ("train", "test"):
+        write_names(folder / f"{split}.parquet", "inside.png")
+    assert torch.equal(load_images(folder).train.images[0], pixels(picture(7)))
+
+
+def test_a_pipe_is_not_waited_for(own_parquet: MakeData, tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "images")
+    os.mkfifo(folder / "train" / "ant" / "pipe.png")
+    refused("pipe.png cannot be decoded as an image .*is no regular file", folder)
+    folder = own_parquet()
+    (folder / "test.parquet").unlink()
+    os.mkfifo(folder / "test.parquet")
+    refused("test.parquet cannot be read as a Parquet file .*is no regular file", folder)
+
+
+def test_links_do_not_lead_in_circles(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own")
+    classes = [folder / "train" / name for name in ("ant", "zebra")]
+    for one in classes:  # in each class many links to the other: following them never ends
+        for number in range(8):
+            (one / f"link{number}").symlink_to(classes[one == classes[0]])
+    refused("ant/link0 is a link to a folder; allowed in the folder of a class: images", folder)
+    folder = image_folders(tmp_path / "loop")
+    (folder / "train" / "loop").symlink_to(folder / "train")
+    refused("train/loop/loop is a link to a folder", folder)
+
+
+def test_the_folder_of_a_class_may_be_a_link(tmp_path: Path) -> None:
+    folder = image_folders(tmp_path / "own")
+    (folder / "train" / "ant").rename(tmp_path / "ants")
+    (folder / "train" / "ant").symlink_to(tmp_path / "ants")
+    assert len(load_images(folder).train) == 10

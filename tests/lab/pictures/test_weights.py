@@ -80,6 +80,26 @@ def test_keras_kernels_have_their_output_units_last(tmp_path: Path) -> None:
     assert layers["conv/conv/kernel"].tolist() == [kernel[..., i].ravel().tolist() for i in (0, 1)]
 
 
+def test_keras_files_read_no_other_files(tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(b"secret, 16 bytes")
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        place = [(str(tmp_path / "private"), 0, 16)]
+        file.create_dataset("kernel:0", (2, 2), dtype="f4", external=place)
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["kernel:0"] = np.ones((2, 2), dtype=np.float32)
+    layout = h5py.VirtualLayout(shape=(2, 2), dtype="f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "source.h5"), "kernel:0", shape=(2, 2))
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("kernel:0", layout)
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["kernel:0"] = h5py.ExternalLink(str(tmp_path / "source.h5"), "kernel:0")
+        file["own:0"] = np.zeros((1, 2), dtype=np.float32)
+    for name in ("external", "virtual"):
+        with pytest.raises(CheckpointError, match="kernel:0 has its values in other files"):
+            read_layers(tmp_path / f"{name}.h5")
+    assert list(read_layers(tmp_path / "linked.h5")) == ["own"]
+
+
 class Harm:
     """A pickle that writes a file when it is loaded."""
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from permtrain.lab.cli.console import say
 from permtrain.lab.cli.pack import packed_file_in
 
 
@@ -30,13 +31,10 @@ def export_circuit(
 
     path = packed_file_in(source)
     folder = output or path.parent / "circuit"
-    lines = export(
-        PackedFile(path, max_weights=max_weights, max_header=max_header),
-        folder,
-        connections=connections,
-    )
-    print("\n".join(lines))
-    print(f"wrote {folder}")
+    packed = PackedFile(path, max_weights=max_weights, max_header=max_header)
+    for line in export(packed, folder, connections=connections):
+        say(line)
+    say(f"wrote {folder}")
 
 
 def check_circuit(folder: Annotated[Path, tyro.conf.Positional]) -> None:
@@ -48,14 +46,17 @@ def check_circuit(folder: Annotated[Path, tyro.conf.Positional]) -> None:
     from permtrain.circuit.check import check
     from permtrain.circuit.export import ARRAYS
     from permtrain.errors import CircuitError, one_line
+    from permtrain.files import require_file
 
     path = folder / ARRAYS
     try:
+        require_file(path)
         lines, num_wrong = check(path)
     except OSError:  # its message names the file
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         raise CircuitError(f"{path}: damaged, not readable ({one_line(error)})") from None
-    print("\n".join(lines) or "no layer is routed, so that there is nothing to check")
+    for line in lines or ["no layer is routed, so that there is nothing to check"]:
+        say(line)
     if num_wrong:
         raise CircuitError(f"{path}: {num_wrong} of {len(lines)} layers are wrong; allowed: none")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from permtrain.lab.cli.console import say
 from permtrain.lab.training.settings import Place
 
 
@@ -27,4 +28,4 @@ def evaluate(
     for name, split in (("validation", trainer.validation_split), ("test", trainer.test_split)):
         if split is not None:
             score = trainer.evaluate(split)
-            print(f"{name}: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}")
+            say(f"{name}: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from permtrain.lab.cli.console import say
+
 
 def fetch(
     data: Annotated[tuple[str, ...], tyro.conf.Positional], data_folder: Path | None = None
@@ -23,4 +25,4 @@ def fetch(
     if not data:
         raise DataError(f"fetch got no name; known: {', '.join(DATASETS)}")
     for name in data:
-        print(fetch_one(name, data_folder), flush=True)
+        say(fetch_one(name, data_folder))

@@ -1,10 +1,10 @@
 """`permtrain list`: what can be named on the command line."""
 
-from rich.console import Console
 from rich.table import Table
 
 from permtrain.core.cut import MEANINGS
 from permtrain.initial.rules import RULES
+from permtrain.lab.cli.console import PlainConsole
 from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.training.settings import METHODS
@@ -12,7 +12,7 @@ from permtrain.lab.training.settings import METHODS
 
 def show_catalogue() -> None:
     """List networks, data sets, methods and rules."""
-    console = Console()
+    console = PlainConsole()
     networks = {
         entry.name: f"{entry.description}; {entry.num_weights:,} weights"
         for entry in NETWORKS.values()

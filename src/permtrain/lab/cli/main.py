@@ -16,6 +16,7 @@ import tyro
 from permtrain.errors import PermtrainError
 from permtrain.lab.cli import common_options, paths
 from permtrain.lab.cli.circuit import check_circuit, export_circuit
+from permtrain.lab.cli.console import say
 from permtrain.lab.cli.evaluate import evaluate
 from permtrain.lab.cli.fetch import fetch
 from permtrain.lab.cli.list import show_catalogue
@@ -57,13 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except PermtrainError as error:
         interrupted = isinstance(error, Interrupted)
-        print(f"{'' if interrupted else 'error: '}{error}", file=sys.stderr)
+        say(f"{'' if interrupted else 'error: '}{error}", sys.stderr)
         return 130 if interrupted else 1
     except BrokenPipeError:  # whoever reads has seen enough, as in: permtrain list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from permtrain.errors import PackedFileError
+from permtrain.lab.cli.console import PlainConsole, say
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
@@ -59,10 +60,9 @@ def unpack(
     from permtrain.packed.plain_file import write_plain
     from permtrain.packed.reader import PackedFile
 
-    write_plain(
-        PackedFile(packed_file_in(file), max_weights=max_weights, max_header=max_header), output
-    )
-    print(f"wrote {output}")
+    packed = PackedFile(packed_file_in(file), max_weights=max_weights, max_header=max_header)
+    write_plain(packed, output)
+    say(f"wrote {output}")
 
 
 def inspect(
@@ -78,7 +78,6 @@ def inspect(
             bytes.
         max_header: Bytes that its header may have; left out, 1048576.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from permtrain.packed.entries import CODERS, PROFILES
@@ -102,7 +101,7 @@ def inspect(
             f"{tensor.bits_per_weight:.3f}",
             "" if limit is None else f"{limit:.3f}",
         )
-    console = Console(markup=False, width=None if Console().is_terminal else 140)
+    console = PlainConsole(width=None if PlainConsole().is_terminal else 140)
     console.print(table)
     for line in _summary(report):
         console.print(line, highlight=False, soft_wrap=True)

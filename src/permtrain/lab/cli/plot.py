@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from permtrain.errors import PictureError, SettingError
+from permtrain.lab.cli.console import PlainConsole, say
 from permtrain.lab.pictures.registry import KINDS, Drawing, Request
 
 
@@ -46,8 +47,8 @@ def plot(
 
     save_figure(figure, path)
     for note in notes:
-        print(note)
-    print(f"wrote {path}")
+        say(note)
+    say(f"wrote {path}")
 
 
 def _drawing(kind: str, request: Request, output: Path) -> Drawing:
@@ -77,10 +78,9 @@ def _default(kind: str) -> Path:
 
 
 def _list_kinds() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("kind", "drawn from", "shows", box=None)
     for name, kind in KINDS.items():
         table.add_row(name, kind.source, kind.description)
-    Console().print(table)
+    PlainConsole().print(table)

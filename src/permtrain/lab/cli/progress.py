@@ -12,6 +12,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from permtrain.lab.cli.console import PlainConsole
+
 # The first time, images are decoded for good, and the kernels compiled (15 s of two cores).
 STARTING = "starting (the first time here: up to half a minute)"
 
@@ -20,7 +22,7 @@ class Progress:
     """Shows how far a run is, and how good."""
 
     def __init__(self, label: str, console: Console | None = None) -> None:
-        self.console = console or Console(markup=False)
+        self.console = console or PlainConsole()
         self.label = label
         self._begun = False
         self._bar = Bar(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from permtrain.errors import CheckpointError, NonFiniteError, SettingError
+from permtrain.lab.cli.console import PlainConsole
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.training.settings import Place
 
@@ -35,7 +36,6 @@ def recipes(
         runs_folder: Arms that are complete here count.
         results_folder: So do those of the CSVs here.
     """
-    from rich.console import Console
 
     from permtrain.lab.recipes.registry import RECIPES, find_recipe
     from permtrain.lab.recipes.status import (
@@ -47,7 +47,7 @@ def recipes(
         published_in_words,
     )
 
-    console = Console(markup=False, highlight=False)
+    console = PlainConsole(highlight=False)
     shown = RECIPES.values() if recipe is None else [find_recipe(recipe)]
     for each in shown:
         counts = {of: count_arms(each, of, runs_folder, results_folder) for of in each.budgets}
@@ -100,7 +100,6 @@ def run(
         retry_failed: Go on with arms that failed, too.
         results_folder: Gets RECIPE.csv, RECIPE-BUDGET.csv.
     """
-    from rich.console import Console
 
     from permtrain.lab.cli.progress import Progress
     from permtrain.lab.data.fetch import require_data
@@ -133,7 +132,7 @@ def run(
         require_data(name, place.data_folder)
     require_libraries(due)
     keep_freed_memory()
-    console = Console(markup=False)
+    console = PlainConsole()
     if budget != "paper":
         less = "; ".join(left_out(chosen, budget))
         console.print(
@@ -185,7 +184,6 @@ def gather(
         more_runs_folders: Arms are looked for in these too, as copied from other machines.
         results_folder: Gets RECIPE.csv, RECIPE-BUDGET.csv.
     """
-    from rich.console import Console
 
     from permtrain.lab.recipes.gathering import Gatherer
     from permtrain.lab.recipes.registry import find_recipe
@@ -200,7 +198,7 @@ def gather(
     path = results_file(results_folder, recipe, budget)
     gatherer = Gatherer(chosen, budget, place, folders, path)
     gatherer.gather()
-    _show(Console(markup=False), chosen, budget, gatherer)
+    _show(PlainConsole(), chosen, budget, gatherer)
 
 
 def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gatherer") -> None:

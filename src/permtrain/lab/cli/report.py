@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from permtrain.errors import SettingError
+from permtrain.lab.cli.console import say
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.training.settings import Place
 
@@ -45,12 +46,12 @@ def report(
     found = find_runs(runs, place.runs_folder, budget, begun=watch, trust_model=trust_model)
     address = output.resolve().as_uri()
     if watch:
-        print(f"open {address}; it refreshes itself, Ctrl-C ends it", flush=True)
+        say(f"open {address}; it refreshes itself, Ctrl-C ends it")
         keep_writing(output, runs, title, place, budget, every, trust_model=trust_model)
     else:
         collector = Collector(place)
         contents = collector.collect(found)
         write_page(output, contents, title, left_out=collector.left_out)
         for line in collector.left_out:
-            print(f"left out: {line}")
-    print(f"wrote {output}; open {address}")
+            say(f"left out: {line}")
+    say(f"wrote {output}; open {address}")

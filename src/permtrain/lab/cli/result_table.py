@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from permtrain.lab.cli.console import PlainConsole
 from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.settings import Settings
 
@@ -14,7 +15,7 @@ def show_result(
     settings: Settings, results: Mapping[str, RunResult], console: Console | None = None
 ) -> None:
     """A short table of the runs just done, the invariant, and where to go on."""
-    console = console or Console(markup=False)
+    console = console or PlainConsole()
     chosen_on = next(iter(results.values())).selected_on
     table = Table(title=f"{settings.model} on {settings.data.data}, {settings.epochs} epochs")
     table.add_column("method")

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from permtrain.errors import ChangedWeightsError, SettingError
+from permtrain.lab.cli.console import say
 from permtrain.lab.training.settings import Place
 
 
@@ -45,5 +46,5 @@ def verify(
         in_file = verify_weights_file(trainer, file)
         if in_file is not None and not in_file:
             raise ChangedWeightsError(f"{file}: {in_file}")
-    print(verification)
-    print(f"{travel.moved_fraction:.1%} of the weights stand elsewhere than at first")
+    say(verification)
+    say(f"{travel.moved_fraction:.1%} of the weights stand elsewhere than at first")

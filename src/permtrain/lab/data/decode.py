@@ -12,9 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from permtrain.errors import DataError
+from permtrain.files import require_file
+
+_NAMED = (
+    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA",
+    "TIFF", "WEBP",
+)  # fmt: skip
+# init() finds every reader of Pillow; an older one lacks some of ours.
+Image.init()
+FORMATS = tuple(name for name in _NAMED if name in Image.OPEN)
+"""What is decoded. Pillow has more readers; one of them, of EPS, starts another program."""
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
@@ -118,7 +128,10 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
     content = encoded.content
     most = max_pixels()
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
+        if isinstance(content, Path):
+            require_file(content)
+        opened = io.BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(opened, formats=FORMATS) as file:
             if file.width * file.height > most:
                 raise DataError(
                     f"{encoded.where} has {file.width} x {file.height} pixels; allowed: {most} "
@@ -131,6 +144,8 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
         raise
     except Exception as error:  # decoders of damaged files raise nearly anything
         first_line = str(error).partition("\n")[0]
+        if isinstance(error, UnidentifiedImageError):
+            first_line = f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
         raise DataError(f"{encoded.where} cannot be decoded as an image ({first_line})") from error
     if is_deep or image.mode not in _GREY_MODES + _COLOUR_MODES:
         # Pillow reads colours of 16 bits by leaving half of them out.

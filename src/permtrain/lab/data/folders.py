@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from permtrain.errors import DataError
-from permtrain.lab.data.decode import EncodedImage, PixelFormat, decode_images
+from permtrain.lab.data.decode import FORMATS, EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.order import permutation
 from permtrain.lab.data.sources import IMAGE_FOLDERS, STREAMED_FOLDERS, Source
@@ -92,8 +92,8 @@ def labelled_files(
 ) -> tuple[FolderImages, FolderImages, tuple[str, ...]]:
     """The images of both splits, mixed, and the names of the classes.
 
-    Classes are the folders of the first split that hold images, in alphabetical order. Files whose
-    ending no reader of Pillow has are passed over.
+    Classes are the folders of the first split that hold images, in alphabetical order. Files that
+    do not end as one of `decode.FORMATS` are passed over.
 
     Args:
         files: all below the splits' folders.
@@ -103,9 +103,8 @@ def labelled_files(
     Raises: DataError if an image does not lie in the folder of a class, a split has none, or the
         second split has a class that the first lacks.
     """
-    endings = {
-        ending for ending, reader in Image.registered_extensions().items() if reader in Image.OPEN
-    }
+    readers = Image.registered_extensions()
+    endings = {ending for ending, reader in readers.items() if reader in FORMATS}
     images: dict[Path, list[Path]] = {Path(location, folder): [] for folder in folders}
     for path in files:
         if path.suffix.lower() in endings:

@@ -42,8 +42,8 @@ def load_images(
     Rows keep their order; image files, which lie sorted by class, are put in a fixed random order,
     so that the first images of a split are of all classes. Decoded images are kept in the cache
     folder; they are decoded again when a file's path, size or time of change differs, or when the
-    hub has another revision. (A Parquet row without bytes points to an image file elsewhere; that
-    file is read, but a change of it alone goes unnoticed.)
+    hub has another revision. (A Parquet row without bytes names an image file, which has to lie
+    below the folder; a change of it alone goes unnoticed.)
 
     Args:
         name_or_path: a registered name goes before a folder of that name; write ./mnist for that.

@@ -17,6 +17,7 @@ import pyarrow.parquet
 import torch
 
 from permtrain.errors import DataError
+from permtrain.files import require_file
 from permtrain.lab.data.decode import EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.registry import DatasetEntry
@@ -30,11 +31,14 @@ def read_parquet(source: Source) -> ImageData:
     tables = []
     for path in source.files:
         try:
+            require_file(path)
             tables.append(datasets.Dataset(pyarrow.parquet.read_table(path, partitioning=None)))
         except Exception as error:
             raise DataError(f"{path} cannot be read as a Parquet file ({reason(error)})") from error
     train, test = tables
-    return _to_images(source, train, test, str(source.files[0]), str(source.files[1]))
+    return _to_images(
+        source, train, test, str(source.files[0]), str(source.files[1]), Path(source.location)
+    )
 
 
 def open_hub(source: Source) -> Any:
@@ -78,8 +82,14 @@ def _no_rows(where: str) -> DataError:
 
 
 def _to_images(
-    source: Source, train: Any, test: Any, train_where: str, test_where: str
+    source: Source,
+    train: Any,
+    test: Any,
+    train_where: str,
+    test_where: str,
+    folder: Path | None = None,
 ) -> ImageData:
+    """Both splits decoded; `folder` is where image files that rows only name have to lie."""
     for table, where in ((train, train_where), (test, test_where)):
         if len(table) == 0:
             raise _no_rows(where)
@@ -101,8 +111,8 @@ def _to_images(
         train_names = tuple(str(label) for label in range(num_different))
     for labels, where in ((train_labels, train_where), (test_labels, test_where)):
         _check_labels(labels, len(train_names), where)
-    train_images, form = _read_images(train, train_where, None)
-    test_images, _ = _read_images(test, test_where, form)
+    train_images, form = _read_images(train, train_where, None, folder)
+    test_images, _ = _read_images(test, test_where, form, folder)
     return ImageData(
         name=source.name,
         train=Split(torch.from_numpy(train_images), torch.from_numpy(train_labels)),
@@ -113,15 +123,17 @@ def _to_images(
 
 
 def _read_images(
-    table: Any, where: str, form: PixelFormat | None
+    table: Any, where: str, form: PixelFormat | None, folder: Path | None
 ) -> tuple[npt.NDArray[np.uint8], PixelFormat]:
     column = image_column(table, where)
     if isinstance(table.features[column], datasets.Image):
         table = table.cast_column(column, datasets.Image(decode=False))
-    return decode_images(_encoded_images(table, column, where), len(table), form)
+    return decode_images(_encoded_images(table, column, where, folder), len(table), form)
 
 
-def _encoded_images(table: Any, column: str, where: str) -> Iterator[EncodedImage]:
+def _encoded_images(
+    table: Any, column: str, where: str, folder: Path | None
+) -> Iterator[EncodedImage]:
     row = 0
     batches = table.select_columns([column]).with_format("arrow").iter(batch_size=_ROWS_AT_ONCE)
     for batch in batches:
@@ -130,10 +142,23 @@ def _encoded_images(table: Any, column: str, where: str) -> Iterator[EncodedImag
             if content is not None:
                 yield EncodedImage(f"{where} row {row}" + (f" ({path})" if path else ""), content)
             elif path:
-                yield EncodedImage(path, Path(path))
+                yield EncodedImage(path, _named_file(path, folder, f"{where} row {row}"))
             else:
                 raise DataError(f"{where} row {row} has no image in its column {column!r}")
             row += 1
+
+
+def _named_file(path: str, folder: Path | None, where: str) -> Path:
+    """The file that a row names in place of its bytes: one below the data set's own folder.
+
+    `datasets` keeps what the hub gave elsewhere; its own paths are taken as they are.
+    """
+    if folder is None:
+        return Path(path)
+    file = Path(folder, path).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise DataError(f"{where} names {path}; allowed: an image below {folder}")
+    return file
 
 
 def image_column(table: Any, where: str) -> str:

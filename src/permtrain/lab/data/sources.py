@@ -206,12 +206,21 @@ def _streamed_source(name: str, folder: Path, entry: DatasetEntry | None = None)
 
 
 def _class_files(folder: Path) -> list[Path]:
-    """Every file below `folder`, sorted, without hidden ones; links to folders are followed."""
+    """Every file below `folder`, sorted, without hidden ones; a class may be a link to a folder.
+
+    Raises: DataError if there is none in a folder of a class, or a class holds a link to a folder:
+        following it may never end.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder} is a file; expected a folder with one folder of images a class")
     files = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = [Path(parent, name) for name in folders if Path(parent) != folder]
+        if links := [path for path in inside if path.is_symlink()]:
+            raise DataError(
+                f"{links[0]} is a link to a folder; allowed in the folder of a class: images"
+            )
         files += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
     if all(path.parent == folder for path in files):
         raise DataError(

@@ -17,6 +17,7 @@ import pyarrow.parquet
 from torch import Tensor
 
 from permtrain.errors import DataError, SettingError
+from permtrain.files import require_file
 from permtrain.lab.data.decode import EncodedImage
 from permtrain.lab.data.read import image_column, label_column, quiet, reason
 from permtrain.lab.data.sources import STREAMED_SHARDS, Source
@@ -121,6 +122,8 @@ def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
                 num_images = (table.info.splits or {})[split].num_examples
             else:
                 files = [path for path in source.files if fnmatchcase(path.name, pattern)]
+                for path in files:
+                    require_file(path)
                 num_images = sum(pyarrow.parquet.read_metadata(path).num_rows for path in files)
                 table = datasets.load_dataset(
                     "parquet",
@@ -129,7 +132,10 @@ def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
                     streaming=True,
                 )
             columns = image_column(table, where), label_column(table, where)
-            table = table.cast_column(columns[0], datasets.Image(decode=False))
+            # Nothing else is decoded: a column of sounds could name files elsewhere.
+            table = table.select_columns([*columns]).cast_column(
+                columns[0], datasets.Image(decode=False)
+            )
     except DataError:
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from permtrain.errors import PictureError, one_line
+from permtrain.files import require_file
 from permtrain.lab.pictures.numbers.bands import Curve
 from permtrain.lab.pictures.numbers.power_law import ErrorsByWidth
 from permtrain.lab.pictures.numbers.ranking import RankingHistory
@@ -17,6 +18,7 @@ from permtrain.lab.pictures.numbers.scores import SizedScore
 from permtrain.lab.training.ranking_watch import read_ranking
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Settings, changed_from_default
+from permtrain.text import csv_text
 
 Row = dict[str, str]
 
@@ -141,8 +143,12 @@ def read_rows(file: Path) -> list[Row]:
         PictureError: it is missing, not text, or has no rows.
     """
     try:
+        require_file(file)
         with open(file, newline="", encoding="utf-8") as opened:
-            rows = list(csv.DictReader(opened))
+            rows = [
+                {csv_text(name): csv_text(cell or "") for name, cell in row.items() if name}
+                for row in csv.DictReader(opened)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PictureError(f"{file}: not readable as CSV ({one_line(error)})") from None
     if not rows:

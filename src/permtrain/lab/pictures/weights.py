@@ -211,6 +211,11 @@ def _keras_kernels(file: Path, max_weights: int | None) -> Layers:
     def look_at(name: str, item: Any) -> None:
         is_weight = isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind == "f"
         if is_weight and not name.startswith("optimizer") and item.size:
+            if item.external or item.is_virtual:
+                raise CheckpointError(
+                    f"{file}: {name} has its values in other files, which are not read; allowed: "
+                    "values in the file itself"
+                )
             found[name.removeprefix("model_weights/").removesuffix(":0")] = item
 
     try:

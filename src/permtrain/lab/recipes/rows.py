@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from permtrain.errors import ResultsError, one_line
 from permtrain.files import written_whole
 from permtrain.lab.recipes.recipe import Budget
+from permtrain.text import csv_cell, csv_text
 
 OTHER = "other settings"
 
@@ -49,7 +50,7 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
 
 def _rows_in(file: TextIO, path: Path) -> Iterator[dict[str, Any]]:
     lines = csv.reader(file)
-    header = next(lines, _NEEDED)
+    header = list(map(csv_text, next(lines, _NEEDED)))
     if missing := [name for name in _NEEDED if name not in header]:
         raise ResultsError(
             f"{path}: has no column {', '.join(missing)}; allowed: a table that permtrain wrote, "
@@ -86,9 +87,9 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     text = io.StringIO()
     # In the longest row's order; keys that only others have come behind.
     names = dict.fromkeys(name for row in (max(rows, key=len), *rows) for name in row)
-    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, names))
+    writer.writerows([csv_cell(row.get(name, "")) for name in names] for row in rows)
     with written_whole(path) as file:
         file.write(text.getvalue().encode())
 
@@ -146,6 +147,7 @@ def _with_status(row: dict[str, Any], is_of_an_arm: bool) -> dict[str, Any]:
 
 
 def _value(name: str, cell: str) -> Any:
+    cell = csv_text(cell)
     if not cell:
         return None
     if name in _WORDS:

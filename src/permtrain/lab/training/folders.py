@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from permtrain.files import require_file
 from permtrain.lab.training.settings import Settings, default_of
 
 
@@ -36,6 +37,7 @@ def numbered(runs_folder: Path, name: str, number: int) -> Path:
 def holds(path: Path, settings: Any) -> bool:
     """Whether a run's folder was begun with these settings, whatever the defaults were then."""
     try:
+        require_file(path / "settings.json")
         plain = json.loads((path / "settings.json").read_text())
     except (OSError, ValueError):
         return False

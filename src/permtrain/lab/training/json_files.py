@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from permtrain.errors import CheckpointError, one_line
-from permtrain.files import written_whole
+from permtrain.files import require_file, written_whole
 
 
 def json_text(plain: Any, **options: Any) -> str:
@@ -49,6 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: it is none.
     """
     try:
+        require_file(path)
         plain = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({one_line(error)})") from None
@@ -70,6 +71,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         CheckpointError: the file is missing, or a line of it holds something else.
     """
     try:
+        require_file(path)
         lines = [json.loads(line) for line in path.read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({one_line(error)})") from None

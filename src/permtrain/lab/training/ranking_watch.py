@@ -13,7 +13,7 @@ from permtrain.core.arrangement import arrange_vectors
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.errors import CheckpointError, SettingError, one_line
-from permtrain.files import written_whole
+from permtrain.files import require_file, written_whole
 from permtrain.lab.training.json_files import json_text
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.trainer import Trainer
@@ -191,6 +191,7 @@ def read_ranking(file: Path) -> list[dict[str, Any]]:
         CheckpointError: it is missing or damaged.
     """
     try:
+        require_file(file)
         return [json.loads(line) for line in file.read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: not readable as JSON lines ({one_line(error)})") from None

@@ -8,7 +8,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from permtrain.errors import CheckpointError, one_line
-from permtrain.files import written_whole
+from permtrain.files import require_file, written_whole
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -24,6 +24,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         CheckpointError: it is missing or damaged.
     """
     try:
+        require_file(path)
         return load_file(path)
     except Exception as error:  # a damaged file can raise nearly anything
         raise CheckpointError(f"{path}: not readable as safetensors ({one_line(error)})") from error
