@@ -21,7 +21,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+def hub(small_mnist: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """A hub with three pictures in each split; returns which sets were asked for."""
     asked: list[str] = []
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from permtrain.errors import DataError
-from permtrain.lab.data import read
+from permtrain.lab.data import load, read
 from permtrain.lab.data.cache import default_cache_folder
 from permtrain.lab.data.decode import FORMATS
 from permtrain.lab.data.load import load_images
@@ -205,12 +205,12 @@ def test_orientation_of_a_camera_is_applied(own_parquet: MakeData, tmp_path: Pat
 
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_registered_name_in_a_data_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+    small_mnist: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     names = [str(i) for i in range(10)]
     for split in ("train", "test"):
-        images = [picture(i, size=(28, 28)) for i in range(10)]
-        write_parquet(tmp_path / "mnist" / f"{split}.parquet", images, range(10), names=names)
+        images = [picture(i, size=(28, 28)) for i in range(3)]
+        write_parquet(tmp_path / "mnist" / f"{split}.parquet", images, range(3), names=names)
     if by == "environment":
         monkeypatch.setenv("PERMTRAIN_DATA", str(tmp_path))
     data = load_images("mnist", data_folder=tmp_path if by == "argument" else None)
@@ -218,7 +218,7 @@ def test_registered_name_in_a_data_folder(
     assert data.name == "mnist"
 
 
-def test_registered_name_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registered_name_from_the_hub(small_mnist: None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def fake(hub_id: str) -> Any:
@@ -535,6 +535,28 @@ def test_registered_name_with_other_images(tmp_path: Path) -> None:
         "mnist",
         data_folder=tmp_path,
     )
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_registered_name_with_fewer_images(
+    cached: bool, small_mnist: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [str(i) for i in range(10)]
+    for split, number in (("train", 3), ("test", 2)):
+        images = [picture(i, size=(28, 28)) for i in range(number)]
+        path = tmp_path / "mnist" / f"{split}.parquet"
+        write_parquet(path, images, range(number), names=names)
+    if cached:  # as by an older version
+        with monkeypatch.context() as context:
+            context.setattr(load, "_check_entry", lambda data, source: None)
+            load_images("mnist", data_folder=tmp_path)
+    refused(
+        "mnist has 3 training and 2 test images; mnist has 3 and 3; data of your own are named by "
+        "the path of their folder",
+        "mnist",
+        data_folder=tmp_path,
+    )
+    assert len(load_images(tmp_path / "mnist").test) == 2
 
 
 def test_settings_of_datasets_are_put_back(own_parquet: MakeData) -> None:

@@ -373,13 +373,17 @@ def test_a_data_folder_may_be_a_link_or_relative(
     write(tmp_path / "disk" / "imagenet")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "imagenet").symlink_to(tmp_path / "disk" / "imagenet")
-    entry = replace(DATASETS["imagenet"], num_classes=3)
+    entry = replace(DATASETS["imagenet"], num_classes=3, num_images=(12, 6))
     monkeypatch.setitem(DATASETS, "imagenet", entry)
     monkeypatch.chdir(tmp_path)
     for data_folder in (tmp_path / "disk", tmp_path / "data", Path("disk"), Path("data")):
         data = open_stream("imagenet", data_folder=data_folder, image_size=16)
         assert (data.name, data.class_names, len(data.train)) == ("imagenet", CLASSES, 12)
         assert data.source == str(tmp_path / "disk" / "imagenet")
+    monkeypatch.setitem(DATASETS, "imagenet", replace(entry, num_images=(1_281_167, 6)))
+    message = "imagenet has 12 training and 6 test images; imagenet has 1,281,167 and 6; data"
+    with pytest.raises(DataError, match=message):
+        open_stream("imagenet", data_folder=data_folder)
 
 
 def test_the_hub_is_asked_for_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

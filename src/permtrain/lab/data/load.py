@@ -51,7 +51,8 @@ def load_images(
         cache_folder: None takes PERMTRAIN_CACHE, else the user's cache folder.
 
     Shapes: images (N, C, H, W) uint8, C being 1 for grey and 3 for RGB; labels (N,) int64.
-    Raises: DataError, one line, if something is missing, damaged, empty or inconsistent.
+    Raises: DataError, one line, if something is missing, damaged, empty or inconsistent, or data of
+        a registered name have another shape or other numbers of images or classes.
 
     Example:
         >>> import tempfile
@@ -71,9 +72,10 @@ def load_images(
     path = cache_path(folder, source.name, source.location)
     if source.kind == "hub":
         return _load_hub(source, path)
-    data = read_cache(path, key, source.name, source.location)
-    if data is None:
-        data = _read_local(source)
+    kept = read_cache(path, key, source.name, source.location)
+    data = kept or _read_local(source)
+    _check_entry(data, source)
+    if kept is None:
         write_cache(path, key, data)
     return data
 
@@ -114,12 +116,34 @@ def open_stream(
         from permtrain.lab.data import stream_shards  # takes seconds to import
 
         data = stream_shards.open_shards(source, size)
-    if source.entry is not None and data.num_classes != source.entry.num_classes:
-        raise DataError(
-            f"{data.source} has images in {data.num_classes} classes; "
-            f"{source.name} has {source.entry.num_classes}"
-        )
+    _check_entry(data, source)
     return data
+
+
+def _check_entry(data: ImageData | StreamedData, source: Source) -> None:
+    """Refuse data that is not what its registered name promises: results would bear that name.
+
+    Raises: DataError if the shape of the images, the number of classes or of images differs.
+    """
+    entry = source.entry
+    if entry is None:
+        return
+    shape = entry.image_shape if isinstance(data, ImageData) else data.image_shape
+    if (data.image_shape, data.num_classes) != (shape, entry.num_classes):
+        of_shape = f"of shape {data.image_shape} " if isinstance(data, ImageData) else ""
+        expected = f"{shape} in {entry.num_classes}" if of_shape else entry.num_classes
+        raise DataError(
+            f"{data.source} has images {of_shape}in {data.num_classes} classes; "
+            f"{entry.name} has {expected}"
+        )
+    found = len(data.train), len(data.test)
+    if found != entry.num_images:
+        raise DataError(
+            "{} has {:,} training and {:,} test images; {} has {:,} and {:,}; data of your own are "
+            "named by the path of their folder".format(
+                data.source, *found, entry.name, *entry.num_images
+            )
+        )
 
 
 def _read_local(source: Source) -> ImageData:
@@ -131,10 +155,7 @@ def _read_local(source: Source) -> ImageData:
         return folders.read_folder(source)
     from permtrain.lab.data import read  # takes seconds to import
 
-    data = read.read_parquet(source)
-    if source.entry is not None:
-        read.check_entry(data, source.entry)
-    return data
+    return read.read_parquet(source)
 
 
 def _load_hub(source: Source, path: Path) -> ImageData:
@@ -142,10 +163,9 @@ def _load_hub(source: Source, path: Path) -> ImageData:
 
     both = read.open_hub(source)
     key = text_key(read.hub_facts(source, both))
-    data = read_cache(path, key, source.name, source.location)
-    if data is None:
-        data = read.read_hub(source, both)
-        assert source.entry is not None
-        read.check_entry(data, source.entry)
+    kept = read_cache(path, key, source.name, source.location)
+    data = kept or read.read_hub(source, both)
+    _check_entry(data, source)
+    if kept is None:
         write_cache(path, key, data)
     return data

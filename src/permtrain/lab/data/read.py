@@ -20,7 +20,6 @@ from permtrain.errors import DataError
 from permtrain.files import require_file
 from permtrain.lab.data.decode import EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
-from permtrain.lab.data.registry import DatasetEntry
 from permtrain.lab.data.sources import Source
 
 _ROWS_AT_ONCE = 1000
@@ -212,19 +211,6 @@ def _check_labels(labels: npt.NDArray[np.int64], num_classes: int, where: str) -
         row = int(wrong[0])
         raise DataError(
             f"{where} row {row} has the label {labels[row]}; allowed: 0 to {num_classes - 1}"
-        )
-
-
-def check_entry(data: ImageData, entry: DatasetEntry) -> None:
-    """Refuse data that is not what its registered name promises.
-
-    Raises: DataError if the shape of the images or the number of classes differs.
-    """
-    found, expected = (data.image_shape, data.num_classes), (entry.image_shape, entry.num_classes)
-    if found != expected:
-        raise DataError(
-            f"{data.source} has images of shape {found[0]} in {found[1]} classes; "
-            f"{entry.name} has {expected[0]} in {expected[1]}"
         )
 
 

@@ -14,6 +14,7 @@ class DatasetEntry:
             if it is bundled with a dependency.
         num_classes: number of classes; labels are 0 to num_classes - 1.
         image_shape: (channels, height, width) in pixels.
+        num_images: of training and of test images.
         description: one line for listings.
         streamed: too large for memory; photographs of any size are cut to squares of
             `image_shape`, or of the side that is asked for.
@@ -28,6 +29,7 @@ class DatasetEntry:
     folder: str | None
     num_classes: int
     image_shape: tuple[int, int, int]
+    num_images: tuple[int, int]
     description: str
     streamed: bool = False
 
@@ -41,6 +43,7 @@ DATASETS: dict[str, DatasetEntry] = {
             folder=None,
             num_classes=10,
             image_shape=(1, 8, 8),
+            num_images=(1437, 360),
             description="1,797 handwritten digits bundled with scikit-learn; needs no download",
         ),
         DatasetEntry(
@@ -49,6 +52,7 @@ DATASETS: dict[str, DatasetEntry] = {
             folder="mnist",
             num_classes=10,
             image_shape=(1, 28, 28),
+            num_images=(60_000, 10_000),
             description="70,000 handwritten digits (LeCun, Cortes and Burges)",
         ),
         DatasetEntry(
@@ -57,6 +61,7 @@ DATASETS: dict[str, DatasetEntry] = {
             folder="fashion_mnist",
             num_classes=10,
             image_shape=(1, 28, 28),
+            num_images=(60_000, 10_000),
             description="70,000 grey pictures of clothes (Xiao, Rasul and Vollgraf, 2017)",
         ),
         DatasetEntry(
@@ -65,6 +70,7 @@ DATASETS: dict[str, DatasetEntry] = {
             folder="cifar10",
             num_classes=10,
             image_shape=(3, 32, 32),
+            num_images=(50_000, 10_000),
             description="60,000 colour pictures of ten kinds of thing (Krizhevsky, 2009)",
         ),
         DatasetEntry(
@@ -73,6 +79,7 @@ DATASETS: dict[str, DatasetEntry] = {
             folder="cifar10-jpeg",
             num_classes=10,
             image_shape=(3, 32, 32),
+            num_images=(50_000, 10_000),
             description=(
                 "JPEG copies of CIFAR-10, not the original pixels; "
                 "never compare with published CIFAR-10 numbers"
@@ -84,6 +91,7 @@ DATASETS: dict[str, DatasetEntry] = {
             folder="imagenet",
             num_classes=1000,
             image_shape=(3, 224, 224),
+            num_images=(1_281_167, 50_000),
             description=(
                 "1.28 million photographs (Russakovsky et al., 2015), read as they are needed; "
                 "the hub asks to log in and agree to its terms"
