@@ -1,18 +1,26 @@
 """A run's folder may come from anybody: what it was computed from, and whose code it may run."""
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from run_problem import place_in, plain, tiny
+import torch
+from PIL import Image
+from run_problem import interrupted_run, outcome, place_in, plain, tiny
 
-from permtrain.errors import PermtrainError, SettingError
+from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError
 from permtrain.lab.cli.main import main
-from permtrain.lab.training.origin import Origin
+from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.data.load import load_images
+from permtrain.lab.training import trainer
+from permtrain.lab.training.origin import Origin, data_origin
 from permtrain.lab.training.run import load_run, resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder
-from permtrain.lab.training.settings import Settings
+from permtrain.lab.training.settings import DataSettings, Settings
 
 NET = """
 from pathlib import Path
@@ -173,4 +181,183 @@ def test_an_older_run_has_no_origin(code: Path, tmp_path: Path) -> None:
 def test_a_damaged_origin_is_said(text: str, tmp_path: Path) -> None:
     (tmp_path / "origin.json").write_text(text)
     with pytest.raises(PermtrainError, match=r"origin\.json"):
+        Origin.read(tmp_path / "origin.json")
+
+
+# Data
+
+
+def write_images(folder: Path, per_class: int = 10) -> Path:
+    for split in ("train", "test"):
+        for label, name in enumerate(("ant", "bee", "cat")):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(per_class):
+                pixels = np.full((8, 8), 80 * label + number, dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+def on_images(**changes: object) -> Settings:
+    return tiny(
+        data=DataSettings(data="./images"), model="logistic", batch_size=10, epochs=2, **changes
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with a folder of images in it."""
+    folder = tmp_path / "here"
+    write_images(folder / "images")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_digest_does_not_depend_on_the_order() -> None:
+    data = load_images("digits")
+
+    def digest(train: Split) -> str:
+        other = ImageData("digits", train, data.test, data.class_names, data.source)
+        return data_origin("digits", other).digest
+
+    images, labels = data.train.images, data.train.labels
+    same = digest(data.train)
+    order = torch.randperm(len(data.train))
+    assert digest(Split(images[order], labels[order])) == same
+    assert digest(Split(images[order], labels)) != same
+    assert digest(data.train.limited(1436)) != same
+    changed = images.clone()
+    changed[700, 0, 3, 3] ^= 1
+    assert digest(Split(changed, labels)) != same
+
+
+def test_images_removed_in_between_are_noticed(here: Path, tmp_path: Path) -> None:
+    whole = start_run(on_images(), place_in(tmp_path / "whole")).folder
+    stopped = interrupted_run(on_images(), place_in(tmp_path / "runs"), 2)
+    shutil.copytree(stopped, tmp_path / "second")
+    assert resume_run(stopped, place_in(tmp_path)).epochs == 2
+    assert outcome(stopped) == outcome(whole)
+    for number in range(3):
+        (here / "images" / "train" / "bee" / f"{number}.png").unlink()
+    message = (
+        "second: the images are not those of the run: now 27 training and 30 test images, then "
+        "30 training and 30 test images; allowed: what it was begun with, or other things with"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        resume_run(tmp_path / "second", place_in(tmp_path))
+    assert not RunFolder(tmp_path / "second").is_complete
+    resume_run(tmp_path / "second", place_in(tmp_path), accept_changes=True)
+    origin = RunFolder(tmp_path / "second").origin()
+    assert origin is not None
+    assert origin.data is not None
+    assert origin.data.num_images == (27, 30)
+
+
+def test_paths_stay_what_they_were(
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = start_run(on_images(), place_in(tmp_path / "runs")).folder
+    stopped = interrupted_run(on_images(seed=1), place_in(tmp_path / "runs"), 2)
+    elsewhere = tmp_path / "elsewhere"
+    write_images(elsewhere / "images", per_class=3)  # of the same name, but others
+    monkeypatch.chdir(elsewhere)
+    assert json.loads((run / "settings.json").read_text())["data"]["data"] == "./images"
+    assert len(load_run(run, place_in(tmp_path)).test_split) == 30
+    resume_run(stopped, place_in(tmp_path))
+    for command in ("evaluate", "verify"):
+        assert main([command, str(run)]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_evaluate_says_that_images_changed(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start_run(on_images(), place_in(tmp_path)).folder
+    Image.new("L", (8, 8)).save(here / "images" / "test" / "ant" / "5.png")
+    assert main(["evaluate", str(run)]) == 0
+    note = "the images are not those of the run: now 30 training and 30 test images, then other"
+    assert note in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=note):
+        load_run(run, place_in(tmp_path))
+
+
+def test_classes_of_other_names_are_refused(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start_run(on_images(), place_in(tmp_path)).folder
+    for split in ("train", "test"):
+        (here / "images" / split / "ant").rename(here / "images" / split / "dog")
+    message = "the classes are not those of the run: now bee, cat, dog, then ant, bee, cat"
+    with pytest.raises(DataError, match=message):
+        load_run(run, place_in(tmp_path))
+    assert main(["evaluate", str(run), "--accept-changes"]) == 0
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_checking_weights_needs_no_images(
+    recorded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a record, for a registered name; older runs have none."""
+    settings = tiny(epochs=1, data=DataSettings(train_images=130, validation_fraction=0.1))
+    run = start_run(settings, place_in(tmp_path)).folder
+    if not recorded:
+        (run / "origin.json").unlink()
+
+    def no_images(*_: object) -> None:
+        raise AssertionError("images were loaded")
+
+    monkeypatch.setattr(trainer, "load_images", no_images)
+    assert main(["verify", str(run)]) == 0
+    packed = (run / "packed.safetensors").read_bytes()
+    assert main(["pack", str(run)]) == 0
+    assert (run / "packed.safetensors").read_bytes() == packed
+    looked_at = load_run(run, place_in(tmp_path), images=False)
+    with pytest.raises(DataError, match="the images were not loaded"):
+        looked_at.evaluate(looked_at.test_split)
+
+
+def test_checking_weights_of_own_images_needs_them_no_more(here: Path, tmp_path: Path) -> None:
+    run = start_run(on_images(), place_in(tmp_path)).folder
+    shutil.rmtree(here / "images")
+    assert main(["verify", str(run)]) == 0
+    (run / "origin.json").unlink()  # an older run has to look at them
+    assert main(["verify", str(run)]) == 1
+
+
+def test_changed_code_is_noticed(
+    code: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = start_run(with_own_net(), place_in(tmp_path)).folder
+    stopped = interrupted_run(replace(with_own_net(), seed=1), place_in(tmp_path), 2)
+    with (code / "own_net.py").open("a") as file:
+        file.write("# another line\n")
+    forget_code(monkeypatch)
+    for command in ("evaluate", "verify"):
+        assert main([command, str(run)]) == 0
+        assert "the code of own_net:build is not that of the run" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="the code of own_net:build is not that of the run"):
+        resume_run(stopped, place_in(tmp_path))
+    assert main(["resume", str(stopped), "--accept-changes"]) == 0
+    assert main(["evaluate", str(stopped)]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_images": [1]}, {"num_images": [0, 5]}, {"image_shape": [1, 8, 1.5]},
+        {"image_shape": None}, {"class_names": [1, 2]}, {"class_names": 3}, {"other": 1},
+    ],
+)  # fmt: skip
+def test_a_damaged_record_of_data_is_said(change: dict[str, object], tmp_path: Path) -> None:
+    data = data_origin("digits", load_images("digits"))
+    plain_data = Origin(data=data).to_dict()["data"] | change
+    (tmp_path / "origin.json").write_text(json.dumps({"data": plain_data}))
+    with pytest.raises(CheckpointError, match="not the origin of a run"):
         Origin.read(tmp_path / "origin.json")

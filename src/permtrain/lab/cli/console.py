@@ -35,3 +35,8 @@ def _lines(text: str) -> str:
 def say(text: object, file: TextIO | None = None) -> None:
     """Print a line, at once; what is not printable is shown as an escape."""
     print(printable(str(text)), file=file or sys.stdout, flush=True)
+
+
+def say_note(text: str) -> None:
+    """Print a line that is no result."""
+    say(f"note: {text}", sys.stderr)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from permtrain.errors import PackedFileError
-from permtrain.lab.cli.console import PlainConsole, say
+from permtrain.lab.cli.console import PlainConsole, say, say_note
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def pack(
     from permtrain.lab.training.run_folder import RunFolder
     from permtrain.packed.model import pack as pack_model
 
-    trainer = load_run(run, place, checkpoint, trust_model=trust_model)
+    trainer = load_run(run, place, checkpoint, images=False, trust_model=trust_model, say=say_note)
     path = output or RunFolder(run).packed_file
     if output is None and checkpoint != "last":  # results speak of the last one's file
         path = path.with_name(f"packed-{Path(checkpoint).stem}.safetensors")

@@ -51,6 +51,7 @@ def resume(
     run: Annotated[Path, tyro.conf.Positional],
     place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str | None = None,
+    accept_changes: bool = False,
 ) -> None:
     """Go on with an interrupted run, bit for bit.
 
@@ -58,6 +59,8 @@ def resume(
         run: The run's folder.
         checkpoint: last, best, or a checkpoint file; what came after it is forgotten. Left out, the
             last one of a run that is not complete.
+        accept_changes: Go on with other images than those of the beginning, or with changed code of
+            a network of one's own.
     """
     from permtrain.lab.cli.progress import Progress
     from permtrain.lab.cli.result_table import show_result
@@ -70,7 +73,9 @@ def resume(
     settings = folder.settings()
     file = None if checkpoint is None else folder.checkpoint(checkpoint)
     with Progress(settings.permutation.method) as progress:
-        result = resume_run(run, place, checkpoint=file, display=progress)
+        result = resume_run(
+            run, place, checkpoint=file, display=progress, accept_changes=accept_changes
+        )
     _log_figures(place, result)
     show_result(settings, {settings.permutation.method: result})
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from permtrain.errors import ChangedWeightsError, SettingError
-from permtrain.lab.cli.console import say
+from permtrain.lab.cli.console import say, say_note
 from permtrain.lab.training.settings import Place
 
 
@@ -33,7 +33,7 @@ def verify(
     )
     from permtrain.lab.training.run_folder import RunFolder
 
-    trainer = load_run(run, place, checkpoint, trust_model=trust_model)
+    trainer = load_run(run, place, checkpoint, images=False, trust_model=trust_model, say=say_note)
     verified = verify_trainer(trainer)
     if verified is None:
         method = trainer.settings.permutation.method

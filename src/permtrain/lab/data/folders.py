@@ -53,6 +53,11 @@ class FolderImages:
     def limited(self, num_images: int) -> "FolderImages":
         return FolderImages(self.files[:num_images], self.labels[:num_images])
 
+    def facts(self) -> Iterator[str]:
+        """Label and name of each file."""
+        for path, label in zip(self.files, self.labels.tolist(), strict=True):
+            yield f"{label}/{path.name}"
+
     def mixed(self) -> "FolderImages":
         """In a random order that depends on their number only: files lie sorted by class."""
         return self._taken(permutation(len(self), 0, 0))

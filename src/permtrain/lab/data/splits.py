@@ -7,12 +7,13 @@ import torch
 from permtrain.errors import SettingError
 from permtrain.lab.data.images import Split
 from permtrain.lab.data.order import permutation
+from permtrain.lab.data.outline import OutlinedSplit
 from permtrain.lab.data.stream import StreamedSplit
 
-AnySplit: TypeAlias = Split | StreamedSplit
-"""In memory, or read as it is needed."""
+AnySplit: TypeAlias = Split | StreamedSplit | OutlinedSplit
+"""In memory, read as it is needed, or without its images."""
 
-S = TypeVar("S", Split, StreamedSplit, AnySplit)
+S = TypeVar("S", Split, StreamedSplit, OutlinedSplit, AnySplit)
 
 _VALIDATION_STREAM = 2**64 - 1  # an epoch that no run reaches: not the order of any epoch
 

@@ -56,6 +56,9 @@ class Encoded(Protocol):
     def limited(self, num_images: int) -> "Encoded":
         """The first ones; all where there are no more."""
 
+    def facts(self) -> Iterator[str]:
+        """What tells these images from others without reading them, in any order."""
+
 
 @dataclass(frozen=True, eq=False)
 class StreamedSplit:

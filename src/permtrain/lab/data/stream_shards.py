@@ -67,6 +67,10 @@ class ShardImages:
         kept = min(num_images, self.num_images)
         return replace(self, table=self.table.take(kept), num_images=kept)
 
+    def facts(self) -> Iterator[str]:
+        """Their number."""
+        yield str(self.num_images)
+
     def _rows(self, table: Any) -> Iterator[Labelled]:
         with quiet():
             rows = iter(table)

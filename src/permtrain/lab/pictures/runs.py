@@ -10,14 +10,13 @@ from torch import Tensor
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import named_tensors
 from permtrain.errors import PictureError
-from permtrain.lab.data.load import load_images, open_stream
-from permtrain.lab.data.registry import DATASETS
-from permtrain.lab.data.sources import is_streamed
 from permtrain.lab.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.optimizers import attach, make_optimizer
+from permtrain.lab.training.origin import outline_of
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place, Settings
+from permtrain.lab.training.trainer import load_data
 from permtrain.optim.method import Method
 
 
@@ -100,16 +99,5 @@ def run_weights(path: Path, *, trust_model: bool = False) -> RunWeights:
 
 def _images_of(folder: RunFolder, settings: Settings) -> tuple[tuple[int, int, int], int]:
     """The shape of the run's images, and how many classes they have."""
-    name, size = settings.data.data, settings.data.image_size
-    known = DATASETS.get(name)
-    if known is not None:
-        channels, *sides = known.image_shape
-        height, width = sides if size is None else (size, size)
-        return (channels, height, width), known.num_classes
-    data_folder = folder.place(Place()).data_folder
-    data = (
-        open_stream(name, data_folder=data_folder, image_size=size)
-        if is_streamed(name)
-        else load_images(name, data_folder=data_folder)
-    )
+    data = outline_of(settings, folder.origin()) or load_data(settings, folder.place(Place()))
     return data.image_shape, data.num_classes

@@ -213,6 +213,7 @@ class Collector:
                 folder.path.resolve(), Inspector(folder, folder.place(self.place))
             )
             inspection = inspector.look()
+            notes += inspector.notes
             if inspection.hindrance is not None:
                 notes.append(f"The weights could not be looked at: {inspection.hindrance}")
             try:

@@ -56,11 +56,15 @@ class Inspector:
     """Looks at one run, again and again while it goes on.
 
     What an earlier look saw stays, so that a live view keeps checkpoints that the run has removed.
+
+    Attributes:
+        notes: what has changed since the run was begun.
     """
 
     def __init__(self, folder: RunFolder, place: Place) -> None:
         self.folder = folder
         self.place = place
+        self.notes: list[str] = []
         self._trainer: Trainer | None = None
         self._seen: dict[Path, tuple[int, dict[str, Tensor]]] = {}
 
@@ -74,7 +78,11 @@ class Inspector:
     def _look(self) -> Inspection:
         if self._trainer is None:
             self._trainer = load_run(
-                self.folder.path, self.place, trust_model=self.folder.trust_model
+                self.folder.path,
+                self.place,
+                images=False,
+                trust_model=self.folder.trust_model,
+                say=self.notes.append,
             )
         trainer = self._trainer
         shown = trainer.method.cuts or _weight_cuts(trainer)

@@ -1,5 +1,9 @@
 """What a run was computed from: its data, and its network's own code.
 
+Data are told by a digest that does not depend on the order of the images: of all pixels and labels
+where images are in memory; of the files' names where folders are streamed, and of the number of
+images where shards are.
+
 A network of the user's own is code. A run's folder may come from anybody, so commands that only
 look at runs build such a network only if its training was begun by the same user on the same
 machine, or if they are told to. How that is known: where training begins, the run gets a mark, an
@@ -14,18 +18,64 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from permtrain.errors import CheckpointError, SettingError
+from permtrain.lab.data.images import ImageData, Split
+from permtrain.lab.data.outline import OutlinedData, outlined
+from permtrain.lab.data.registry import DATASETS
+from permtrain.lab.data.stream import StreamedData, StreamedSplit
 from permtrain.lab.models.registry import is_own_code
 from permtrain.lab.training.json_files import read_json
+from permtrain.lab.training.settings import Settings
 
 _KEY_BYTES = 32
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class DataOrigin:
+    """Which images a run was trained and tested on, all that there were.
+
+    Attributes:
+        digest: of them.
+        num_images: of training and of test images.
+        image_shape: channels, height, width.
+        class_names: one for each label.
+        location: the folder of data of the user's own; None for a registered name.
+    """
+
+    digest: str
+    num_images: tuple[int, int]
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    location: str | None
+
+    def __post_init__(self) -> None:
+        for name, length in (("num_images", 2), ("image_shape", 3)):
+            values = tuple(getattr(self, name))
+            if len(values) != length or not all(type(each) is int and each > 0 for each in values):
+                raise ValueError(f"{name} is {values}; allowed: {length} numbers from 1 on")
+            object.__setattr__(self, name, values)
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError("class_names holds no names")
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+
+    def changes(self, now: "DataOrigin") -> list[str]:
+        """How the images are others now, in words."""
+        if self.digest == now.digest:
+            return []
+        was, found = (
+            "{:,} training and {:,} test images".format(*each.num_images) for each in (self, now)
+        )
+        others = "other ones" if was == found else was
+        return [f"the images are not those of the run: now {found}, then {others}"]
 
 
 @dataclass(frozen=True)
@@ -58,9 +108,40 @@ class Origin:
 
     Attributes:
         network: None for a network of `permtrain list`.
+        data: None where it was not looked at.
     """
 
     network: NetworkOrigin | None = None
+    data: DataOrigin | None = None
+
+    def changes(self, now: "Origin") -> list[str]:
+        """What is different now, in words; what either does not know is left out."""
+        said = []
+        if (
+            self.network is not None
+            and now.network is not None
+            and self.network.digest != now.network.digest
+        ):
+            said.append(f"the code of {self.network.model} is not that of the run")
+        if self.data is not None and now.data is not None:
+            said += self.data.changes(now.data)
+        if (classes := self.other_classes(now)) is not None:
+            said.append(classes)
+        return said
+
+    @property
+    def location(self) -> str | None:
+        """Where data of the user's own were."""
+        return None if self.data is None else self.data.location
+
+    def other_classes(self, now: "Origin") -> str | None:
+        """In words, how labels mean something else now; None if they do not."""
+        if self.data is None or now.data is None or self.data.class_names == now.data.class_names:
+            return None
+        return (
+            f"the classes are not those of the run: now {_listed(now.data.class_names)}, "
+            f"then {_listed(self.data.class_names)}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,11 +158,70 @@ class Origin:
             return cls(
                 **{name: kind(**plain[name]) for name, kind in _PARTS.items() if plain.get(name)}
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: not the origin of a run ({error})") from None
 
 
-_PARTS = {"network": NetworkOrigin}
+_PARTS: dict[str, Any] = {"network": NetworkOrigin, "data": DataOrigin}
+
+
+def data_origin(name: str, data: ImageData | StreamedData) -> DataOrigin:
+    """The origin of data that were just loaded, whole.
+
+    Args:
+        name: as the settings have it.
+    """
+    splits = [data.train, data.test]
+    digests = (
+        _digest_of_images(each) if isinstance(each, Split) else _sum_of(_digests_of(each))
+        for each in splits
+    )
+    train, test = (len(each) for each in splits)
+    return DataOrigin(
+        digest=" ".join(digests),
+        num_images=(train, test),
+        image_shape=data.image_shape,
+        class_names=data.class_names,
+        location=None if name in DATASETS else str(Path(name).expanduser().resolve()),
+    )
+
+
+def outline_of(settings: Settings, origin: Origin | None) -> OutlinedData | None:
+    """The sizes of a run's data, recorded or of its registered name; None if neither is known."""
+    name, size = settings.data.data, settings.data.image_size
+    if origin is not None and (data := origin.data) is not None:
+        return outlined(name, data.image_shape, data.num_images, data.class_names)
+    if (known := DATASETS.get(name)) is None:
+        return None
+    channels, *sides = known.image_shape
+    height, width = sides if size is None else (size, size)
+    names = tuple(map(str, range(known.num_classes)))
+    return outlined(name, (channels, height, width), known.num_images, names)
+
+
+def _digest_of_images(split: Split) -> str:
+    pixels_NP = split.images.flatten(1).numpy()
+    return _sum_of(
+        blake2b(pixels_P, digest_size=_DIGEST_BYTES, person=label.to_bytes(16, "little")).digest()
+        for pixels_P, label in zip(pixels_NP, split.labels.tolist(), strict=True)
+    )
+
+
+def _digests_of(split: StreamedSplit) -> Iterator[bytes]:
+    for fact in split.encoded.facts():
+        text = fact.encode(errors="surrogatepass")
+        yield blake2b(text, digest_size=_DIGEST_BYTES).digest()
+
+
+def _sum_of(digests: Iterable[bytes]) -> str:
+    """One digest of many, whatever their order."""
+    total = sum(int.from_bytes(each, "little") for each in digests)
+    return (total % (1 << 8 * _DIGEST_BYTES)).to_bytes(_DIGEST_BYTES, "little").hex()
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown}, ... ({len(names)})"
 
 
 def network_origin(

@@ -2,7 +2,7 @@
 
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,13 +12,14 @@ from filelock import FileLock
 from torch import Tensor
 
 from permtrain.core.profile import holding
-from permtrain.errors import CheckpointError, PackedFileError
+from permtrain.errors import CheckpointError, DataError, PackedFileError
 from permtrain.lab.training.change import mean_change
 from permtrain.lab.training.checkpoint import restore
 from permtrain.lab.training.display import SILENT, Display
 from permtrain.lab.training.engine import Session, compute
 from permtrain.lab.training.folders import folder_of
-from permtrain.lab.training.origin import Origin, network_origin
+from permtrain.lab.training.json_files import write_json
+from permtrain.lab.training.origin import Origin, data_origin, network_origin, outline_of
 from permtrain.lab.training.ranking_watch import RankingWatch
 from permtrain.lab.training.result import RunResult, selection_key
 from permtrain.lab.training.run_folder import (
@@ -39,7 +40,7 @@ from permtrain.lab.training.settings import (
     to_dict,
 )
 from permtrain.lab.training.tensorboard import TensorBoardLog
-from permtrain.lab.training.trainer import Callback, Trainer
+from permtrain.lab.training.trainer import Callback, Trainer, data_name, load_data
 from permtrain.lab.training.travel import Travel, travel_between
 from permtrain.lab.training.weights_file import read_weights, write_weights
 from permtrain.packed.model import pack
@@ -71,14 +72,14 @@ def start_run(
         Interrupted: the user stopped it.
     """
     trained = _trained_weights(settings, place, callbacks, display)
-    trainer = Trainer(settings, place, trained=trained)
+    trainer, origin = _prepared(settings, place, trained)
     folder = new_run_folder(
         place.runs_folder,
         run_name(settings),
         settings,
         place,
         trainer.device,
-        origin=Origin(network_origin(settings.model, trainer.model)),
+        origin=origin,
         only_once=only_once,
     )
     with alone_in(folder):
@@ -86,6 +87,20 @@ def start_run(
         session = ClassifierSession(trainer, folder, place, callbacks)
         compute(session, folder, place, display, resumed=False)
         return RunResult.read(folder)
+
+
+def _prepared(
+    settings: Settings,
+    place: Place,
+    trained: dict[str, Tensor] | None,
+    import_from: Sequence[Path] = (),
+    location: str | None = None,
+) -> tuple[Trainer, Origin]:
+    """A trainer at its beginning, and what it computes from."""
+    data = load_data(settings, place, location)
+    trainer = Trainer(settings, place, data, trained, import_from)
+    network = network_origin(settings.model, trainer.model, import_from)
+    return trainer, Origin(network, data_origin(data_name(settings, location), data))
 
 
 def _trained_weights(
@@ -121,13 +136,18 @@ def resume_run(
     checkpoint: Path | None = None,
     *,
     display: Display = SILENT,
+    accept_changes: bool = False,
 ) -> RunResult:
     """Goes on with a run from its last checkpoint, or from another one; bit for bit.
 
     A complete run is left as it is, unless a checkpoint is given.
 
+    Args:
+        accept_changes: go on with other data than the run was begun with, or a network of the
+            user's own whose code has changed. The record then tells of what goes on.
+
     Raises:
-        CheckpointError: no run folder, or no readable checkpoint of it.
+        CheckpointError: no run folder, no readable checkpoint of it, or changed data or code.
         RunIsBusy: another process trains it.
         Interrupted: the user stopped it.
     """
@@ -139,11 +159,20 @@ def resume_run(
     else:  # it was killed before it kept them
         beside = replace(place, runs_folder=path.parent)
         trained = _trained_weights(settings, beside, callbacks, display)
-    import_from = folder.import_from()
-    trainer = Trainer(settings, place, trained=trained, import_from=import_from)
+    before = folder.origin()
+    trainer, now = _prepared(
+        settings, place, trained, folder.import_from(), before.location if before else None
+    )
     with alone_in(folder):
         if checkpoint is None and folder.is_complete:  # by another process, just now
             return RunResult.read(folder)
+        if before is not None and not accept_changes and (changes := before.changes(now)):
+            raise CheckpointError(
+                f"{folder.path}: {'; '.join(changes)}; allowed: what it was begun with, or other "
+                "things with --accept-changes"
+            )
+        if now != before:
+            write_json(folder.origin_file, now.to_dict())
         _keep(trained, folder)
         session = ClassifierSession(trainer, folder, place, callbacks)
         compute(session, folder, place, display, resumed=True, checkpoint=checkpoint)
@@ -151,25 +180,46 @@ def resume_run(
 
 
 def load_run(
-    path: Path, place: Place, checkpoint: str = "last", *, trust_model: bool = False
+    path: Path,
+    place: Place,
+    checkpoint: str = "last",
+    *,
+    images: bool = True,
+    trust_model: bool = False,
+    accept_changes: bool = False,
+    say: Callable[[str], None] = warnings.warn,
 ) -> Trainer:
     """The trainer of a run as it stood at a checkpoint: `last`, `best`, or a file.
 
     Args:
+        images: load the images. Without them the weights can be looked at, and nothing evaluated.
         trust_model: build a network that is code of somebody's, which runs it, even if the run was
             not begun by this user on this machine.
+        accept_changes: take data with other classes, whose labels mean something else.
+        say: is told what has changed since the run was begun, its images or its network's code.
 
     Raises:
         SettingError: the network is code that was not trained here, and is not trusted.
+        DataError: the images are not there, or of other classes than the run's.
         CheckpointError: no run folder, or no readable checkpoint of it.
     """
     folder = RunFolder(path, trust_model)
-    trainer = Trainer(
-        folder.settings(),
-        folder.place(place),
-        trained=folder.trained(),
-        import_from=folder.import_from(),
-    )
+    settings, before, place = folder.settings(), folder.origin(), folder.place(place)
+    import_from, location = folder.import_from(), before.location if before else None
+    if images:
+        trainer, now = _prepared(settings, place, folder.trained(), import_from, location)
+    else:
+        outline = outline_of(settings, before) or load_data(settings, place, location)
+        trainer = Trainer(settings, place, outline, folder.trained(), import_from)
+        now = Origin(network_origin(settings.model, trainer.model, import_from))
+    if before is not None:
+        changes = before.changes(now)
+        if (classes := before.other_classes(now)) is not None and not accept_changes:
+            raise DataError(
+                f"{path}: {classes}; allowed: those of the run, or others with --accept-changes"
+            )
+        for change in changes:
+            say(f"{path}: {change}")
     load_into(trainer, folder.checkpoint(checkpoint))
     return trainer
 

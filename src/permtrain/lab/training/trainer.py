@@ -18,6 +18,7 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.lab.data.augment import augment, augmentation_generator
 from permtrain.lab.data.images import ImageData
 from permtrain.lab.data.load import load_images, open_stream
+from permtrain.lab.data.outline import OutlinedData
 from permtrain.lab.data.sources import is_streamed
 from permtrain.lab.data.splits import AnySplit, carve_validation, limit
 from permtrain.lab.data.stream import StreamedData
@@ -68,7 +69,8 @@ class Trainer:
     Args:
         settings: what to compute.
         place: where.
-        data: images already in memory; None loads them by the settings.
+        data: images already in memory; None loads them by the settings. An outline is enough for
+            what looks at no image.
         trained: the weights that rule shuffle moves (`settings.first_training`).
         import_from: folders that a network of the user's own is imported from; empty for the
             current directory.
@@ -89,13 +91,13 @@ class Trainer:
         self,
         settings: Settings,
         place: Place,
-        data: ImageData | StreamedData | None = None,
+        data: ImageData | StreamedData | OutlinedData | None = None,
         trained: Mapping[str, Tensor] | None = None,
         import_from: Sequence[Path] = (),
     ) -> None:
         self.settings = settings
         self.device = device_at(place)
-        data = data or _data(settings, place)
+        data = data or load_data(settings, place)
         if data.num_classes < 2:
             raise DataError(
                 f"{data.source} has one class, {data.class_names[0]}, nothing to tell apart; "
@@ -439,9 +441,23 @@ def memory_format(name: str, model_name: str, model: nn.Module) -> torch.memory_
     return torch.contiguous_format
 
 
-def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
-    """What the settings name, in memory or streamed."""
-    name, size = settings.data.data, settings.data.image_size
+def data_name(settings: Settings, location: str | None) -> str:
+    """A registered name, or the folder of data of the user's own.
+
+    Args:
+        location: where they were when the run began. It is taken if something is still there: the
+            settings' name may be relative to another folder.
+    """
+    if location is not None and Path(location).exists():
+        return location
+    return settings.data.data
+
+
+def load_data(
+    settings: Settings, place: Place, location: str | None = None
+) -> ImageData | StreamedData:
+    """What the settings name, in memory or streamed; `location` as in `data_name`."""
+    name, size = data_name(settings, location), settings.data.image_size
     if is_streamed(name):
         return open_stream(name, data_folder=place.data_folder, image_size=size)
     data = load_images(name, data_folder=place.data_folder)  # says if they are not there at all
@@ -453,7 +469,7 @@ def _data(settings: Settings, place: Place) -> ImageData | StreamedData:
 
 
 def _splits(
-    settings: Settings, data: ImageData | StreamedData
+    settings: Settings, data: ImageData | StreamedData | OutlinedData
 ) -> tuple[AnySplit, AnySplit | None, AnySplit]:
     train, validation = carve_validation(
         data.train, settings.data.validation_fraction, settings.seed
