@@ -1,6 +1,7 @@
 """The engine, on a session that counts."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,64 @@ def test_a_checkpoint_that_is_refused_is_named_and_nothing_is_lost(folder: RunFo
     assert str(refused.value) == f"{saved}: done is 20; allowed: up to 10"
     assert sorted(path.name for path in folder.path.rglob("*")) == before
     assert json.loads(folder.environment_file.read_text()) == {}
+
+
+class Remove:
+    """Removes something when a step is shown; what is put in its place comes back."""
+
+    def __init__(self, path: Path, step: int, replacement: Path | None = None) -> None:
+        self.path, self.step, self.replacement = path, step, replacement
+
+    def show(self, done: int, total: int) -> None:
+        if done != self.step:
+            return
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+        else:
+            self.path.unlink()
+        if self.replacement is not None:
+            self.replacement.rename(self.path)
+
+    def say(self, text: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("step", [7, 20])
+@pytest.mark.parametrize("every", [None, 3])
+def test_a_folder_that_is_removed_ends_the_run(
+    step: int, every: int | None, tmp_path: Path
+) -> None:
+    folder = begun(tmp_path)
+    display = Remove(folder.path, step)
+    with pytest.raises(CheckpointError, match="run: was removed or replaced while the run went on"):
+        compute_in(folder, Counting(), display, every)
+    assert not folder.path.exists()
+
+
+def test_a_folder_that_is_replaced_ends_the_run(tmp_path: Path) -> None:
+    folder = begun(tmp_path)
+    other = begun(tmp_path, "other", "2026-01-02")
+    with pytest.raises(CheckpointError, match="run: was removed or replaced while the run went on"):
+        compute_in(folder, Counting(), Remove(folder.path, 7, other.path))
+    assert sorted(path.name for path in folder.path.iterdir()) == ["environment.json"]
+
+
+def test_a_record_that_is_removed_ends_the_run(tmp_path: Path) -> None:
+    folder = begun(tmp_path)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: was removed while the run went on"):
+        compute_in(folder, Counting(), Remove(folder.metrics_file, 17))
+    assert not folder.is_complete
+
+
+def begun(folder: Path, name: str = "run", when: str = "2026-01-01") -> RunFolder:
+    run = RunFolder(folder / name)
+    run.path.mkdir()
+    run.environment_file.write_text(json.dumps({"begun": when}))
+    return run
+
+
+def compute_in(
+    folder: RunFolder, session: Counting, display: Display, every: int | None = None
+) -> None:
+    place = place_in(folder.path.parent, checkpoint_steps=every)
+    compute(session, folder, place, display, resumed=False)

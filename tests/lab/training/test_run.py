@@ -51,7 +51,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path: Path) -> None:
     assert result.folder == tmp_path / run_name(tiny())
     assert {path.name for path in result.folder.iterdir()} == {
         ".lock", "settings.json", "environment.json", "metrics.jsonl", "checkpoints",
-        "weights.safetensors", "packed.safetensors", "result.json", "place.json",
+        "weights.safetensors", "packed.safetensors", "result.json", "place.json", "origin.json",
     }  # fmt: skip
     assert json.loads((result.folder / "settings.json").read_text()) == to_dict(tiny())
     environment = json.loads((result.folder / "environment.json").read_text())

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from permtrain.errors import CheckpointError
 from permtrain.lab.training.checkpoint import restore, save_checkpoint
 from permtrain.lab.training.display import Display
 from permtrain.lab.training.environment import note_resumed
@@ -102,23 +103,28 @@ def compute(
         checkpoint: where to go on from; None for the last checkpoint, or the beginning.
 
     Raises:
-        CheckpointError: a checkpoint or the record is damaged, or of another computation.
+        CheckpointError: a checkpoint or the record is damaged, or of another computation; or the
+            folder or its record was removed meanwhile.
         Interrupted: the user stopped it; all that was done is kept.
     """
     _take_up(session, folder, checkpoint)
     if resumed:
         note_resumed(folder.environment_file, session.device)
+    begun = _stamp(folder)
     with stop_on_signal() as stop_requested:
         while not session.is_finished:
             before = session.step
             metrics = session.advance()
             display.show(session.step, session.num_steps)
+            is_due = _is_due(place.checkpoint_steps, before, session.step)
+            if metrics is not None or is_due or stop_requested():
+                _require_unremoved(folder, begun)
             if metrics is not None:
                 session.history.append(metrics)
                 write_lines(folder.metrics_file, session.history)
                 if session.is_best():
                     save_checkpoint(folder.best_checkpoint, session.state_dict())
-            if metrics is not None or _is_due(place.checkpoint_steps, before, session.step):
+            if metrics is not None or is_due:
                 save(session, folder, place.keep_checkpoints)
             if metrics is not None:  # afterwards, as nobody may be there to read it
                 display.say(session.in_words(metrics))
@@ -126,7 +132,30 @@ def compute(
                 saved = save(session, folder, place.keep_checkpoints)
                 how = session.how_to_resume(folder)
                 raise Interrupted(f"stopped; saved {saved}; {how}")
-    write_json(folder.result_file, session.finish(folder))
+    result = session.finish(folder)
+    _require_unremoved(folder, begun)
+    write_json(folder.result_file, result)
+
+
+def _stamp(folder: RunFolder) -> bytes | None:
+    """What tells a run's folder from one that takes its place: when and with what it was begun."""
+    try:
+        return folder.environment_file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _require_unremoved(folder: RunFolder, begun: bytes | None) -> None:
+    """Refuse to write where a run was: half of one would be left, which says that it is whole."""
+    if not folder.path.is_dir() or _stamp(folder) != begun:
+        raise CheckpointError(
+            f"{folder.path}: was removed or replaced while the run went on, which ends here"
+        )
+    if not folder.metrics_file.is_file():
+        raise CheckpointError(
+            f"{folder.metrics_file}: was removed while the run went on, which ends here; "
+            f"{folder.path} lacks its record now, start the run anew"
+        )
 
 
 def save(session: Session, folder: RunFolder, keep: int) -> Path:

@@ -111,6 +111,10 @@ class RankingWatch:
         self._steps.append(trainer.position.step)
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
+        if not self.file.is_file():
+            raise CheckpointError(
+                f"{self.file}: was removed while the run went on, which ends here"
+            )
         self._add_lines(metrics["epoch"])
 
     def _add_lines(self, epoch: int) -> None:
