@@ -42,7 +42,7 @@ class Line:
         published_difference: to the baseline; None where one of both is not known.
         our_difference: to the baseline, which is an arm of the same budget: mean over the seeds
             that both have, None where there are none.
-        verdict: None for baselines, about which nothing was published.
+        verdict: None for baselines and other readings, about which nothing was published.
         failed: how many arms of the full and the scaled budget failed.
     """
 
@@ -134,7 +134,7 @@ def num_arms(recipe: Recipe, budget: Budget, results: Path) -> tuple[int, int]:
 def _verdict(
     arm: Arm, published: float | None, measured: Measured | None, *, is_copy: bool
 ) -> Verdict | None:
-    if published is None and not arm.settings.permutation.permutes:
+    if arm.is_other_reading or (published is None and not arm.settings.permutation.permutes):
         return None
     # Short runs of the copies may be held against each other, a quick run against nothing.
     is_enough = {"paper": True, "scaled": is_copy, "short": is_copy, "quick": False}

@@ -22,7 +22,11 @@ SUMMARY = (
     ("index-neuron", "kaiming_uniform, index per neuron", "kaiming_uniform, Adam"),
     ("index-kernel", "kaiming_uniform, index per kernel", "kaiming_uniform, Adam"),
     ("laperm-fc-mnist", "LaPerm k=20", "Adam"),
-    ("laperm-agnostic-mnist", "f1, 60% left, LaPerm k=250", "f1, 60% left, Adam, zeros fixed"),
+    (
+        "laperm-agnostic-mnist",
+        "f1, 60% left, x/255, LaPerm k=250",
+        "f1, 60% left, x/255, Adam, zeros fixed",
+    ),
     ("laperm-rewire-mnist", "LaPerm k=30 for 1,500 batches, then Adam", "Adam, zeros fixed"),
     ("sgperm-logistic-mnist", "SGPerm, authors' code", "Adam"),
     ("sgperm-fc-mnist", "SGPerm, authors' code", "Adam"),

@@ -257,3 +257,28 @@ def test_arms_that_are_scaled_alone_count_nowhere_until_they_are_run(tmp_path: P
     write_csv(tmp_path / "tiny-scaled.csv", [written[0], failed])
     ours = lines(tmp_path, ORIGINAL)["ours"]
     assert (ours.measured, ours.failed) == (None, 1)
+
+
+def test_another_reading_is_compared_with_nothing(tmp_path: Path) -> None:
+    """Rows on images less their mean image reproduce nothing that was published on x/255."""
+    recipe = RECIPES["laperm-agnostic-mnist"]
+    rows = [
+        {
+            "recipe": recipe.id,
+            "budget": "paper",
+            "arm": arm.group,
+            "seed": arm.settings.seed,
+            "status": "complete",
+            "settings_hash": recipe.settings_hash(arm),
+            "test_percent": 85.5,
+            "best_test_percent": 85.5,
+        }
+        for arm in recipe.arms("paper")
+        if arm.group in ("f1, 60% left, LaPerm k=250", "f1, 4/7 left, x/255, LaPerm k=250")
+    ]
+    write_csv(tmp_path / f"{recipe.id}.csv", rows)
+    lines = {line.group: line for line in lines_of(recipe, tmp_path)}
+    other = lines["f1, 60% left, LaPerm k=250"]
+    assert (other.measured.last, other.published, other.verdict) == (85.5, None, None)
+    assert lines["f1, 4/7 left, x/255, LaPerm k=250"].verdict == "reproduced"
+    assert lines["f1, 60% left, x/255, LaPerm k=250"].verdict == "not run"

@@ -7,7 +7,7 @@ ON_CIFAR10 = {
     "laperm-conv-cifar10": 9,
     "laperm-sparse-conv4": 11,
     "laperm-sparse-resnet50": 16,
-    "laperm-sparsity-all": 80,
+    "laperm-sparsity-all": 95,
     "index-layer-cifar10": 9,
     "index-neuron-cifar10": 9,
     "index-kernel-cifar10": 9,

@@ -2,8 +2,8 @@
 
 Which of them an experiment takes can decide it. Where a pixel is always dark, it is 0 from 0 to 1
 and less the mean image, so that its weights have no gradient; z-scored, it is as strong an input as
-any. Of the papers' experiments on MNIST, those of Train by Reconnect, 5.5, come to what was
-published with images less their mean image, and those of Permute to Train from 0 to 1.
+any. The papers do not tell which they take on MNIST. The authors' files of Train by Reconnect score
+what was published on pixels from 0 to 1, and the experiments of Permute to Train come to it so.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -28,11 +29,14 @@ class Arm:
         group: what it shares with its other seeds; results are averaged over a group.
         settings: complete; the seed is among them. Where the recipe has a task, they are its own.
         published: top-1 test accuracy in percent that the paper gives for the group, if any.
+        is_other_reading: of an experiment whose published settings are another arm's, of which
+            nothing was published; it stands beside that arm and is compared with nothing.
     """
 
     group: str
     settings: Any
     published: float | None = None
+    is_other_reading: bool = False
 
     @property
     def name(self) -> str:
@@ -82,6 +86,9 @@ class Recipe:
     task: Task | None = None
     budgets: tuple[Budget, ...] = ("quick", "paper")
     copy_of: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arms", cache(self.arms))  # they are asked for again and again
 
     def arms_within(self, budget: Budget) -> list[Arm]:
         """All arms.

@@ -20,7 +20,7 @@ Adam with the zeros held, from each of these weights.
 
 `open-agnostic`: all weights share one value, `f1` and `f2` reach 85.46 and 78.14 (Train by
 Reconnect, 5.5; k = 250, 10 and 25 epochs). More by kept latents, by whole layers as vectors, by
-other parts that remain, on images less their mean image (as published, we think) or z-scored?
+other parts that remain, on images less their mean image or z-scored?
 
 `open-resnet20`: LaPerm lost 4.3 points to Adam (Permute to Train, 5.2.1: 87.41 and 91.74). On
 `cifar10-jpeg`, whose pixels are not those of CIFAR-10: index optimizer per layer and per neuron,
