@@ -105,6 +105,8 @@ _TYPES: dict[Any, tuple[Any, str]] = {
     dict: (dict, "values by name"),
 }
 
+_NO_DEFAULT = object()
+
 
 def as_plain(value: Any) -> Any:
     """NumPy's numbers as Python's, in tuples and dicts too; anything else as it is.
@@ -161,7 +163,8 @@ def check_fields(settings: Any) -> None:
 def check_values(cls: type, values: Mapping[str, Any]) -> None:
     """Raise if one of the values by name is not what that field of the dataclass may hold."""
     for name, kind in _kinds(cls).items():
-        if name in values:
+        # Most are the class's own defaults, and recipes make thousands of settings.
+        if name in values and values[name] is not getattr(cls, name, _NO_DEFAULT):
             _check(name, values[name], kind)
 
 

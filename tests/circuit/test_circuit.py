@@ -175,12 +175,11 @@ def test_what_is_not_routed_says_why(tmp_path: Path, capsys: pytest.CaptureFixtu
     pack(model, tmp_path / "m")
     assert main(["export-circuit", str(tmp_path / "m"), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[-5:-1] == [
-        "born.weight: 40 fixed values, not routed: each is where it was born",
-        "born.bias: 1 fixed values, not routed: each is where it was born",
-        "own.weight: 6 fixed values, not routed: the file holds them as they are, and no order "
+    assert said[-4:-1] == [
+        "born.weight (40), born.bias (1): fixed values, not routed: each is where it was born",
+        "own.weight (6): fixed values, not routed: the file holds them as they are, and no order "
         "from which they came (what pack's granularity cuts is always routed)",
-        "own.bias: 2 fixed values, not routed: they are all the same",
+        "own.bias (2): fixed values, not routed: they are all the same",
     ]
     assert main(["check-circuit", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out == "no layer is routed, so that there is nothing to check\n"

@@ -1,7 +1,7 @@
 """Writes a packed model's circuits: arrays, tables for people, and the program that checks them."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -54,7 +54,7 @@ def export_circuit(file: PackedFile, folder: Path, *, connections: bool = True) 
     lines = [
         *layer_table(circuits),
         "",
-        *(_not_routed(file, name) for name in others),
+        *_not_routed(file, others),
         *(
             f"{alias.name}: the same weights as {alias.same_as}, to which it is tied"
             for alias in tied
@@ -109,9 +109,14 @@ _WHY_NOT_ROUTED = {
 }
 
 
-def _not_routed(file: PackedFile, name: str) -> str:
-    entry = file.entry(name)
-    return f"{name}: {entry.num_weights:,} fixed values, {_WHY_NOT_ROUTED[entry.coder]}"
+def _not_routed(file: PackedFile, names: Iterable[str]) -> Iterator[str]:
+    """The tensors without a circuit, and why, each reason once."""
+    of_coder: dict[str, list[str]] = {}
+    for name in names:
+        entry = file.entry(name)
+        of_coder.setdefault(entry.coder, []).append(f"{name} ({entry.num_weights:,})")
+    for coder, told in of_coder.items():
+        yield f"{', '.join(told)}: fixed values, {_WHY_NOT_ROUTED[coder]}"
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -1,17 +1,21 @@
 """`pack`, `unpack`, `inspect`, and the packed file at a run's end."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from run_problem import place_in, plain, tiny
 from safetensors.torch import load_file
 
-from permtrain import PackedFile, unpack
+from permtrain import PackedFile, initialize_, pack, unpack
 from permtrain.lab.cli.main import main
+from permtrain.lab.cli.pack import _summary
 from permtrain.lab.training.run import start_run
+from permtrain.packed.report import FileReport, TensorReport
 
 PLACE = ["--threads", "1", "--device", "cpu"]
 
@@ -84,7 +88,10 @@ def test_a_run_stands_for_its_packed_file(
         )
 
 
-def test_a_file_is_looked_at_and_unpacked_without_torch(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["", "packed.safetensors"])
+def test_a_file_is_looked_at_and_unpacked_without_torch(
+    source: str, run: Path, tmp_path: Path
+) -> None:
     code = (
         "import sys\nfrom permtrain.lab.cli.main import main\n"
         "file, folder = sys.argv[1:]\n"
@@ -94,7 +101,7 @@ def test_a_file_is_looked_at_and_unpacked_without_torch(run: Path, tmp_path: Pat
         "assert main(['check-circuit', folder]) == 0\n"
         "assert 'torch' not in sys.modules\n"
     )
-    words = [sys.executable, "-c", code, str(run / "packed.safetensors"), str(tmp_path)]
+    words = [sys.executable, "-c", code, str(run / source), str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -108,3 +115,42 @@ def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["unpack", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
     assert "No such file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_table_of_a_file_is_read_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names fold; numbers, which are what one looks for, stay whole."""
+    model = torch.nn.Module()
+    inner = model
+    for part in ("encoder", "first_block_of_layers", "attention_over_everything"):
+        inner.add_module(part, torch.nn.Module())
+        inner = inner.get_submodule(part)
+    inner.add_module("projection", torch.nn.Linear(300, 300, bias=False))
+    initialize_(model, "kaiming_uniform")
+    pack(model, tmp_path / "m")
+    monkeypatch.setattr(Console, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["inspect", str(tmp_path / "m")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[0][1:] == ["90,000", "initial", "0", "0.000"]
+    rest = itertools.takewhile(lambda row: row[0] != "file", rows[1:])
+    name = "encoder.first_block_of_layers.attention_over_everything.projection.weight"
+    assert "".join([rows[0][0], *(part for (part,) in rest)]) == name
+
+
+@pytest.mark.parametrize(
+    ("code_bytes", "words"),
+    [
+        (1000, "these codes take 0.000% more"),
+        (1001, "these codes take 0.100% more"),
+        (630, "these codes take 37.0% less, as weights are still near their initial places"),
+    ],
+)
+def test_the_limit_in_words(code_bytes: int, words: str) -> None:
+    tensor = TensorReport(
+        "w", "float32", "conditional", "record", "neuron", 2000, code_bytes, 0, 8000.0
+    )
+    told = _summary(FileReport((tensor,), 100, code_bytes + 100))
+    limit = "arrangements that are all equally likely take 1,000 bytes (the limit)"
+    assert told[1] == f"{limit}; {words}"

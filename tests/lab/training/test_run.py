@@ -114,6 +114,14 @@ def test_what_the_best_epoch_is_chosen_on(fraction: float, tmp_path: Path) -> No
     assert f"folder: {result.folder}" in said.get().replace("\n", "")
 
 
+@pytest.mark.parametrize(("epochs", "words"), [(1, "1 epoch"), (2, "2 epochs")])
+def test_epochs_are_counted_in_words(epochs: int, words: str, tmp_path: Path) -> None:
+    result = start_run(plain(epochs=epochs), place_in(tmp_path))
+    with (console := Console(width=120)).capture() as said:
+        show_result(plain(epochs=epochs), {"plain": result}, console)
+    assert said.get().splitlines()[0].strip() == f"digits-cnn on digits, {words}"
+
+
 def test_methods_that_permute_nothing_have_no_proof(tmp_path: Path) -> None:
     result = start_run(plain(epochs=1), place_in(tmp_path))
     assert (result.verification, result.intact, result.travel) == (None, None, None)

@@ -6,12 +6,12 @@ from typing import Annotated
 import tyro
 
 from permtrain.lab.cli.console import say, say_note
-from permtrain.lab.training.settings import Place
+from permtrain.lab.cli.places import PlaceToEvaluate
 
 
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
-    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[PlaceToEvaluate, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
     trust_model: bool = False,
     accept_changes: bool = False,
@@ -24,6 +24,9 @@ def evaluate(
         trust_model: Run the code of a network of one's own that was not trained here.
         accept_changes: Take images of other classes than those of the run.
     """
+    from permtrain.lab.training.run_folder import RunFolder
+
+    RunFolder(run).settings()  # refuses what is no run; what follows imports torch
     from permtrain.lab.training.run import load_run
 
     trainer = load_run(

@@ -2,13 +2,13 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from permtrain.errors import PackedFileError
 from permtrain.lab.cli.console import PlainConsole, say, say_note
-from permtrain.lab.training.settings import Place
+from permtrain.lab.cli.places import PlaceToLook
 
 if TYPE_CHECKING:
     from permtrain.packed.report import FileReport, TensorReport
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def pack(
     run: Annotated[Path, tyro.conf.Positional],
-    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[PlaceToLook, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
     output: Path | None = None,
     trust_model: bool = False,
@@ -30,8 +30,10 @@ def pack(
             checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
-    from permtrain.lab.training.run import load_run
     from permtrain.lab.training.run_folder import RunFolder
+
+    RunFolder(run).settings()  # refuses what is no run; what follows imports torch
+    from permtrain.lab.training.run import load_run
     from permtrain.packed.model import pack as pack_model
 
     trainer = load_run(run, place, checkpoint, images=False, trust_model=trust_model, say=say_note)
@@ -89,7 +91,9 @@ def inspect(
     table = Table(box=None, title=str(file), title_justify="left")
     for column in ("tensor", "weights", "vectors", "stored as", "bytes", "bits a weight", "limit"):
         is_text = column in ("tensor", "vectors", "stored as")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_text)
+        # Numbers stay whole where a terminal is narrow.
+        justify: Literal["left", "right"] = "left" if is_text else "right"
+        table.add_column(column, justify=justify, no_wrap=not is_text, overflow="fold")
     for tensor in report.tensors:
         limit = tensor.limit_per_weight
         table.add_row(
@@ -143,9 +147,11 @@ def _summary(report: "FileReport") -> list[str]:
     ]
     if report.limit_bytes:
         difference = report.code_bytes / report.limit_bytes - 1
+        words = f"{difference:.3%} more" if difference >= 0 else f"{-difference:.1%} less"
+        why = "" if difference >= 0 else ", as weights are still near their initial places"
         lines.append(
-            f"information limit of the arrangements {report.limit_bytes:,.0f} bytes; codes are "
-            f"{abs(difference):.3%} {'above' if difference >= 0 else 'below'}"
+            f"arrangements that are all equally likely take {report.limit_bytes:,.0f} bytes (the "
+            f"limit); these codes take {words}{why}"
         )
     for name, bits in (("float32", 32), ("bfloat16", 16), ("a 1-bit mask", 1)):
         plain = report.bytes_at(bits)

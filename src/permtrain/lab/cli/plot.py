@@ -1,7 +1,6 @@
 """`permtrain plot`: the papers' figures, from checkpoints, runs and results."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import tyro
 
 from permtrain.errors import PictureError, SettingError
 from permtrain.lab.cli.console import PlainConsole, say
+from permtrain.lab.cli.extras import installing
 from permtrain.lab.pictures.registry import KINDS, Drawing, Request
 
 
@@ -61,10 +61,8 @@ def _drawing(kind: str, request: Request, output: Path) -> Drawing:
         raise SettingError(
             f"{kind} takes one source, {chosen.source}; given: {len(request.sources)}"
         )
-    if find_spec("matplotlib") is None:
-        raise PictureError(
-            "figures need matplotlib, which is not installed; pip install 'permtrain[plots]'"
-        )
+    if (first := installing("plots")) is not None:
+        raise PictureError(f"figures need matplotlib, which is not installed; {first}")
     from permtrain.lab.pictures.style import check_output
 
     check_output(output)
@@ -83,4 +81,7 @@ def _list_kinds() -> None:
     table = Table("kind", "drawn from", "shows", box=None)
     for name, kind in KINDS.items():
         table.add_row(name, kind.source, kind.description)
-    PlainConsole().print(table)
+    console = PlainConsole()
+    console.print(table)
+    if (first := installing("plots")) is not None:
+        console.print(f"\nfigures need matplotlib: {first}", soft_wrap=True)

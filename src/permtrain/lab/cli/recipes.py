@@ -1,7 +1,9 @@
 """`permtrain recipes`, `permtrain run` and `permtrain gather`: the papers' experiments."""
 
+import itertools
 import shlex
 import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +11,14 @@ import tyro
 
 from permtrain.errors import CheckpointError, NonFiniteError, SettingError
 from permtrain.lab.cli.console import PlainConsole
+from permtrain.lab.cli.extras import with_extra
+from permtrain.lab.cli.places import PlaceOfRuns
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.training.settings import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from permtrain.lab.recipes.gathering import Gatherer
@@ -29,6 +35,8 @@ def recipes(
 
     The cost is that of the full budget, on two cores; hours "each" are a run's, on one. "Published"
     is the test accuracy in percent that the papers give.
+
+    Arms that differ in their seed alone share a line.
 
     Args:
         recipe: Its id; left out, all of them.
@@ -67,9 +75,8 @@ def recipes(
     arms = chosen.arms_within(budget)
     states = arm_states(chosen, arms, budget, runs_folder, results_folder)
     console.print(f"\n{len(arms)} arms, budget {budget}; --part i/n takes every n-th from the i-th")
-    for number, (arm, state) in enumerate(zip(arms, states, strict=True), 1):
-        published = "" if arm.published is None else f", published {arm.published:.2f}"
-        _print_indented(console, f"{number:3} {arm.name}: {state}{published}", indent=2)
+    for line in folded(arms, states):
+        _print_indented(console, line, indent=2)
 
 
 def run(
@@ -100,11 +107,13 @@ def run(
         retry_failed: Go on with arms that failed, too.
         results_folder: Gets RECIPE.csv, RECIPE-BUDGET.csv.
     """
+    from permtrain.lab.recipes.registry import find_recipe
+
+    chosen = find_recipe(recipe)  # what follows imports torch
 
     from permtrain.lab.cli.progress import Progress
     from permtrain.lab.data.fetch import require_data
     from permtrain.lab.recipes.gathering import Gatherer
-    from permtrain.lab.recipes.registry import find_recipe
     from permtrain.lab.recipes.rows import check_table, results_file
     from permtrain.lab.recipes.status import left_out
     from permtrain.lab.recipes.sweep import (
@@ -118,7 +127,6 @@ def run(
     from permtrain.lab.training.run_folder import RunFolder, RunIsBegun, RunIsBusy
     from permtrain.lab.training.trainer import Diverged
 
-    chosen = find_recipe(recipe)
     matching = matching_arms(chosen.arms_within(budget), only, part)
     skipped = {"complete"} if retry_failed else {"complete", "failed"}
 
@@ -159,17 +167,16 @@ def run(
     gatherer.gather()
     _show(console, chosen, budget, gatherer)
     if chosen.task is None:
-        console.print(
-            f"report: permtrain report {recipe} --budget {budget} "
-            f"--runs-folder {shlex.quote(str(place.runs_folder))}",
-            highlight=False,
-            soft_wrap=True,
+        report = (
+            f"permtrain report {recipe} --budget {budget} "
+            f"--runs-folder {shlex.quote(str(place.runs_folder))}"
         )
+        console.print(f"report: {with_extra(report, 'report')}", highlight=False, soft_wrap=True)
 
 
 def gather(
     recipe: Annotated[str, tyro.conf.Positional],
-    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[PlaceOfRuns, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     budget: Budget = "quick",
     more_runs_folders: tuple[Path, ...] = (),
     results_folder: Path = Path("results"),
@@ -184,12 +191,13 @@ def gather(
         more_runs_folders: Arms are looked for in these too, as copied from other machines.
         results_folder: Gets RECIPE.csv, RECIPE-BUDGET.csv.
     """
+    from permtrain.lab.recipes.registry import find_recipe
+
+    chosen = find_recipe(recipe)  # what follows imports torch
 
     from permtrain.lab.recipes.gathering import Gatherer
-    from permtrain.lab.recipes.registry import find_recipe
     from permtrain.lab.recipes.rows import results_file
 
-    chosen = find_recipe(recipe)
     if missing := [folder for folder in more_runs_folders if not folder.is_dir()]:
         raise SettingError(
             f"more_runs_folders has {missing[0]}, which is no folder; allowed: folders of runs"
@@ -226,6 +234,32 @@ def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gat
         + (f", written to {gatherer.path}" if gatherer.rows else ""),
         soft_wrap=True,
     )
+
+
+def folded(arms: "Sequence[Arm]", states: "Sequence[str]") -> list[str]:
+    """A line for each group of arms: their numbers, how many seeds, how far they are.
+
+    Example:
+        >>> from permtrain.lab.recipes.recipe import Arm
+        >>> from permtrain.lab.training.settings import Settings
+        >>> arms = [Arm("Adam", Settings(seed=seed), published=91.0) for seed in (0, 1, 2)]
+        >>> folded([*arms, Arm("LaPerm", Settings())], ["complete", "not run", "complete", "begun"])
+        ['1-3 Adam, 3 seeds: 2 complete, 1 not run; published 91.00', '  4 LaPerm: begun']
+    """
+    pairs = zip(range(1, len(arms) + 1), arms, states, strict=True)
+    lines = []
+    for group, found in itertools.groupby(pairs, key=lambda pair: pair[1].group):
+        numbers, mine, reached = zip(*found, strict=True)
+        several = len(mine) > 1
+        span = f"{numbers[0]}-{numbers[-1]}" if several else f"{numbers[0]}"
+        counts = Counter(reached)
+        state = ", ".join(f"{num} {each}" for each, num in counts.items())
+        seeds = f", {len(mine)} seeds" if several else ""
+        published = "" if mine[0].published is None else f"; published {mine[0].published:.2f}"
+        told = reached[0] if len(counts) == 1 else state
+        lines.append((span, f"{group}{seeds}: {told}{published}"))
+    width = max((len(span) for span, _ in lines), default=0)
+    return [f"{span:>{width}} {text}" for span, text in lines]
 
 
 def _print_indented(console: "Console", text: str, indent: int = 4) -> None:

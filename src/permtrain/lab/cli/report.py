@@ -8,13 +8,14 @@ import tyro
 
 from permtrain.errors import SettingError
 from permtrain.lab.cli.console import say
+from permtrain.lab.cli.extras import installing
+from permtrain.lab.cli.places import PlaceOfRuns
 from permtrain.lab.recipes.recipe import Budget
-from permtrain.lab.training.settings import Place
 
 
 def report(
     runs: Annotated[tuple[str, ...], tyro.conf.Positional],
-    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[PlaceOfRuns, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     output: Path = Path("report.html"),
     watch: bool = False,
     every: float = 5.0,
@@ -34,16 +35,19 @@ def report(
         budget: Which arms of a recipe.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
-    from permtrain.lab.report.contents import Collector
-    from permtrain.lab.report.page import write_page
-    from permtrain.lab.report.sources import find_runs
-    from permtrain.lab.report.watch import watch as keep_writing
-
+    if (first := installing("report")) is not None:
+        raise SettingError(f"report needs packages that are not installed; allowed after: {first}")
     if not 1 <= every < math.inf:
         raise SettingError(f"every is {every}; allowed: 1 second or more")
+    from permtrain.lab.report.sources import find_runs
+
+    found = find_runs(runs, place.runs_folder, budget, begun=watch, trust_model=trust_model)
+    from permtrain.lab.report.contents import Collector  # what follows imports torch
+    from permtrain.lab.report.page import write_page
+    from permtrain.lab.report.watch import watch as keep_writing
+
     names = [Path(name).resolve().name for name in runs]
     title = f"permtrain: {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}"
-    found = find_runs(runs, place.runs_folder, budget, begun=watch, trust_model=trust_model)
     address = output.resolve().as_uri()
     if watch:
         say(f"open {address}; it refreshes itself, Ctrl-C ends it")

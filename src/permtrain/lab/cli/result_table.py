@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from permtrain.lab.cli.console import PlainConsole
+from permtrain.lab.cli.extras import with_extra
 from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.settings import Settings
 
@@ -17,7 +18,8 @@ def show_result(
     """A short table of the runs just done, the invariant, and where to go on."""
     console = console or PlainConsole()
     chosen_on = next(iter(results.values())).selected_on
-    table = Table(title=f"{settings.model} on {settings.data.data}, {settings.epochs} epochs")
+    epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
+    table = Table(title=f"{settings.model} on {settings.data.data}, {epochs}")
     table.add_column("method")
     table.add_column("test accuracy, last epoch", justify="right")
     table.add_column(f"best epoch (chosen on {chosen_on})", justify="right")
@@ -46,7 +48,7 @@ def show_result(
     for result in results.values():
         console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
     folders = [str(result.folder) for result in results.values()]
-    report = shlex.join(["permtrain", "report", *folders])
+    report = with_extra(shlex.join(["permtrain", "report", *folders]), "report")
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     console.print(
         "next:   "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from permtrain.lab.cli.places import PlaceToResume
 from permtrain.lab.training.settings import (
     PermutationSettings,
     Place,
@@ -49,7 +50,7 @@ def train(
 
 def resume(
     run: Annotated[Path, tyro.conf.Positional],
-    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[PlaceToResume, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str | None = None,
     accept_changes: bool = False,
 ) -> None:
@@ -62,15 +63,16 @@ def resume(
         accept_changes: Go on with other images than those of the beginning, or with changed code of
             a network of one's own.
     """
+    from permtrain.lab.training.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    settings = folder.settings()  # refuses what is no run; what follows imports torch
     from permtrain.lab.cli.progress import Progress
     from permtrain.lab.cli.result_table import show_result
     from permtrain.lab.training.memory import keep_freed_memory
     from permtrain.lab.training.run import resume_run
-    from permtrain.lab.training.run_folder import RunFolder
 
     keep_freed_memory()
-    folder = RunFolder(run)
-    settings = folder.settings()
     file = None if checkpoint is None else folder.checkpoint(checkpoint)
     with Progress(settings.permutation.method) as progress:
         result = resume_run(

@@ -7,12 +7,12 @@ import tyro
 
 from permtrain.errors import ChangedWeightsError, SettingError
 from permtrain.lab.cli.console import say, say_note
-from permtrain.lab.training.settings import Place
+from permtrain.lab.cli.places import PlaceToLook
 
 
 def verify(
     run: Annotated[Path, tyro.conf.Positional],
-    place: Annotated[Place, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    place: Annotated[PlaceToLook, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
     trust_model: bool = False,
 ) -> None:
@@ -26,12 +26,14 @@ def verify(
         checkpoint: last, best, or a checkpoint file.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
+    from permtrain.lab.training.run_folder import RunFolder
+
+    RunFolder(run).settings()  # refuses what is no run; what follows imports torch
     from permtrain.lab.training.run import (
         load_run,
         verify_trainer,
         verify_weights_file,
     )
-    from permtrain.lab.training.run_folder import RunFolder
 
     trainer = load_run(run, place, checkpoint, images=False, trust_model=trust_model, say=say_note)
     verified = verify_trainer(trainer)

@@ -3,7 +3,7 @@
 One uncompressed .npz file for each source. It carries the key of what it was made from; a file
 with another key, or one that cannot be read, counts as absent and is written anew. The cache is a
 convenience: where it cannot be written, nothing is kept and nothing fails. The cache of `datasets`
-keeps encoded images, and takes seconds to import.
+keeps encoded images, and takes seconds to import. Asking for paths and keys imports no torch.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 from permtrain.files import written_whole
-from permtrain.lab.data.images import ImageData, Split
+
+if TYPE_CHECKING:
+    from permtrain.lab.data.images import ImageData, Split
 
 _FORMAT = 2  # raise it when decoding changes: older files then count as absent
 
@@ -58,8 +58,12 @@ def text_key(facts: object) -> str:
     return hashlib.sha256(json.dumps([_FORMAT, facts]).encode()).hexdigest()
 
 
-def read_cache(path: Path, key: str, name: str, source: str) -> ImageData | None:
+def read_cache(path: Path, key: str, name: str, source: str) -> "ImageData | None":
     """The cached data set; None if it is absent, damaged (by checksum) or has another key."""
+    import numpy as np
+
+    from permtrain.lab.data.images import ImageData
+
     if not path.is_file():
         return None
     try:
@@ -77,8 +81,10 @@ def read_cache(path: Path, key: str, name: str, source: str) -> ImageData | None
         return None
 
 
-def write_cache(path: Path, key: str, data: ImageData) -> None:
+def write_cache(path: Path, key: str, data: "ImageData") -> None:
     """Write beside, then rename: readers see the old file or the whole new one."""
+    import numpy as np
+
     with contextlib.suppress(OSError), written_whole(path) as file:
         np.savez(
             file,
@@ -91,5 +97,9 @@ def write_cache(path: Path, key: str, data: ImageData) -> None:
         )
 
 
-def _split(images: object, labels: object) -> Split:
+def _split(images: Any, labels: Any) -> "Split":
+    import torch
+
+    from permtrain.lab.data.images import Split
+
     return Split(torch.from_numpy(images), torch.from_numpy(labels))

@@ -1,11 +1,12 @@
 """The handwritten digits that come with scikit-learn: real images without any download."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from permtrain.lab.data.images import ImageData, Split
+if TYPE_CHECKING:
+    from permtrain.lab.data.images import ImageData
 
 _NUM_TRAIN = 1437
 
@@ -15,7 +16,7 @@ def digits_source() -> str:
     return f"scikit-learn {version('scikit-learn')}"
 
 
-def read_digits(name: str) -> ImageData:
+def read_digits(name: str) -> "ImageData":
     """1,437 training and 360 test images of 8x8 pixels, ten classes.
 
     scikit-learn's 1,797 images are put in the order `numpy.random.default_rng(0).permutation(1797)`
@@ -24,7 +25,10 @@ def read_digits(name: str) -> ImageData:
 
     Source: Alpaydin and Kaynak, 1998 (UCI Optical Recognition of Handwritten Digits, test part).
     """
-    from sklearn.datasets import load_digits  # takes seconds to import
+    import torch  # these take seconds to import
+    from sklearn.datasets import load_digits
+
+    from permtrain.lab.data.images import ImageData, Split
 
     digits = load_digits()
     perm = np.random.default_rng(0).permutation(len(digits.target))

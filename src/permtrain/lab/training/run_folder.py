@@ -10,6 +10,8 @@ ranking.jsonl      one line for each epoch and layer, with --watch-ranking-dista
 checkpoints/       the last few, and the best
 weights.safetensors, packed.safetensors, result.json   when the run is complete
 failure.json       the error, where an arm of a recipe failed
+
+Imports no torch until a run begins, so that looking for a folder's files is quick.
 """
 
 import errno
@@ -21,19 +23,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from permtrain.errors import CheckpointError, PermtrainError, SettingError, one_line
-from permtrain.lab.training.environment import environment
 from permtrain.lab.training.folders import holds, numbered
 from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
 from permtrain.lab.training.origin import Origin, import_folders
 from permtrain.lab.training.settings import Place, Settings, stored_settings, to_dict
-from permtrain.lab.training.weights_file import read_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Metrics: TypeAlias = dict[str, Any]
 """A line of a run's record: what was measured, by name."""
@@ -127,7 +129,7 @@ class RunFolder:
                 )
             raise SettingError(f"{self.settings_file}: {error}{hint}") from None
 
-    def trained(self) -> dict[str, Tensor] | None:
+    def trained(self) -> "dict[str, Tensor] | None":
         """The weights that were shuffled at the beginning; None if none were.
 
         Raises:
@@ -135,6 +137,8 @@ class RunFolder:
         """
         if self.settings().initial.rule != "shuffle":
             return None
+        from permtrain.lab.training.weights_file import read_weights
+
         return read_weights(self.trained_file)
 
     def place(self, given: Place) -> Place:
@@ -226,7 +230,7 @@ def new_run_folder(
     name: str,
     settings: Any,
     place: Place,
-    device: torch.device,
+    device: "torch.device",
     *,
     origin: Origin | None = None,
     only_once: bool = False,
@@ -245,6 +249,8 @@ def new_run_folder(
     Raises:
         RunIsBegun: the same run was begun and is not complete; with `only_once`, also if it is.
     """
+    from permtrain.lab.training.environment import environment
+
     runs_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=runs_folder) as beside:
         prepared = RunFolder(Path(beside) / name)
@@ -277,8 +283,10 @@ def new_run_folder(
     raise AssertionError("unreachable")
 
 
-def _as_it_turned_out(place: Place, device: torch.device) -> Place:
+def _as_it_turned_out(place: Place, device: "torch.device") -> Place:
     """The place with what was left open filled in."""
+    import torch
+
     folder = place.data_folder or os.environ.get("PERMTRAIN_DATA")
     return replace(
         place,

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -257,8 +258,9 @@ class Settings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     normalization: Normalization = "z-score"
     """z-score: each channel less its mean, divided by its standard deviation. mean-image: each
-    pixel less its own mean; not for streamed images. unit: pixels from 0 to 1 as they are. Means
-    are those of the training images; they are taken off before images are augmented."""
+    pixel less its own mean; not for streamed images. unit: pixels from 0 to 1 as they are (x/255),
+    on which the MNIST nets of Train by Reconnect's authors were trained. Means are those of the
+    training images; they are taken off before images are augmented."""
     model: str = "digits-cnn"
     """A network by name (`permtrain list`), or module:function of your own."""
     initial: InitialSettings = field(default_factory=InitialSettings)
@@ -320,6 +322,11 @@ class Settings:
         keeps = self.initial.biases == "keep" and self.permutation.permute_biases
         require("biases", self.initial.biases, not keeps, "rule or zero, with permute_biases")
 
+    @cached_property
+    def _hash(self) -> str:
+        text = json.dumps(changed_from_default(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
 
 @dataclass(frozen=True)
 class Place:
@@ -337,8 +344,8 @@ class Place:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: Annotated[int, Interval(ge=1, le=_MOST_THREADS)] | None = None
-    """Processor threads for torch; left out, as many as it likes. Other numbers of threads round
-    otherwise: a resumed run takes that of its beginning."""
+    """Processor threads for torch; left out, 1 for a small network, else as many as torch likes.
+    Other numbers of threads round otherwise: a resumed run takes that of its beginning."""
     memory_format: Literal["auto", "contiguous", "channels-last"] = "auto"
     """How images lie in memory. auto: channels last where a network of `permtrain list` has
     convolutions (1.1 to 1.3 times as fast on a CPU), else contiguous."""
@@ -382,7 +389,17 @@ class Place:
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Plain data for JSON, nested as the dataclasses are; of settings of any kind."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))  # type: ignore[no-any-return]
+    plain: dict[str, Any] = _to_plain(settings)
+    return plain
+
+
+def _to_plain(value: Any) -> Any:
+    # Not by dataclasses.asdict, which copies every value: recipes name thousands of arms.
+    if dataclasses.is_dataclass(value):
+        return {name: _to_plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {str(name): _to_plain(each) for name, each in value.items()}
+    return [_to_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def from_dict(plain: dict[str, Any]) -> Settings:
@@ -443,12 +460,17 @@ def changed_from_default(settings: Settings) -> dict[str, Any]:
         >>> changed_from_default(Settings(epochs=3, data=DataSettings(data="mnist")))
         {'data.data': 'mnist', 'epochs': 3}
     """
-    default = flat(to_dict(Settings()))
+    default = _flat_default(Settings)
     return {
         name: value
         for name, value in flat(to_dict(settings)).items()
         if name not in default or value != default[name]
     }
+
+
+@cache
+def _flat_default(of: type[Settings]) -> dict[str, Any]:
+    return flat(to_dict(of()))
 
 
 def flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -503,8 +525,7 @@ def settings_hash(settings: Settings) -> str:
         >>> settings_hash(Settings()) == settings_hash(Settings(epochs=60))
         True
     """
-    text = json.dumps(changed_from_default(settings), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return settings._hash
 
 
 def hash_of(settings: Any) -> str:

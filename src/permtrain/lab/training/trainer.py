@@ -25,7 +25,7 @@ from permtrain.lab.data.stream import StreamedData
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.change import Change, change_between
-from permtrain.lab.training.device import device_at
+from permtrain.lab.training.device import device_at, is_small, take_threads
 from permtrain.lab.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.lab.training.learning_rate import rate_factor, schedule
 from permtrain.lab.training.optimizers import attach, make_optimizer
@@ -108,6 +108,10 @@ class Trainer:
         self._trained = trained
         self._import_from = import_from
         self.model = self._newborn()
+        if place.threads is None and self._is_small():
+            take_threads(1)
+            # All that rounds comes after, as in a run that goes on with one thread.
+            self.model = self._newborn()
         self.model.to(self.device)
         self._to_device()
         self.scale = Scale(
@@ -354,6 +358,14 @@ class Trainer:
                 scores[f"{name}_loss"] = score.loss
                 scores[f"{name}_accuracy"] = score.accuracy
         return scores
+
+    def _is_small(self) -> bool:
+        """Whether one processor thread is better than several."""
+        if self._on_cuda or torch.get_num_threads() == 1:
+            return False
+        # A network of the user's own may draw at random in passing.
+        with torch.random.fork_rng(devices=[]):
+            return is_small(self.model, self._images[0], self.settings.batch_size)
 
     @torch.no_grad()
     def _check_logits(self, image_shape: tuple[int, int, int], num_classes: int) -> None:

@@ -1,0 +1,32 @@
+"""Commands have the flags that mean something to them, and no others."""
+
+import re
+
+import pytest
+
+from permtrain.lab.cli.main import main
+
+LOOKING = {"data-folder", "device", "threads"}
+RESUMING = {"memory-format", "compile", "checkpoint-steps", "keep-checkpoints", "tensorboard"}
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("evaluate", LOOKING | {"memory-format", "checkpoint"}),
+        ("verify", LOOKING | {"checkpoint"}),
+        ("pack", LOOKING | {"checkpoint", "output"}),
+        ("report", LOOKING | {"runs-folder", "output", "watch", "every", "budget"}),
+        ("gather", LOOKING | {"runs-folder", "more-runs-folders", "results-folder", "budget"}),
+        ("resume", LOOKING | RESUMING | {"checkpoint"}),
+    ],
+)
+def test_a_commands_own_flags(
+    command: str, flags: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = set(re.findall(r"--([a-z][a-z-]+)", capsys.readouterr().out))
+    assert {flag for flag in said if not flag.startswith("no-")} == flags | {"help"}
+    with pytest.raises(SystemExit):
+        main([command, "runs/a", "--lr", "1"])
