@@ -549,8 +549,8 @@ def test_the_list_tells_cost_status_and_published(
     text = capsys.readouterr().out
     assert text.startswith("tiny: 1 of 4 arms complete\n")
     assert "(by the times of 1)" in text
-    assert "    1 LaPerm, seed 0: complete, published 99.50\n" in text
-    assert "    4 Adam, seed 1: not run\n" in text
+    assert "  1-2 LaPerm, 2 seeds: 1 complete, 1 not run; published 99.50\n" in text
+    assert "  3-4 Adam, 2 seeds: not run\n" in text
 
 
 def test_the_cost_of_runs_to_come_is_that_of_their_like(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def _default(kind: str) -> Path:
 def _list_kinds() -> None:
     from rich.table import Table
 
-    table = Table("kind", "drawn from", "shows", box=None)
+    table = Table(box=None)
+    for head, width in (("kind", None), ("drawn from", 24), ("shows", None)):
+        table.add_column(head, max_width=width, no_wrap=head == "kind")
     for name, kind in KINDS.items():
         table.add_row(name, kind.source, kind.description)
     console = PlainConsole()

@@ -5,7 +5,7 @@ import shlex
 import textwrap
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -211,6 +211,7 @@ def gather(
 
 def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gatherer") -> None:
     """The table of means, and how many arms there are."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from permtrain.lab.recipes.results import table_of
@@ -218,10 +219,13 @@ def _show(console: "Console", recipe: "Recipe", budget: "Budget", gatherer: "Gat
 
     if gatherer.rows:
         measured = "means over seeds" if recipe.task else "test accuracy in percent"
-        table = Table(title=f"{recipe.id}, budget {budget}: {measured}")
+        table = Table(title=f"{recipe.id}, budget {budget}: {measured}", box=SIMPLE_HEAD, padding=0)
         heads, cells = table_of(recipe, gatherer.rows)
         for head in heads:
-            table.add_column(head, justify="left" if head == "arm" else "right")
+            is_arm = head == "arm"
+            words = head.replace(" ", "\n")  # a terminal's width is for the arms' names
+            justify: Literal["left", "right"] = "left" if is_arm else "right"
+            table.add_column(words, justify=justify, no_wrap=not is_arm, overflow="fold")
         for line in cells:
             table.add_row(*line)
         console.print(table)
