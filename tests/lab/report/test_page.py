@@ -18,6 +18,7 @@ from permtrain.lab.pictures.numbers.scores import SizedArm
 from permtrain.lab.recipes.recipe import Alternative, Arm, Recipe
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.report.contents import Collector, group_results, small_files
+from permtrain.lab.report.inspection import Inspector
 from permtrain.lab.report.page import page_html
 from permtrain.lab.report.pictures import Picture
 from permtrain.lab.report.sources import RecipeArm, ReportedRun, find_runs
@@ -25,7 +26,7 @@ from permtrain.lab.report.watch import watch
 from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run import resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder, new_run_folder
-from permtrain.lab.training.settings import InitialSettings, run_name
+from permtrain.lab.training.settings import InitialSettings, Place, run_name
 from permtrain.lab.training.trainer import Trainer
 
 ATTACK = '</script><script>alert(1)</script><img src=x onerror="alert(1)">'
@@ -456,3 +457,20 @@ def test_train_and_run_say_how_to_open_it(tmp_path: Path, capsys) -> None:
     assert main(["train", *flags, "--runs-folder", str(tmp_path)]) == 0
     (folder,) = tmp_path.iterdir()
     assert f"report: permtrain report {folder}" in capsys.readouterr().out.splitlines()
+
+
+def test_the_page_tells_each_class(permuted: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    assert main(["report", str(permuted), "--output", str(output)]) == 0
+    found = Inspector(RunFolder(permuted), Place(threads=1, device="cpu")).look()
+    text = output.read_text()
+    assert len(found.classes) == len(found.matrix) == 10
+    assert sum(map(sum, found.matrix)) == sum(each.num_images for each in found.classes)
+    for number, each in enumerate(found.classes):
+        assert each.accuracy == found.matrix[number][number] / sum(found.matrix[number])
+        cells = f'{each.num_images}</td><td class="n">{each.accuracy:.2%}</td>'
+        assert f'<th scope="row">{each.name}</th><td class="n">{cells}' in text
+    right = sum(found.matrix[number][number] for number in range(10))
+    told = RunResult.read(RunFolder(permuted)).test_accuracy
+    assert right / sum(map(sum, found.matrix)) == told
+    assert "Confusion matrix" in text

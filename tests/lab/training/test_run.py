@@ -18,11 +18,18 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.lab.cli.result_table import show_result
 from permtrain.lab.training.device import choose_device
 from permtrain.lab.training.result import RunResult
-from permtrain.lab.training.run import load_run, start_run, verify_trainer, verify_weights_file
+from permtrain.lab.training.run import (
+    load_run,
+    resume_run,
+    start_run,
+    verify_trainer,
+    verify_weights_file,
+)
 from permtrain.lab.training.run_folder import RunFolder, RunIsBegun, new_run_folder
 from permtrain.lab.training.settings import (
     DataSettings,
     InitialSettings,
+    OptimizerSettings,
     PermutationSettings,
     Place,
     Settings,
@@ -348,3 +355,40 @@ def test_a_run_goes_on_where_it_was_started(tmp_path: Path, monkeypatch) -> None
     assert place.checkpoint_steps == 3
     assert place.data_folder == tmp_path / "data"
     assert folder.place(Place(threads=2)).threads == 2
+
+
+def test_a_run_stops_where_validation_is_no_better(tmp_path: Path) -> None:
+    data = DataSettings(train_images=100, validation_fraction=0.2)
+    # At this rate all is at chance soon.
+    optimizer = OptimizerSettings(lr=10.0)
+    settings = plain(data=data, optimizer=optimizer, epochs=40, patience=3)
+    result = start_run(settings, place_in(tmp_path / "a"))
+    history = metrics_of(result.folder)
+    accuracies = [metrics["validation_accuracy"] for metrics in history]
+    stops = next(
+        epoch
+        for epoch in range(4, 41)
+        if max(accuracies[epoch - 3 : epoch]) <= max(accuracies[: epoch - 3])
+    )
+    assert result.epochs == len(history) == stops < 40
+    assert result.best_epoch == stops - 3
+    assert RunFolder(result.folder).last_checkpoint().stem == f"step-{stops * 4:09d}"
+    whole = start_run(replace(settings, patience=None), place_in(tmp_path / "b"))
+    assert [each["train_loss"] for each in metrics_of(whole.folder)[:stops]] == [
+        each["train_loss"] for each in history
+    ]
+    with (console := Console(width=200)).capture() as said:
+        show_result(settings, {"plain": result}, console)
+    assert (
+        f"plain stopped after epoch {stops}: none since epoch {stops - 3} was better on validation "
+        "images (patience 3); that one: --checkpoint best"
+    ) in said.get()
+
+
+def test_a_run_that_stops_early_goes_on_from_a_checkpoint_to_the_same_end(tmp_path: Path) -> None:
+    data = DataSettings(train_images=100, validation_fraction=0.2)
+    settings = plain(data=data, optimizer=OptimizerSettings(lr=10.0), epochs=40, patience=3)
+    whole = start_run(settings, place_in(tmp_path / "a"))
+    folder = interrupted_run(settings, place_in(tmp_path / "b"), 6)
+    assert resume_run(folder, place_in(tmp_path)).epochs == whole.epochs
+    assert outcome(folder) == outcome(whole.folder)

@@ -381,6 +381,10 @@ NAN, INF = float("nan"), float("inf")
             lambda: OptimizerSettings(lr_milestones=(1,), lr_factors=(0,)),
             "lr_factors[0] is 0; allowed: above 0",
         ),
+        (
+            lambda: Settings(patience=3),
+            "patience is 3; allowed: nothing without validation_fraction",
+        ),
         (lambda: Place(keep_checkpoints=0), "keep_checkpoints is 0; allowed: 1 or more"),
         (lambda: Place(threads=0), "threads is 0; allowed: 1 to 1,024"),
         (lambda: Place(checkpoint_steps=0), "checkpoint_steps is 0; allowed: 1 or more"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import tyro
 
+from permtrain import __version__
 from permtrain.errors import PermtrainError
 from permtrain.lab.cli import common_options, paths
 from permtrain.lab.cli.circuit import check_circuit, export_circuit
@@ -22,6 +23,7 @@ from permtrain.lab.cli.fetch import fetch
 from permtrain.lab.cli.list import show_catalogue
 from permtrain.lab.cli.pack import inspect, pack, unpack
 from permtrain.lab.cli.plot import plot
+from permtrain.lab.cli.predict import predict
 from permtrain.lab.cli.recipes import gather, recipes, run
 from permtrain.lab.cli.report import report
 from permtrain.lab.cli.train import resume, train
@@ -33,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "resume": resume,
     "evaluate": evaluate,
     "verify": verify,
+    "predict": predict,
     "pack": pack,
     "unpack": unpack,
     "inspect": inspect,
@@ -81,6 +84,8 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
     """
     said = io.StringIO()
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["--version"]:
+        return partial(print, f"permtrain {__version__}")
     shown: AbstractContextManager[None] = nullcontext()
     if "--help-all" in given:
         given = [*given[:1], "--help"]
@@ -91,7 +96,10 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
             command: Callable[[], Any] = tyro.extras.subcommand_cli_from_dict(
                 {name: _deferred(command) for name, command in COMMANDS.items()},
                 prog="permtrain",
-                description="Train networks by moving their weights, never changing a value.",
+                description=(
+                    "Train networks by moving their weights, never changing a value. "
+                    "--version tells which permtrain this is."
+                ),
                 args=given,
                 registry=paths.registry,
             )

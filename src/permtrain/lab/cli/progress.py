@@ -1,5 +1,6 @@
 """Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -25,6 +26,8 @@ class Progress:
         self.console = console or PlainConsole()
         self.label = label
         self._begun = False
+        self._first = 0, 0.0
+        self._steps = 0, 0
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -52,7 +55,9 @@ class Progress:
     def show(self, done: int, total: int) -> None:
         if not self._begun:
             self._begun = True
+            self._first = done, time.monotonic()
             self._bar.update(self._task, description=self.label)
+        self._steps = done, total
         self._bar.update(self._task, completed=done, total=total)
 
     def say(self, text: str) -> None:
@@ -60,4 +65,24 @@ class Progress:
         if self.console.is_terminal:
             self._bar.update(self._task, description=line)
         else:
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(line + self._left(), highlight=False, soft_wrap=True)
+
+    def _left(self) -> str:
+        """What the steps so far make one expect of those to come; nothing at the end."""
+        (first, begun), (done, total) = self._first, self._steps
+        if not first < done < total:
+            return ""
+        seconds = (time.monotonic() - begun) / (done - first) * (total - done)
+        return f"  {in_words(seconds)} left"
+
+
+def in_words(seconds: float) -> str:
+    """About how long it takes.
+
+    Example:
+        >>> in_words(7.4), in_words(150), in_words(5000), in_words(9000)
+        ('7 s', '2 min', '83 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -32,6 +32,15 @@ def show_result(
             f"{result.wall_s:.0f} s",
         )
     console.print(table)
+    for method, result in results.items():
+        if result.epochs < settings.epochs:
+            console.print(
+                f"{method} stopped after epoch {result.epochs}: none since epoch "
+                f"{result.best_epoch} was better on validation images (patience "
+                f"{settings.patience}); that one: --checkpoint best",
+                highlight=False,
+                soft_wrap=True,
+            )
     for result in results.values():
         if result.verification is not None:
             mark = "proof:" if result.intact else "VIOLATED:"

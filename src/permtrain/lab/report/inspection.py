@@ -8,8 +8,10 @@ from torch import Tensor
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import cut_by_rule, named_tensors
 from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.lab.data.images import Split
 from permtrain.lab.pictures.numbers.arrays import evenly
 from permtrain.lab.pictures.numbers.movement import LayerMovement, most_states, movement
+from permtrain.lab.training.confusion import MOST_CLASSES, Mistaken, by_class
 from permtrain.lab.training.run import (
     load_into,
     load_run,
@@ -34,6 +36,10 @@ class Inspection:
         verified: what was verified, in words.
         file_verification: of weights.safetensors; None where there is none, too.
         travel: None where the weights are not those of the beginning, too.
+        classes: of a complete run, whose test images are in memory, what each class of them is
+            taken for; empty of others.
+        matrix: the confusion matrix, where it can be read: a row for each class, a column for each
+            that images are taken for.
         hindrance: why nothing could be looked at, in words.
     """
 
@@ -43,6 +49,8 @@ class Inspection:
     verified: str | None = None
     file_verification: Verification | None = None
     travel: Travel | None = None
+    classes: list[Mistaken] = field(default_factory=list)
+    matrix: list[list[int]] = field(default_factory=list)
     hindrance: str | None = None
 
     @property
@@ -99,14 +107,26 @@ class Inspector:
         in_file = None
         if verified is not None and self.folder.is_complete and self.folder.weights_file.is_file():
             in_file = verify_weights_file(trainer, self.folder.weights_file)
+        classes, matrix = self._classes(trainer)
         return Inspection(
             layers=movement(states, shown),
+            classes=classes,
+            matrix=matrix,
             step=trainer.position.step,
             verification=None if verified is None else verified[0],
             verified=None if verified is None else str(verified[0]),
             file_verification=in_file,
             travel=None if verified is None else verified[1],
         )
+
+    def _classes(self, trainer: Trainer) -> tuple[list[Mistaken], list[list[int]]]:
+        """Evaluates once more, which a run that goes on, or one of many images, is spared."""
+        split = trainer.test_split
+        if not self.folder.is_complete or not isinstance(split, Split):
+            return [], []
+        _, counts_CC = trainer.confusion(split)
+        is_readable = len(counts_CC) <= MOST_CLASSES
+        return by_class(counts_CC, trainer.class_names), counts_CC.tolist() if is_readable else []
 
     def _see(self, path: Path, cuts: dict[str, Cut]) -> None:
         assert self._trainer is not None

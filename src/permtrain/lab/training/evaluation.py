@@ -36,8 +36,19 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: AnySplit, scale: Scale, *, bfloat16: bool = False) -> Score:
+def evaluate(
+    model: nn.Module,
+    split: AnySplit,
+    scale: Scale,
+    *,
+    bfloat16: bool = False,
+    counts_CC: Tensor | None = None,
+) -> Score:
     """Evaluates the model as it stands; for LaPerm in mid-period, inside `arranged()`.
+
+    Args:
+        counts_CC: a confusion matrix, (classes, classes) int64, to which the images are added: in
+            the row of their class, in the column of what they are taken for.
 
     Randomness: none; the model is in evaluation mode meanwhile, and back in its own afterwards.
     """
@@ -50,7 +61,11 @@ def evaluate(model: nn.Module, split: AnySplit, scale: Scale, *, bfloat16: bool 
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             logits = model(images)
         loss += F.cross_entropy(logits.float(), labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
+        taken_for = logits.argmax(1)
+        correct += (taken_for == labels).sum()
+        if counts_CC is not None:
+            pairs = labels * len(counts_CC) + taken_for
+            counts_CC += pairs.bincount(minlength=counts_CC.numel()).reshape_as(counts_CC)
     model.train(was_training)
     return Score(float(loss) / len(split), int(correct) / len(split))
 

@@ -1,5 +1,6 @@
 """The result of a classifier's run."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ class RunResult:
             raise CheckpointError(
                 f"{folder.result_file}: not the result of a run ({one_line(error)})"
             ) from None
+
+
+def epochs_since_best(history: Sequence[Metrics]) -> int:
+    """How many epochs there were since the one that is best on validation images; 0 before it.
+
+    Of equally good ones the first counts.
+
+    Example:
+        >>> epochs_since_best([{"validation_accuracy": each} for each in (0.5, 0.7, 0.6, 0.7)])
+        2
+    """
+    accuracies = [metrics["validation_accuracy"] for metrics in history]
+    return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
 
 
 def selection_key(metrics: Metrics) -> str:

@@ -21,7 +21,7 @@ from permtrain.lab.training.folders import folder_of
 from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.origin import Origin, data_origin, network_origin, outline_of
 from permtrain.lab.training.ranking_watch import RankingWatch
-from permtrain.lab.training.result import RunResult, selection_key
+from permtrain.lab.training.result import RunResult, epochs_since_best, selection_key
 from permtrain.lab.training.run_folder import (
     Metrics,
     RunFolder,
@@ -317,6 +317,16 @@ class ClassifierSession(TrainerSession):
         self.folder = folder
         self.place = place
         self._callbacks = callbacks
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last epoch is over, or those before it were no better for too long."""
+        patience = self.trainer.settings.patience
+        return self.trainer.is_finished or (
+            patience is not None
+            and self.trainer.position.batch == 0
+            and epochs_since_best(self.history) >= patience
+        )
 
     def advance(self) -> Metrics | None:
         """Take a step; with the last one of an epoch, evaluate."""

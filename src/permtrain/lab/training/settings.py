@@ -269,6 +269,9 @@ class Settings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     epochs: Count = 60
     """Passes over the training images."""
+    patience: Count | None = None
+    """Stop where validation accuracy was not better than before for so many epochs; needs a
+    validation_fraction. The best epoch's weights are in checkpoints/best.pt."""
     batch_size: Count = 32
     """Images in one optimizer step."""
     seed: Seed = 0
@@ -290,6 +293,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        judged = self.patience is None or self.data.validation_fraction > 0
+        require("patience", self.patience, judged, "nothing without validation_fraction")
         without = self.watch_every_layer and not self.watch_ranking_distance
         require("watch_every_layer", True, not without, "False without watch_ranking_distance")
         method = self.permutation.method
@@ -509,6 +514,7 @@ def first_training(settings: Settings) -> Settings | None:
         permutation=PermutationSettings(method="plain"),
         sgperm=SGPermSettings(),
         epochs=initial.trained_epochs or settings.epochs,
+        patience=None,
         evaluate_at=(),
         watched_steps=0,
         watch_ranking_distance=False,

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from permtrain.lab.data.load import load_images, open_stream
 from permtrain.lab.data.outline import OutlinedData
 from permtrain.lab.data.sources import is_streamed
 from permtrain.lab.data.splits import AnySplit, carve_validation, limit
-from permtrain.lab.data.stream import StreamedData
+from permtrain.lab.data.stream import StreamedData, StreamedSplit
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.change import Change, change_between
@@ -76,6 +77,7 @@ class Trainer:
             current directory.
 
     Attributes:
+        class_names: one for each label.
         evaluations: those after the steps `settings.evaluate_at`.
         changes: what each of the first `settings.watched_steps` changed.
         gather: by name, functions of callbacks that return, as plain data, what they have gathered
@@ -104,6 +106,7 @@ class Trainer:
                 "allowed: two or more"
             )
         self.train_split, self.validation_split, self.test_split = _splits(settings, data)
+        self.class_names = data.class_names
         self._images = data.image_shape, data.num_classes
         self._trained = trained
         self._import_from = import_from
@@ -175,18 +178,54 @@ class Trainer:
         return self.settings.epochs * self.batches_per_epoch
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return self._images[0]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether images are read as they are needed, and cut from larger ones."""
+        return isinstance(self.test_split, StreamedSplit)
+
+    @property
     def batches_per_epoch(self) -> int:
         return math.ceil(len(self.train_split) / self.settings.batch_size)
 
-    def evaluate(self, split: AnySplit) -> Score:
-        """Evaluates the arranged model on a split; the training state stays as it is."""
+    def evaluate(self, split: AnySplit, counts_CC: Tensor | None = None) -> Score:
+        """Evaluates the arranged model on a split; the training state stays as it is.
+
+        Args:
+            counts_CC: a confusion matrix to which the images are added, as `evaluation.evaluate`.
+        """
+        with self._shown_model() as model:
+            return evaluate(model, split, self.scale, bfloat16=self._bfloat16, counts_CC=counts_CC)
+
+    def confusion(self, split: AnySplit) -> tuple[Score, Tensor]:
+        """The score, and the confusion matrix beside it, (classes, classes) int64 on the CPU."""
+        size = len(self.class_names)
+        counts_CC = torch.zeros(size, size, dtype=torch.int64, device=self.device)
+        return self.evaluate(split, counts_CC), counts_CC.cpu()
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Of each class, for (N, C, H, W) uint8 images as the network was trained on."""
+        with self._shown_model() as model:
+            was_training = model.training
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+                logits = model.eval()(self.scale(images.to(self.device)))
+            model.train(was_training)
+        return logits.float().softmax(1).cpu()
+
+    @contextmanager
+    def _shown_model(self) -> Iterator[nn.Module]:
+        """The arranged model, its batch norm measured anew where settings ask for that."""
         with self.method.arranged():
-            model = self.model
-            if self.settings.reestimate_batch_norm:
-                model = with_measured_batch_norm(
-                    model, self.train_split, self.scale, bfloat16=self._bfloat16
+            if not self.settings.reestimate_batch_norm:
+                yield self.model
+            else:
+                yield with_measured_batch_norm(
+                    self.model, self.train_split, self.scale, bfloat16=self._bfloat16
                 )
-            return evaluate(model, split, self.scale, bfloat16=self._bfloat16)
 
     def shown_weights(self) -> dict[str, Tensor]:
         """A copy of the model's state for use: arranged weights, on the CPU."""
