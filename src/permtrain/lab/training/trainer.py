@@ -214,7 +214,8 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
                 logits = model.eval()(self.scale(images.to(self.device)))
             model.train(was_training)
-        return logits.float().softmax(1).cpu()
+        found: Tensor = logits.float().softmax(1).cpu()
+        return found
 
     @contextmanager
     def _shown_model(self) -> Iterator[nn.Module]:
