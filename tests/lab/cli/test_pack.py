@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 from run_problem import place_in, plain, tiny
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from permtrain import PackedFile, initialize_, pack, unpack
 from permtrain.lab.cli.main import main
@@ -154,3 +154,30 @@ def test_the_limit_in_words(code_bytes: int, words: str) -> None:
     told = _summary(FileReport((tensor,), 100, code_bytes + 100))
     limit = "arrangements that are all equally likely take 1,000 bytes (the limit)"
     assert told[1] == f"{limit}; {words}"
+
+
+@pytest.mark.parametrize("form", ["safetensors", "state dict", "nested"])
+def test_anybodys_checkpoint_is_packed(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.BatchNorm1d(20))
+    state = {**model.state_dict(), "block.forward": torch.ones(2, 3), "block": torch.zeros(2)}
+    file = tmp_path / "theirs.bin"
+    if form == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state if form == "state dict" else {"state_dict": state, "epoch": 3}, file)
+    before = file.read_bytes()
+    assert main(["pack", str(file)]) == 0
+    assert "0.weight" in capsys.readouterr().out
+    packed = tmp_path / "theirs-packed.safetensors"
+    found = unpack(packed)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    assert file.read_bytes() == before
+    assert main(["pack", str(file), "--checkpoint", "best"]) == 1
+    message = f"error: checkpoint is 'best'; allowed with {file}, no run: nothing\n"
+    assert capsys.readouterr().err == message
+    (tmp_path / "text").write_text("no checkpoint")
+    assert main(["pack", str(tmp_path / "text")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'text'}: ")

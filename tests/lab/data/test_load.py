@@ -1,3 +1,4 @@
+import io
 import os
 import struct
 import subprocess
@@ -20,6 +21,7 @@ from permtrain.lab.data import load, read
 from permtrain.lab.data.cache import default_cache_folder
 from permtrain.lab.data.decode import FORMATS
 from permtrain.lab.data.load import load_images
+from permtrain.lab.data.sources import Columns
 
 MakeData = Callable[..., Path]
 
@@ -651,3 +653,68 @@ def test_the_folder_of_a_class_may_be_a_link(tmp_path: Path) -> None:
     (folder / "train" / "ant").rename(tmp_path / "ants")
     (folder / "train" / "ant").symlink_to(tmp_path / "ants")
     assert len(load_images(folder).train) == 10
+
+
+def own_table(folder: Path, train: dict[str, list[Any]], test: dict[str, list[Any]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for split, columns in (("train", train), ("test", test)):
+        pq.write_table(pa.table(columns), folder / f"{split}.parquet")
+    return folder
+
+
+def png(value: int) -> bytes:
+    file = io.BytesIO()
+    picture(value).save(file, "PNG")
+    return file.getvalue()
+
+
+def encoded(*values: int) -> list[dict[str, Any]]:
+    return [{"bytes": png(value), "path": None} for value in values]
+
+
+def test_labels_of_text_are_numbered_in_alphabetical_order(tmp_path: Path) -> None:
+    train = {"image": encoded(0, 1, 2), "label": ["zebra", "ant", "zebra"]}
+    folder = own_table(tmp_path / "own", train, {"image": encoded(3), "label": ["ant"]})
+    for _ in range(2):  # decoded, and from the cache
+        data = load_images(folder)
+        assert data.class_names == ("ant", "zebra")
+        assert data.train.labels.tolist() == [1, 0, 1]
+        assert data.test.labels.tolist() == [0]
+    own_table(folder, train, {"image": encoded(3), "label": ["bee"]})
+    refused(
+        "test.parquet, column 'label', has the label 'bee'; allowed, as in .*: ant, zebra", folder
+    )
+    own_table(
+        folder, train | {"label": ["ant", None, "bee"]}, {"image": encoded(3), "label": ["ant"]}
+    )
+    refused("train.parquet has 1 rows without a label in 'label'", folder)
+
+
+def test_columns_by_name(tmp_path: Path) -> None:
+    train = {
+        "front": encoded(0, 1),
+        "back": [png(4), png(5)],
+        "kind": ["b", "a"],
+        "number": [0, 1],
+    }
+    folder = own_table(tmp_path / "own", train, {name: each[:1] for name, each in train.items()})
+    front = load_images(folder, columns=Columns("front", "number"))
+    assert (front.class_names, front.train.labels.tolist()) == (("0", "1"), [0, 1])
+    assert torch.equal(front.train.images[1], pixels(picture(1)))
+    back = load_images(folder, columns=Columns("back", "kind"))  # not the cache of the other one
+    assert (back.class_names, back.train.labels.tolist()) == (("a", "b"), [1, 0])
+    assert torch.equal(back.train.images[1], pixels(picture(5)))
+    refused("has no label column among front, back, kind, number; .*--label-column", folder)
+    for columns, message in (
+        (
+            Columns("side", "kind"),
+            "image_column is 'side'; allowed with .*train.parquet: front, back, kind",
+        ),
+        (Columns("kind", "kind"), "train.parquet has no images in its column 'kind'; allowed: an"),
+        (Columns("front", "front"), "train.parquet has no labels in its column 'front'; allowed"),
+        (Columns("front", "x"), "label_column is 'x'; allowed with .*train.parquet: front, back"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_images(folder, columns=columns)
+    with pytest.raises(DataError, match="image_column is 'x'; allowed with digits, which is no"):
+        load_images("digits", columns=Columns("x"))

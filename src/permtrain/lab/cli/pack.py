@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from permtrain.errors import PackedFileError
+from permtrain.errors import PackedFileError, SettingError
 from permtrain.lab.cli.console import PlainConsole, say, say_note
 from permtrain.lab.cli.places import PlaceToLook
 
@@ -15,23 +15,28 @@ if TYPE_CHECKING:
 
 
 def pack(
-    run: Annotated[Path, tyro.conf.Positional],
+    source: Annotated[Path, tyro.conf.Positional],
     place: Annotated[PlaceToLook, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
     output: Path | None = None,
     trust_model: bool = False,
 ) -> None:
-    """Write a run's arranged weights as a seed and permutations.
+    """Write a run's arranged weights as a seed and permutations; or any checkpoint, packed.
 
     Args:
-        run: The run's folder.
-        checkpoint: last, best, or a checkpoint file.
+        source: The run's folder; or a file of anybody's model, safetensors or a PyTorch state dict.
+        checkpoint: Of a run: last, best, or a checkpoint file.
         output: The file to write; left out, packed.safetensors in the run's folder, of another
-            checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors.
+            checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors; of a
+            file FILE-packed.safetensors beside it.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
+    if source.is_file():
+        _pack_file(source, checkpoint, output)
+        return
     from permtrain.lab.training.run_folder import RunFolder
 
+    run = source
     RunFolder(run).settings()  # refuses what is no run; what follows imports torch
     from permtrain.lab.training.run import load_run
     from permtrain.packed.model import pack as pack_model
@@ -41,6 +46,17 @@ def pack(
     if output is None and checkpoint != "last":  # results speak of the last one's file
         path = path.with_name(f"packed-{Path(checkpoint).stem}.safetensors")
     pack_model(trainer.model, path, weights=trainer.shown_weights())
+    inspect(path)
+
+
+def _pack_file(file: Path, checkpoint: str, output: Path | None) -> None:
+    if checkpoint != "last":
+        raise SettingError(f"checkpoint is {checkpoint!r}; allowed with {file}, no run: nothing")
+    path = output or file.with_name(f"{file.stem}-packed.safetensors")
+    from permtrain.lab.pictures.weights import read_tensors
+    from permtrain.packed.model import pack_tensors
+
+    pack_tensors(read_tensors(file), path)
     inspect(path)
 
 

@@ -3,8 +3,6 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from permtrain.lab.data.images import ImageData
 
@@ -25,7 +23,8 @@ def read_digits(name: str) -> "ImageData":
 
     Source: Alpaydin and Kaynak, 1998 (UCI Optical Recognition of Handwritten Digits, test part).
     """
-    import torch  # these take seconds to import
+    import numpy as np  # these take seconds to import
+    import torch
     from sklearn.datasets import load_digits
 
     from permtrain.lab.data.images import ImageData, Split

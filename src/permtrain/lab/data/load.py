@@ -13,7 +13,7 @@ from permtrain.lab.data.cache import (
 )
 from permtrain.lab.data.digits import read_digits
 from permtrain.lab.data.images import ImageData, Split
-from permtrain.lab.data.sources import STREAMED_KINDS, Source, find_source
+from permtrain.lab.data.sources import STREAMED_KINDS, Columns, Source, find_source
 from permtrain.lab.data.stream import DEFAULT_SIZE, StreamedData
 
 __all__ = ["ImageData", "Split", "load_images", "open_stream"]
@@ -24,6 +24,7 @@ def load_images(
     *,
     data_folder: Path | None = None,
     cache_folder: Path | None = None,
+    columns: Columns = Columns(),
 ) -> ImageData:
     """Load a data set whole, as uint8 tensors on the CPU.
 
@@ -38,7 +39,9 @@ def load_images(
       Where both are there, the Parquet files are read.
 
     Parquet files have one column of images (the `Image` feature, or a struct of bytes and path) and
-    one of labels (a `ClassLabel`, or an integer column named label, numbered from 0 without gaps).
+    one of labels (a `ClassLabel`, or a column named label: integers, numbered from 0 without gaps,
+    or text, whose classes are the different values in alphabetical order). Where there are several
+    columns, or they are called otherwise, `columns` names them; images may then be bytes alone.
     Rows keep their order; image files, which lie sorted by class, are put in a fixed random order,
     so that the first images of a split are of all classes. Decoded images are kept in the cache
     folder; they are decoded again when a file's path, size or time of change differs, or when the
@@ -49,6 +52,7 @@ def load_images(
         name_or_path: a registered name goes before a folder of that name; write ./mnist for that.
         data_folder: None takes the environment variable PERMTRAIN_DATA.
         cache_folder: None takes PERMTRAIN_CACHE, else the user's cache folder.
+        columns: of Parquet files.
 
     Shapes: images (N, C, H, W) uint8, C being 1 for grey and 3 for RGB; labels (N,) int64.
     Raises: DataError, one line, if something is missing, damaged, empty or inconsistent, or data of
@@ -62,10 +66,11 @@ def load_images(
         torch.Size([1437, 1, 8, 8])
     """
     try:
-        source = find_source(str(name_or_path), data_folder)
+        source = find_source(str(name_or_path), data_folder).with_columns(columns)
         key = text_key(source.location) if source.kind == "digits" else files_key(source.files)
     except OSError as error:
         raise DataError(f"{name_or_path} cannot be read ({error})") from error
+    key = _with_columns(key, columns)
     if source.kind in STREAMED_KINDS:
         raise DataError(f"{name_or_path} is streamed, and cannot be loaded whole")
     folder = default_cache_folder() if cache_folder is None else cache_folder.expanduser()
@@ -81,7 +86,11 @@ def load_images(
 
 
 def open_stream(
-    name_or_path: str | Path, *, data_folder: Path | None = None, image_size: int | None = None
+    name_or_path: str | Path,
+    *,
+    data_folder: Path | None = None,
+    image_size: int | None = None,
+    columns: Columns = Columns(),
 ) -> StreamedData:
     """Open a data set that is too large for memory; its images are decoded as they are asked for.
 
@@ -99,13 +108,14 @@ def open_stream(
         name_or_path: as for `load_images`.
         data_folder: None takes the environment variable PERMTRAIN_DATA.
         image_size: side of the squares that images are cut to; None for 224.
+        columns: of Parquet files.
 
     Raises: DataError, one line, if something is missing, empty or inconsistent; later, from the
         splits, for an image that cannot be decoded.
     """
     size = image_size or DEFAULT_SIZE
     try:
-        source = find_source(str(name_or_path), data_folder)
+        source = find_source(str(name_or_path), data_folder).with_columns(columns)
     except OSError as error:
         raise DataError(f"{name_or_path} cannot be read ({error})") from error
     if source.kind == "streamed folder":
@@ -146,6 +156,11 @@ def _check_entry(data: ImageData | StreamedData, source: Source) -> None:
         )
 
 
+def _with_columns(key: str, columns: Columns) -> str:
+    """Other columns are other images."""
+    return key if columns == Columns() else text_key([key, columns.image, columns.label])
+
+
 def _read_local(source: Source) -> ImageData:
     if source.kind == "digits":
         return read_digits(source.name)
@@ -162,7 +177,7 @@ def _load_hub(source: Source, path: Path) -> ImageData:
     from permtrain.lab.data import read  # takes seconds to import
 
     both = read.open_hub(source)
-    key = text_key(read.hub_facts(source, both))
+    key = _with_columns(text_key(read.hub_facts(source, both)), source.columns)
     kept = read_cache(path, key, source.name, source.location)
     data = kept or read.read_hub(source, both)
     _check_entry(data, source)

@@ -92,8 +92,9 @@ def _to_images(
     for table, where in ((train, train_where), (test, test_where)):
         if len(table) == 0:
             raise _no_rows(where)
-    train_labels, train_names = _read_labels(train, train_where)
-    test_labels, test_names = _read_labels(test, test_where)
+    columns = source.columns
+    train_labels, train_names = _read_labels(train, train_where, columns.label)
+    test_labels, test_names = _read_labels(test, test_where, columns.label, train_names)
     if train_names != test_names:
         raise DataError(
             f"{test_where} names its classes {_listed(test_names)}, "
@@ -110,8 +111,8 @@ def _to_images(
         train_names = tuple(str(label) for label in range(num_different))
     for labels, where in ((train_labels, train_where), (test_labels, test_where)):
         _check_labels(labels, len(train_names), where)
-    train_images, form = _read_images(train, train_where, None, folder)
-    test_images, _ = _read_images(test, test_where, form, folder)
+    train_images, form = _read_images(train, train_where, columns.image, None, folder)
+    test_images, _ = _read_images(test, test_where, columns.image, form, folder)
     return ImageData(
         name=source.name,
         train=Split(torch.from_numpy(train_images), torch.from_numpy(train_labels)),
@@ -122,9 +123,9 @@ def _to_images(
 
 
 def _read_images(
-    table: Any, where: str, form: PixelFormat | None, folder: Path | None
+    table: Any, where: str, wanted: str | None, form: PixelFormat | None, folder: Path | None
 ) -> tuple[npt.NDArray[np.uint8], PixelFormat]:
-    column = image_column(table, where)
+    column = image_column(table, where, wanted)
     if isinstance(table.features[column], datasets.Image):
         table = table.cast_column(column, datasets.Image(decode=False))
     return decode_images(_encoded_images(table, column, where, folder), len(table), form)
@@ -137,7 +138,8 @@ def _encoded_images(
     batches = table.select_columns([column]).with_format("arrow").iter(batch_size=_ROWS_AT_ONCE)
     for batch in batches:
         for cell in batch.column(column).to_pylist():
-            content, path = (cell or {}).get("bytes"), (cell or {}).get("path")
+            parts: dict[str, Any] = {"bytes": cell} if isinstance(cell, bytes) else cell or {}
+            content, path = parts.get("bytes"), parts.get("path")
             if content is not None:
                 yield EncodedImage(f"{where} row {row}" + (f" ({path})" if path else ""), content)
             elif path:
@@ -160,14 +162,37 @@ def _named_file(path: str, folder: Path | None, where: str) -> Path:
     return file
 
 
-def image_column(table: Any, where: str) -> str:
+def image_column(table: Any, where: str, wanted: str | None = None) -> str:
+    """The column of images: the one that is wanted, else the only one."""
+    if wanted is not None:
+        feature = _feature(table, where, "image_column", wanted)
+        is_bytes = isinstance(feature, datasets.Value) and feature.dtype in _BYTES
+        if not _holds_images(feature) and not is_bytes:
+            raise DataError(
+                f"{where} has no images in its column {wanted!r}; allowed: an Image column, a "
+                "struct of bytes and path, or bytes"
+            )
+        return wanted
     columns = [name for name, feature in table.features.items() if _holds_images(feature)]
     if len(columns) != 1:
         raise DataError(
             f"{where} has {len(columns)} image columns among {', '.join(table.features)}; "
-            "expected one Image column, or one struct of bytes and path"
+            "expected one Image column, or one struct of bytes and path (--image-column names one "
+            "of several)"
         )
     return str(columns[0])
+
+
+_BYTES = ("binary", "large_binary")
+_TEXT = ("string", "large_string")
+
+
+def _feature(table: Any, where: str, setting: str, wanted: str) -> Any:
+    if wanted not in table.features:
+        raise DataError(
+            f"{setting} is {wanted!r}; allowed with {where}: {', '.join(table.features)}"
+        )
+    return table.features[wanted]
 
 
 def _holds_images(feature: Any) -> bool:
@@ -176,33 +201,76 @@ def _holds_images(feature: Any) -> bool:
     return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
 
 
-def _read_labels(table: Any, where: str) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
-    """The labels, and the names of the classes where the column has them."""
-    column = label_column(table, where)
+def _read_labels(
+    table: Any, where: str, wanted: str | None, known: tuple[str, ...] | None = None
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
+    """The labels, and the names of the classes where the column has them.
+
+    Args:
+        known: the classes of the training images, which those of text have to be among.
+    """
+    column = label_column(table, where, wanted)
     cells = table.data.column(column)
     if cells.null_count:
         raise DataError(f"{where} has {cells.null_count} rows without a label in {column!r}")
-    labels = cells.to_numpy().astype(np.int64)
     feature = table.features[column]
+    if _is_text(feature):
+        return _numbered(cells.to_pylist(), known, f"{where}, column {column!r},")
+    labels = cells.to_numpy().astype(np.int64)
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
     return labels, None if names is None else tuple(names)
 
 
-def label_column(table: Any, where: str) -> str:
+def _numbered(
+    words: list[str], known: tuple[str, ...] | None, where: str
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Labels of text as numbers, by the classes' alphabetical order.
+
+    Example:
+        >>> _numbered(["dog", "cat", "dog"], None, "train")
+        (array([1, 0, 1]), ('cat', 'dog'))
+    """
+    names = tuple(sorted(set(words))) if known is None else known
+    numbers = {name: number for number, name in enumerate(names)}
+    if unknown := sorted(set(words) - set(names)):
+        raise DataError(
+            f"{where} has the label {unknown[0]!r}; allowed, as in training: {', '.join(names)}"
+        )
+    return np.array([numbers[word] for word in words], dtype=np.int64), names
+
+
+def label_column(table: Any, where: str, wanted: str | None = None) -> str:
+    """The column of labels: the one that is wanted, else the only one, or the one named label."""
+    if wanted is not None:
+        feature = _feature(table, where, "label_column", wanted)
+        if not (isinstance(feature, datasets.ClassLabel) or _is_label(feature)):
+            raise DataError(
+                f"{where} has no labels in its column {wanted!r}; allowed: a ClassLabel column, "
+                "integers or text"
+            )
+        return wanted
     classes = [
         name for name, found in table.features.items() if isinstance(found, datasets.ClassLabel)
     ]
     if len(classes) == 1:
         return str(classes[0])
     label = table.features.get("label")
-    if isinstance(label, datasets.ClassLabel) or (
-        isinstance(label, datasets.Value) and label.dtype.lstrip("u").startswith("int")
-    ):
+    if isinstance(label, datasets.ClassLabel) or _is_label(label):
         return "label"
     raise DataError(
         f"{where} has no label column among {', '.join(table.features)}; "
-        "expected one ClassLabel column, or an integer column named label"
+        "expected one ClassLabel column, or a column named label of integers or text "
+        "(--label-column names another)"
     )
+
+
+def _is_label(feature: Any) -> bool:
+    is_integer = isinstance(feature, datasets.Value) and feature.dtype.lstrip("u").startswith("int")
+    return is_integer or _is_text(feature)
+
+
+def _is_text(feature: Any) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in _TEXT
 
 
 def _check_labels(labels: npt.NDArray[np.int64], num_classes: int, where: str) -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,14 @@ _STREAMED = (
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Which columns of Parquet files hold images and labels; None where they tell it themselves."""
+
+    image: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a data set is to be read from.
 
@@ -42,6 +50,7 @@ class Source:
         location: the folder, the hub id, or the package of the digits.
         files: every local file that is read, in a fixed order.
         entry: what is registered under the name; None for the user's own data.
+        columns: those of Parquet files that the user named.
     """
 
     kind: Literal[
@@ -57,6 +66,24 @@ class Source:
     location: str
     files: tuple[Path, ...] = ()
     entry: DatasetEntry | None = None
+    columns: Columns = Columns()
+
+    def with_columns(self, columns: Columns) -> "Source":
+        """The same, read from these columns.
+
+        Raises:
+            DataError: there are no columns here.
+        """
+        for name, value in (("image_column", columns.image), ("label_column", columns.label)):
+            if value is not None and self.kind not in ("parquet", "hub", *_STREAMED_TABLES):
+                raise DataError(
+                    f"{name} is {value!r}; allowed with {self.name}, which is no Parquet file: "
+                    "nothing"
+                )
+        return replace(self, columns=columns)
+
+
+_STREAMED_TABLES = ("streamed shards", "streamed hub")
 
 
 def find_source(name_or_path: str, data_folder: Path | None) -> Source:

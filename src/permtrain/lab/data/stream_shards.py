@@ -135,7 +135,11 @@ def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
                     split=split,
                     streaming=True,
                 )
-            columns = image_column(table, where), label_column(table, where)
+            wanted = source.columns
+            columns = (
+                image_column(table, where, wanted.image),
+                label_column(table, where, wanted.label),
+            )
             # Nothing else is decoded: a column of sounds could name files elsewhere.
             table = table.select_columns([*columns]).cast_column(
                 columns[0], datasets.Image(decode=False)

@@ -152,7 +152,8 @@ def begun_splits(
         DataError, SettingError: there are none, or the judge that is wanted at the end does not fit
             them.
     """
-    data = data or load_images(settings.data.data, data_folder=place.data_folder)
+    columns = settings.data.columns
+    data = data or load_images(settings.data.data, data_folder=place.data_folder, columns=columns)
     check_judge(settings.judge.model, data)
     return splits_of(data, settings.data, settings.seed, measured_images, device)
 

@@ -85,6 +85,13 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     return _tensors_in(_weights_file(folder))
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint that is no Keras file, by name; errors as `read_layers`."""
+    if _head(file).startswith(_HDF5):
+        raise CheckpointError(f"{file}: a Keras file; allowed: safetensors, a PyTorch state dict")
+    return _tensors_in(file)
+
+
 def rows_by_unit(shape: tuple[int, ...], cut: TensorRecord | Cut | None = None) -> Cut:
     """How a tensor is cut into the inputs of its output units; None takes axis 0 for these."""
     if cut is None:

@@ -24,6 +24,7 @@ from permtrain.errors import SettingError
 from permtrain.initial.rules import RULES
 from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.data.normalize_settings import Normalization
+from permtrain.lab.data.sources import Columns
 from permtrain.optim.sgperm_settings import MoveSettings
 from permtrain.ranges import (
     Ascending,
@@ -75,8 +76,18 @@ class DataSettings:
     """Side in pixels of the squares that images of a streamed data set, as imagenet, are cut to: a
     random part in training, the middle in evaluation. Left out: 224."""
 
+    image_column: str | None = None
+    """The column of images in Parquet files that have several, or one of bytes alone."""
+    label_column: str | None = None
+    """The column of labels in Parquet files where it is not called label: integers from 0, or
+    text, whose different values are the classes."""
+
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image_column, self.label_column)
 
 
 @dataclass(frozen=True)

@@ -510,9 +510,11 @@ def load_data(
 ) -> ImageData | StreamedData:
     """What the settings name, in memory or streamed; `location` as in `data_name`."""
     name, size = data_name(settings, location), settings.data.image_size
+    columns = settings.data.columns
+    folder = place.data_folder
     if is_streamed(name):
-        return open_stream(name, data_folder=place.data_folder, image_size=size)
-    data = load_images(name, data_folder=place.data_folder)  # says if they are not there at all
+        return open_stream(name, data_folder=folder, image_size=size, columns=columns)
+    data = load_images(name, data_folder=folder, columns=columns)  # says if they are not there
     if size is not None:
         raise SettingError(
             f"image_size is {size}; allowed with {name}, which is kept whole: nothing"
