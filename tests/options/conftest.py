@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, Features
+from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
@@ -20,6 +20,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images/   20 training images and 10 test images of each class
     colours/  the same in colour
     photos/   a streamed folder: 4 in colour of each class, and 2 for validation
+    table/    Parquet files of two columns of images and two of labels, of which one is text
     kept/     runs that several tests share, as the judges of recovered images
     one/mnist, two/mnist   what --data-folder has for mnist: 3 and 5 training images, 2 of test
     """
@@ -39,6 +40,9 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source, count in (("one", 3), ("two", 5)):
         for part, num_images in (("train", count), ("test", 2)):
             _write_mnist(folder / source / "mnist" / f"{part}.parquet", random, num_images)
+    (folder / "table").mkdir()
+    for part, num_images in (("train", 40), ("test", 6)):
+        _write_table(folder / "table" / f"{part}.parquet", random, num_images)
     return folder
 
 
@@ -59,6 +63,19 @@ def _write_mnist(path: Path, random: np.random.Generator, num_images: int) -> No
             {"image": ImageFeature(), "label": ClassLabel(names=[str(n) for n in range(10)])}
         ),
     ).to_parquet(path)
+
+
+def _write_table(path: Path, random: np.random.Generator, num_images: int) -> None:
+    labels = [number % 2 for number in range(num_images)]
+    columns = {
+        "near": [_image(random, label, 1) for label in labels],
+        "far": [_image(random, label, 1) for label in labels],
+        "label": labels,
+        "kind": ["abc"[number % 3] for number in range(num_images)],
+    }
+    kinds = {"near": ImageFeature(), "far": ImageFeature()}
+    kinds |= {"label": Value("int64"), "kind": Value("string")}
+    Dataset.from_dict(columns, features=Features(kinds)).to_parquet(path)
 
 
 @pytest.fixture(autouse=True)

@@ -277,6 +277,10 @@ def run_of(options: dict[str, Any], place: dict[str, Any] | None = None) -> RunF
     return RunFolder(start_run(settings_with(options), Place(**whereto)).folder)
 
 
+def epochs_of_run(options: dict[str, Any]) -> list[int]:
+    return [metrics["epoch"] for metrics in run_of(options).metrics()]
+
+
 def shuffled_from(options: dict[str, Any]) -> dict[str, Any]:
     """The trained weights that rule shuffle takes."""
     weights = run_of(options).trained()
@@ -314,6 +318,8 @@ BIASES = {"permutation.permute_biases": True}
 DROPS = {"optimizer.lr_milestones": (1,), "optimizer.lr_factors": (0.5,), "epochs": 3}
 DECAYS = {"optimizer.lr_decay": 0.5}
 
+NEAR = {"data.data": "table", "data.image_column": "near"}
+
 SETTINGS: Table = {
     "data.data": Option("digits", sizes, gives=(40, 0, 360, 10)),
     "data.validation_fraction": Option(
@@ -325,6 +331,8 @@ SETTINGS: Table = {
         16, shapes, gives=[(8, 3, 16, 16)] * 2,
         beside={"data.data": "photos", "data.image_size": 12},
     ),
+    "data.image_column": Option("far", pixels, beside=NEAR),
+    "data.label_column": Option("kind", sizes, gives=(40, 0, 6, 3), beside=NEAR),
     "augmentation.rotation_degrees": Option(20.0, pixels, keeps=born),
     "augmentation.shift_fraction": Option(0.25, pixels, keeps=born),
     "augmentation.zoom_fraction": Option(0.25, pixels, keeps=born),
@@ -437,6 +445,10 @@ SETTINGS: Table = {
     ),
     "autocast": Option("bfloat16", types_of_logits, gives={torch.bfloat16}, keeps=born),
     "reestimate_batch_norm": Option(True, scores, keeps=shown, beside=CONVOLUTIONAL),
+    "patience": Option(
+        1, epochs_of_run, gives=lambda epochs: epochs[:2],
+        beside=PLAIN | {"data.validation_fraction": 0.25, "optimizer.lr": 1e-12, "epochs": 4},
+    ),
     "evaluate_at": Option((3, 7), evaluated_steps, gives=[3, 7], keeps=shown),
     "watched_steps": Option(3, watched_steps, gives=3, keeps=shown),
     "watch_ranking_distance": Option(True, watched_layers, gives=["output.weight"], keeps=shown),
