@@ -718,3 +718,21 @@ def test_columns_by_name(tmp_path: Path) -> None:
             load_images(folder, columns=columns)
     with pytest.raises(DataError, match="image_column is 'x'; allowed with digits, which is no"):
         load_images("digits", columns=Columns("x"))
+
+
+def test_transparency_that_is_dropped_is_said(own_parquet: MakeData, tmp_path: Path) -> None:
+    """Once for a split, and of pixels alone that are less than opaque."""
+    opaque = picture(0, mode="RGB").convert("RGBA")
+    clear = opaque.copy()
+    clear.putpixel((1, 1), (9, 9, 9, 254))
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, image in zip(paths, (opaque, clear, clear), strict=True):
+        image.save(path)
+    folder = own_parquet(images=list(map(str, paths)), labels=[0, 1, 0])
+    write_parquet(folder / "test.parquet", [str(paths[0])], [1])
+    with pytest.warns(UserWarning, match="transparency") as said:
+        data = load_images(folder)
+    (only,) = [str(each.message) for each in said]
+    assert only.startswith("2 of 3 images have transparency, which is dropped: what lies under it")
+    assert only.endswith(f"the first is {paths[1]}")
+    assert torch.equal(data.train.images[1], pixels(clear.convert("RGB")))

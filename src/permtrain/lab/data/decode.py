@@ -6,6 +6,7 @@ of 16 bits, of which Pillow drops half.
 
 import io
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,12 @@ def decode_images(
     most = max_pixels()
     num_bytes = 0
     pixels_nhwc: npt.NDArray[np.uint8] | None = None
+    transparent: list[str] = []
     for index, one in enumerate(encoded):
-        image = decode_image(one)
+        original = _opened(one)
+        if _is_seen_through(original):
+            transparent.append(one.where)
+        image = _plain(original)
         found = PixelFormat(image.width, image.height, image.mode, one.where)
         if form is None:
             form = found
@@ -116,6 +121,12 @@ def decode_images(
         pixels_nhwc[index] = np.asarray(image).reshape(pixels_nhwc.shape[1:])
     assert pixels_nhwc is not None
     assert form is not None
+    if transparent:
+        warnings.warn(
+            f"{len(transparent)} of {num_images} images have transparency, which is dropped: what "
+            f"lies under it is seen; the first is {transparent[0]}",
+            stacklevel=2,
+        )
     return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), form
 
 
@@ -125,6 +136,11 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
     Raises: DataError if it cannot be decoded, or has more than 8 bits for each channel or more than
         `MAX_PIXELS` pixels, which is found before it is decoded.
     """
+    return _plain(_opened(encoded))
+
+
+def _opened(encoded: EncodedImage) -> Image.Image:
+    """The image in its own mode."""
     content = encoded.content
     most = max_pixels()
     try:
@@ -153,6 +169,10 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
         raise DataError(
             f"{encoded.where} has the pixel mode {mode!r}; expected 8-bit grey, RGB or a palette"
         )
+    return image
+
+
+def _plain(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in _GREY_MODES else "RGB")
 
 
@@ -167,3 +187,11 @@ def max_pixels() -> int:
     if not given.isdecimal() or not int(given):
         raise DataError(f"PERMTRAIN_MAX_PIXELS is {given!r}; allowed: 1 or more, an integer")
     return int(given)
+
+
+def _is_seen_through(image: Image.Image) -> bool:
+    """Whether a pixel is less than opaque; many images carry a channel that says nothing."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return False
+    alpha = image.convert("RGBA").getchannel("A")
+    return bool(alpha.getextrema()[0] < 255)
