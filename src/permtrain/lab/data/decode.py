@@ -193,5 +193,4 @@ def _is_seen_through(image: Image.Image) -> bool:
     """Whether a pixel is less than opaque; many images carry a channel that says nothing."""
     if "A" not in image.getbands() and "transparency" not in image.info:
         return False
-    alpha = image.convert("RGBA").getchannel("A")
-    return bool(alpha.getextrema()[0] < 255)
+    return any(image.convert("RGBA").getchannel("A").histogram()[:255])
