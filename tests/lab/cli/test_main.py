@@ -178,7 +178,8 @@ def test_evaluate(complete: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     result, history = outcome(complete)[2], RunFolder(complete).metrics()
     assert main(["evaluate", str(complete), *PLACE]) == 0
     expected = f"test: accuracy {result['test_accuracy']:.2%}, loss {history[2]['test_loss']:.4f}\n"
-    assert capsys.readouterr().out == expected
+    said, _, classes = capsys.readouterr().out.partition("\n\n")
+    assert (f"{said}\n", classes.split()[0]) == (expected, "class")
     assert main(["evaluate", str(complete), "--checkpoint", "best", *PLACE]) == 0
     assert f"accuracy {result['best_test_accuracy']:.2%}" in capsys.readouterr().out
     file = str(complete / "checkpoints" / "step-000000010.pt")
