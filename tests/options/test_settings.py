@@ -502,7 +502,8 @@ def threads(place: dict[str, Any]) -> int:
 
 def images_there(place: dict[str, Any]) -> int:
     mnist = {"data.data": "mnist", "data.train_images": None}
-    return len(newborn(mnist, HERE | place).train_split)
+    with patch("permtrain.lab.data.load._check_entry"):  # which refuses so small a MNIST
+        return len(newborn(mnist, HERE | place).train_split)
 
 
 def compilations(place: dict[str, Any]) -> int:
