@@ -54,6 +54,12 @@ def test_cells_of_tables_show_escapes() -> None:
     assert "\x1b[2J" not in said
 
 
+def test_names_are_no_language_of_the_console() -> None:
+    console = PlainConsole(file=io.StringIO())
+    console.print("exp:100:a [bold]b[/bold]", highlight=False)
+    assert console.file.getvalue() == "exp:100:a [bold]b[/bold]\n"  # type: ignore[attr-defined]
+
+
 CELLS = ["=1+1", "+a", "-a", "@a", "\t=1", "\n=1", "'=1", "''=1", "'a", "a=1", "plain"]
 
 

@@ -12,10 +12,10 @@ from permtrain.text import printable
 
 
 class PlainConsole(Console):
-    """Rich's console without its markup; what is not printable is shown as an escape."""
+    """Rich's console without its markup and emoji; what is not printable is shown as an escape."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"markup": False} | options)
+        super().__init__(**{"markup": False, "emoji": False} | options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(_lines(text), **options)
