@@ -171,7 +171,18 @@ def check_values(cls: type, values: Mapping[str, Any]) -> None:
 def require(name: str, value: object, fine: bool, allowed: str) -> None:
     """Raise unless a setting is fine beside the others."""
     if not fine:
-        raise SettingError(f"{name} is {value!r}; allowed: {allowed}")
+        raise SettingError(f"{name} is {shortened(value)}; allowed: {allowed}")
+
+
+def shortened(value: object) -> str:
+    """A value as an error says it, on one line of a screen.
+
+    Example:
+        >>> shortened("a"), shortened("a" * 5000)
+        ("'a'", "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...")
+    """
+    said = repr(value)
+    return said if len(said) <= 200 else f"{said[:65]}..."
 
 
 @cache

@@ -227,7 +227,9 @@ def test_a_summary_by_hand(tmp_path: Path) -> None:
             "epoch": epoch,
             "layer": layer,
             "percentiles": [[shift - 1.0, shift], [shift, shift], [shift, shift + 2.0]],
-            "steps": [],
+            "lowest": shift - 1.0,
+            "highest": shift + 2.0,
+            "steps": list(range(len(mean))),
             "mean": mean,
             "deviation": [2 * each for each in mean],
         }

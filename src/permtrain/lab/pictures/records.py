@@ -16,6 +16,7 @@ from permtrain.lab.pictures.numbers.power_law import ErrorsByWidth
 from permtrain.lab.pictures.numbers.ranking import RankingHistory
 from permtrain.lab.pictures.numbers.scores import SizedScore
 from permtrain.lab.training.ranking_watch import read_ranking
+from permtrain.lab.training.result import read_record
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Settings, changed_from_default
 from permtrain.text import csv_text
@@ -98,7 +99,7 @@ def _curves_of_runs(runs: Sequence[RunFolder]) -> dict[str, list[Curve]]:
     labels = labels_of(settings)
     groups: dict[str, list[Curve]] = {}
     for run, label in zip(runs, labels, strict=True):
-        metrics = run.metrics()
+        metrics = read_record(run)
         if not metrics:
             raise PictureError(f"{run.path}: no epoch is recorded yet")
         curve = [(each["epoch"], 100 * each["test_accuracy"]) for each in metrics]
@@ -269,7 +270,7 @@ def ranking_history(folder: Path, layer: str | None = None) -> RankingHistory:
             "--watch-ranking-distance"
         )
     lines = read_ranking(run.ranking_file)
-    metrics = run.metrics()
+    metrics = read_record(run)
     if not metrics or not lines:
         raise PictureError(f"{folder}: no epoch is recorded yet")
     layers = list(dict.fromkeys(line["layer"] for line in lines))

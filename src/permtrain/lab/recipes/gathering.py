@@ -7,7 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from permtrain.errors import CheckpointError, PackedFileError
+from permtrain.errors import CheckpointError, PackedFileError, SettingError
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.results import failure_row_of, rows_of
 from permtrain.lab.recipes.rows import merged, read_csv, write_csv
@@ -71,7 +71,7 @@ class Gatherer:
                     return self._known[folder.path]
                 if state == "failed" and not failed:
                     failed = [failure_row_of(self.recipe, self.budget, arm, folder)]
-            except (CheckpointError, PackedFileError, FileNotFoundError) as error:
+            except (CheckpointError, SettingError, PackedFileError, OSError) as error:
                 self.damaged[folder.path] = f"{arm.name}: {error}"
         return failed
 

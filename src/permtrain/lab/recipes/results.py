@@ -10,7 +10,8 @@ from permtrain.errors import CheckpointError, one_line
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.rows import is_complete
 from permtrain.lab.recipes.task import Measure
-from permtrain.lab.training.json_files import read_json
+from permtrain.lab.training.environment import read_environment
+from permtrain.lab.training.json_files import read_json, require_values
 from permtrain.lab.training.ranking_watch import ranking_summary
 from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run import load_run
@@ -29,7 +30,8 @@ def row_of(recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder) -> dict[
     try:
         outcome = _training_columns(arm, folder) if recipe.task is None else recipe.task.row(folder)
         wall_s = read_json(folder.result_file)["wall_s"]
-    except (KeyError, TypeError) as error:
+        require_values({"wall_s": wall_s}, RunResult, str(folder.result_file))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"{folder.result_file}: not the result of such a run ({one_line(error)})"
         ) from error
@@ -65,7 +67,7 @@ def _head(recipe: Recipe, budget: Budget, arm: Arm, status: str) -> dict[str, An
 
 
 def _tail(recipe: Recipe, arm: Arm, folder: RunFolder) -> dict[str, Any]:
-    environment = read_json(folder.environment_file)
+    environment = read_environment(folder.environment_file)
     try:
         # The folder has been found to be of the arm's settings: their name is that of today's
         # defaults.

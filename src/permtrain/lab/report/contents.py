@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.errors import CheckpointError, PermtrainError, SettingError
 from permtrain.lab.pictures.numbers.scores import SizedArm, SizedScore, sized_arms
 from permtrain.lab.pictures.numbers.sizes import Size, sizes_of
 from permtrain.lab.recipes.results import mean_and_spread, rows_of
 from permtrain.lab.report.inspection import Inspection, Inspector
 from permtrain.lab.report.pictures import Picture, pictures_of
 from permtrain.lab.report.sources import ReportedRun
-from permtrain.lab.training.json_files import read_json
-from permtrain.lab.training.result import RunResult, selection_key
+from permtrain.lab.training.environment import read_environment
+from permtrain.lab.training.result import RunResult, read_record, selection_key
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import (
     Place,
@@ -146,8 +146,8 @@ class Collector:
         """The contents of each run, in the same order, but of an arm whose folder is damaged.
 
         Raises:
-            CheckpointError: settings, record or result of a run that was named by its folder are
-                damaged.
+            CheckpointError, SettingError, OSError: settings, record or result of a run that was
+                named by its folder are damaged, or gone meanwhile.
         """
         inspected = {id(run) for run in _of_each_group_first(runs)[: self.most_inspected]}
         self.left_out = []
@@ -155,7 +155,7 @@ class Collector:
         for run in runs:
             try:
                 found.append(self._contents(run, look=id(run) in inspected))
-            except CheckpointError as error:
+            except (CheckpointError, SettingError, OSError) as error:
                 if run.of is None:
                     raise
                 self.left_out.append(f"{run.label}: {error}")
@@ -163,7 +163,7 @@ class Collector:
 
     def _contents(self, run: ReportedRun, look: bool) -> RunContents:
         folder, notes = run.folder, []
-        history = folder.metrics()
+        settings, history = folder.settings(), read_record(folder)
         key = selection_key(history[-1]) if history else "test_accuracy"
         costly = self._looked_at(run, look and bool(history))
         notes += costly.notes
@@ -180,9 +180,11 @@ class Collector:
                 notes.append(f"The packed file could not be read: {error}")
         return RunContents(
             run=run,
-            settings=folder.settings(),
+            settings=settings,
             environment=(
-                read_json(folder.environment_file) if folder.environment_file.is_file() else {}
+                read_environment(folder.environment_file)
+                if folder.environment_file.is_file()
+                else {}
             ),
             history=history,
             best=max(history, key=lambda m: (m[key], -m["epoch"])) if history else None,

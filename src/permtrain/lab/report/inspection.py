@@ -80,7 +80,7 @@ class Inspector:
         """The run as it stands. What a user can get wrong becomes `Inspection.hindrance`."""
         try:
             return self._look()
-        except PermtrainError as error:
+        except (PermtrainError, OSError) as error:
             return Inspection(hindrance=str(error))
 
     def _look(self) -> Inspection:

@@ -58,7 +58,7 @@ def write_page(
     """
     text = page_html(contents, title, refresh_s, left_out)
     with written_whole(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # halves of a character
 
 
 def page_html(

@@ -9,6 +9,7 @@ from pathlib import Path
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.registry import RECIPES, near_ids
+from permtrain.lab.training.result import read_record
 from permtrain.lab.training.run_folder import RunFolder
 
 
@@ -116,7 +117,7 @@ def _runs_of(
     if path.is_dir():
         folder = RunFolder(path, trust_model)
         folder.settings()  # says so where this is no run
-        if not begun and not folder.metrics():
+        if not begun and not read_record(folder):
             raise CheckpointError(
                 f"{path}: holds no record of an epoch yet; allowed: a run with one, or --watch"
             )
@@ -148,6 +149,6 @@ def _runs_of(
 
 def _has_record(folder: RunFolder) -> bool:
     try:
-        return bool(folder.metrics())
+        return bool(read_record(folder))
     except CheckpointError:
         return True  # whoever reads it says what is wrong

@@ -6,13 +6,26 @@ import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
-from permtrain.lab.training.json_files import read_json, write_json
+from permtrain.errors import CheckpointError
+from permtrain.lab.training.json_files import read_json, require_values, write_json
 
 _PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
+
+
+class Environment(TypedDict, total=False):
+    """What a run's `environment.json` tells; older ones tell less."""
+
+    packages: dict[str, str]
+    python: str
+    system: str
+    device: str
+    threads: int
+    commit: str | None
+    begun: str
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -28,9 +41,25 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def read_environment(file: Path) -> dict[str, Any]:
+    """What a run was computed with.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    begun = read_json(file)
+    require_values(begun, Environment, str(file))
+    resumed = begun.get("resumed", [])
+    if not isinstance(resumed, list):
+        raise CheckpointError(f"{file}: resumed is {resumed!r}; allowed: a list")
+    for each in resumed:
+        require_values(each, Environment, f"{file}: resumed")
+    return begun
+
+
 def note_resumed(file: Path, device: torch.device) -> None:
     """Add to a run's `environment.json` what it goes on with."""
-    begun = read_json(file)
+    begun = read_environment(file)
     resumed = [*begun.get("resumed", []), environment(device)]
     write_json(file, begun | {"resumed": resumed})
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
-from permtrain.files import require_file
+from permtrain.errors import CheckpointError
+from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.settings import Settings, default_of
 
 
@@ -37,9 +37,8 @@ def numbered(runs_folder: Path, name: str, number: int) -> Path:
 def holds(path: Path, settings: Any) -> bool:
     """Whether a run's folder was begun with these settings, whatever the defaults were then."""
     try:
-        require_file(path / "settings.json")
-        plain = json.loads((path / "settings.json").read_text())
-    except (OSError, ValueError):
+        plain = read_json(path / "settings.json")
+    except CheckpointError:
         return False
     return not differing(plain, settings)
 

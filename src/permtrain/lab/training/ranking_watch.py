@@ -1,10 +1,9 @@
 """A record of how the order of weights changes (Train by Reconnect, figure 3)."""
 
-import json
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict, get_type_hints
 
 import torch
 from torch import Tensor
@@ -12,13 +11,27 @@ from torch import Tensor
 from permtrain.core.arrangement import arrange_vectors
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors
-from permtrain.errors import CheckpointError, SettingError, one_line
-from permtrain.files import require_file, written_whole
-from permtrain.lab.training.json_files import json_text
+from permtrain.errors import CheckpointError, SettingError
+from permtrain.files import written_whole
+from permtrain.lab.training.json_files import json_text, read_lines, require_values, with_nan
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.trainer import Trainer
+from permtrain.ranges import Interval
 
 PERCENTILES = (0.15, 0.5, 0.85)
+
+
+class _Line(TypedDict):
+    """A line of the record; its lists are looked at apart."""
+
+    epoch: Annotated[int, Interval(ge=0)]
+    layer: str
+    percentiles: list[list[float]]
+    lowest: float
+    highest: float
+    steps: list[int]
+    mean: list[float]
+    deviation: list[float]
 
 
 @dataclass
@@ -194,8 +207,19 @@ def read_ranking(file: Path) -> list[dict[str, Any]]:
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    try:
-        require_file(file)
-        return [json.loads(line) for line in file.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: not readable as JSON lines ({one_line(error)})") from None
+    lines = list(map(with_nan, read_lines(file)))
+    if not lines:
+        raise CheckpointError(f"{file}: holds no line")
+    for number, line in enumerate(lines, 1):
+        where = f"{file}: line {number}"
+        require_values(line, _Line, where, get_type_hints(_Line))
+        lists = [line["steps"], line["mean"], line["deviation"], *line["percentiles"]]
+        if len(line["percentiles"]) != len(PERCENTILES) or not all(map(_are_numbers, lists)):
+            raise CheckpointError(f"{where}: holds lists of something else; allowed: of numbers")
+        if not len(line["steps"]) == len(line["mean"]) == len(line["deviation"]):
+            raise CheckpointError(f"{where}: holds steps, mean and deviation of unequal length")
+    return lines
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(each) in (int, float) for each in values)

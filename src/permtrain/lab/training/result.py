@@ -3,13 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from permtrain.errors import CheckpointError, one_line
 from permtrain.lab.training.change import Change
-from permtrain.lab.training.json_files import read_json, with_nan
+from permtrain.lab.training.json_files import read_json, require_values, with_nan
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.travel import Travel
+from permtrain.ranges import Count, Interval, NotNegative
+
+Accuracy = Annotated[float, Interval(ge=0, le=1)]
+
+
+class EpochLine(TypedDict, total=False):
+    """A line of a classifier's record. A loss may be no number where weights are not."""
+
+    epoch: Count
+    step: Count
+    lr: float
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: Accuracy
+    test_loss: float
+    test_accuracy: Accuracy
+    wall_s: NotNegative
+
+
+ALWAYS_RECORDED = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "wall_s")
 
 
 @dataclass(frozen=True)
@@ -34,18 +54,18 @@ class RunResult:
 
     folder: Path
     settings_hash: str
-    epochs: int
-    test_accuracy: float
-    best_test_accuracy: float
-    best_epoch: int
+    epochs: Count
+    test_accuracy: Accuracy
+    best_test_accuracy: Accuracy
+    best_epoch: Count
     selected_on: str
     verification: str | None
     intact: bool | None
     travel: Travel | None
-    wall_s: float
+    wall_s: NotNegative
     evaluations: list[Metrics] = field(default_factory=list)
     changes: Change | None = None
-    validation_accuracy: float | None = None
+    validation_accuracy: Accuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"folder": self.folder.name}
@@ -58,14 +78,25 @@ class RunResult:
             CheckpointError: the file is damaged.
         """
         plain = read_json(folder.result_file) | {"folder": folder.path}
+        where = str(folder.result_file)
         try:
-            travel, changes = plain["travel"], plain.get("changes")
+            require_values(plain, cls, where)
+            travel, changes = (
+                None if each is None else with_nan(each)
+                for each in (plain["travel"], plain.get("changes"))
+            )
+            for kind, each in ((Travel, travel), (Change, changes)):
+                if each is not None:
+                    require_values(each, kind, where)
+            evaluations = list(map(with_nan, plain.get("evaluations", [])))
+            for each in evaluations:
+                require_values(each, EpochLine, where, ("step", "test_accuracy"))
             return cls(
                 **plain
                 | {
-                    "travel": None if travel is None else Travel(**with_nan(travel)),
-                    "changes": None if changes is None else Change(**with_nan(changes)),
-                    "evaluations": list(map(with_nan, plain.get("evaluations", []))),
+                    "travel": None if travel is None else Travel(**travel),
+                    "changes": None if changes is None else Change(**changes),
+                    "evaluations": evaluations,
                 }
             )
         except (AttributeError, KeyError, TypeError) as error:
@@ -85,6 +116,25 @@ def epochs_since_best(history: Sequence[Metrics]) -> int:
     """
     accuracies = [metrics["validation_accuracy"] for metrics in history]
     return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+
+
+def read_record(folder: RunFolder) -> list[Metrics]:
+    """The record of a classifier's run, a line for each completed epoch, from the first on.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another kind of run.
+    """
+    history = folder.metrics()
+    for number, line in enumerate(history, 1):
+        where = f"{folder.metrics_file}: line {number}"
+        require_values(line, EpochLine, where, ALWAYS_RECORDED)
+        if line["epoch"] != number:
+            raise CheckpointError(f"{where}: epoch is {line['epoch']}; allowed: {number}")
+    if len({selection_key(line) for line in history}) > 1:
+        raise CheckpointError(
+            f"{folder.metrics_file}: tells validation_accuracy of some epochs; allowed: of each"
+        )
+    return history
 
 
 def selection_key(metrics: Metrics) -> str:

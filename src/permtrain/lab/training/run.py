@@ -21,7 +21,12 @@ from permtrain.lab.training.folders import folder_of
 from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.origin import Origin, data_origin, network_origin, outline_of
 from permtrain.lab.training.ranking_watch import RankingWatch
-from permtrain.lab.training.result import RunResult, epochs_since_best, selection_key
+from permtrain.lab.training.result import (
+    RunResult,
+    epochs_since_best,
+    read_record,
+    selection_key,
+)
 from permtrain.lab.training.run_folder import (
     Metrics,
     RunFolder,
@@ -366,7 +371,7 @@ class ClassifierSession(TrainerSession):
         """
         _load_trainer(self.trainer, state)
         epoch = self.trainer.position.epoch
-        self.history = [each for each in self.folder.metrics() if each["epoch"] <= epoch]
+        self.history = [each for each in read_record(self.folder) if each["epoch"] <= epoch]
         epochs = [metrics["epoch"] for metrics in self.history]
         if epochs != list(range(1, epoch + 1)):
             raise CheckpointError(
