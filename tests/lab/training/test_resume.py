@@ -1,10 +1,13 @@
 """A run that was interrupted and went on equals the one that was not, bit for bit."""
 
+import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ from run_problem import (
     tiny,
 )
 
-from permtrain.errors import CheckpointError
+from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.cli.main import main
 from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.training import engine
@@ -249,6 +252,59 @@ def test_resuming_a_complete_run_changes_nothing(tmp_path: Path) -> None:
     before = outcome(folder)
     resume_run(folder, place_in(tmp_path))
     assert outcome(folder) == before
+
+
+class Notes(Silent):
+    """A display that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_where_sums_round_otherwise_a_line_says_so_in_the_record_and_the_report_too(
+    tmp_path: Path,
+) -> None:
+    folder = interrupted_run(tiny(), place_in(tmp_path), 3)
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    two = replace(place_in(tmp_path), threads=2)
+    with pytest.raises(SettingError) as refused:
+        resume_run(folder, two, strict=True)
+    assert str(refused.value) == (
+        f"{folder} would go on with threads 2 in place of 1, so that sums round otherwise; allowed "
+        "with --strict: as at its beginning"
+    )
+    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
+    display = Notes()
+    with pytest.raises(Interrupted):
+        resume_run(folder, two, [InterruptAt(5)], display=display)
+    assert display.notes == [
+        "goes on with threads 2 in place of 1: sums round otherwise, no longer bit for bit"
+    ]
+    (noted,) = json.loads((folder / "environment.json").read_text())["resumed"]
+    assert noted["rounds_otherwise"] == "threads 2 in place of 1"
+    assert main(["report", str(folder), "--output", str(tmp_path / "page.html")]) == 0
+    said = "Gone on with threads 2 in place of 1: from there on sums round otherwise"
+    assert said in (tmp_path / "page.html").read_text()
+    resume_run(folder, place_in(tmp_path), strict=True, display=display)  # as at its beginning
+    assert len(display.notes) == 1
+
+
+def test_other_instructions_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Those that torch takes are chosen when it is loaded."""
+    here = torch.backends.cpu.get_cpu_capability()
+    if here in ("DEFAULT", "NO AVX"):
+        pytest.skip("this processor has none that could be left out")
+    folder = interrupted_run(tiny(), place_in(tmp_path), 3)
+    command = [sys.executable, "-m", "permtrain.lab.cli.main", "resume", str(folder)]
+    fewer = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
+    assert subprocess.run([*command, "--strict"], env=fewer).returncode == 1
+    assert subprocess.run(command, env=fewer).returncode == 0
+    said = capfd.readouterr()
+    for text in (said.err, said.out):
+        assert f" in place of cpu, {platform.machine()}, {here}" in text
 
 
 def test_times_add_up_over_sessions(tmp_path: Path) -> None:

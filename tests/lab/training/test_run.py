@@ -67,7 +67,8 @@ def test_a_run_folder_holds_what_it_should(tmp_path: Path) -> None:
     assert environment["device"].startswith("cpu, ")
     assert environment["device"].endswith(f", {torch.backends.cpu.get_cpu_capability()}")
     assert set(environment) == {
-        "packages", "python", "system", "device", "threads", "commit", "begun",
+        "packages", "python", "system", "device", "threads", "memory_format", "compile", "commit",
+        "begun",
     }  # fmt: skip
     history = metrics_of(result.folder)
     assert [(line["epoch"], line["step"], line["lr"]) for line in history] == [

@@ -60,6 +60,9 @@ class Progress:
         self._steps = done, total
         self._bar.update(self._task, completed=done, total=total)
 
+    def note(self, text: str) -> None:
+        self.console.print(f"{self.label}  {text}", highlight=False, soft_wrap=True)
+
     def say(self, text: str) -> None:
         line = f"{self.label}  {text}"
         if self.console.is_terminal:

@@ -53,8 +53,12 @@ def resume(
     place: Annotated[PlaceToResume, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str | None = None,
     accept_changes: bool = False,
+    strict: bool = False,
 ) -> None:
     """Go on with an interrupted run, bit for bit.
+
+    With other threads, instructions or versions of torch than at its beginning, sums round
+    otherwise: a line says so, and so do its record and its report.
 
     Args:
         run: The run's folder.
@@ -62,6 +66,7 @@ def resume(
             last one of a run that is not complete.
         accept_changes: Go on with other images than those of the beginning, or with changed code of
             a network of one's own.
+        strict: Refuse to go on where sums would round otherwise.
     """
     from permtrain.lab.training.run_folder import RunFolder
 
@@ -76,7 +81,12 @@ def resume(
     file = None if checkpoint is None else folder.checkpoint(checkpoint)
     with Progress(settings.permutation.method) as progress:
         result = resume_run(
-            run, place, checkpoint=file, display=progress, accept_changes=accept_changes
+            run,
+            place,
+            checkpoint=file,
+            display=progress,
+            accept_changes=accept_changes,
+            strict=strict,
         )
     _log_figures(place, result)
     show_result(settings, {settings.permutation.method: result})

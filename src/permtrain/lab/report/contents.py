@@ -178,14 +178,19 @@ class Collector:
                 sizes = sizes_of(report_of(PackedFile(folder.packed_file)))
             except PermtrainError as error:
                 notes.append(f"The packed file could not be read: {error}")
+        environment = (
+            read_environment(folder.environment_file) if folder.environment_file.is_file() else {}
+        )
+        for each in environment.get("resumed", []):
+            if "rounds_otherwise" in each:
+                notes.append(
+                    f"Gone on with {each['rounds_otherwise']}: from there on sums round otherwise, "
+                    "no longer bit for bit as begun."
+                )
         return RunContents(
             run=run,
             settings=settings,
-            environment=(
-                read_environment(folder.environment_file)
-                if folder.environment_file.is_file()
-                else {}
-            ),
+            environment=environment,
             history=history,
             best=max(history, key=lambda m: (m[key], -m["epoch"])) if history else None,
             selected_on=key.removesuffix("_accuracy"),

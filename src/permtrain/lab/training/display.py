@@ -12,6 +12,9 @@ class Display(Protocol):
     def say(self, text: str) -> None:
         """How good it is by now, in a few words."""
 
+    def note(self, text: str) -> None:
+        """What a user is to know of it; stays on the screen."""
+
 
 class Silent:
     """Shows nothing."""
@@ -20,6 +23,9 @@ class Silent:
         pass
 
     def say(self, text: str) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
 

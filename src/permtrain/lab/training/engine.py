@@ -14,7 +14,7 @@ import torch
 from permtrain.errors import CheckpointError
 from permtrain.lab.training.checkpoint import restore, save_checkpoint
 from permtrain.lab.training.display import Display
-from permtrain.lab.training.environment import note_resumed
+from permtrain.lab.training.environment import environment_beside, note_resumed
 from permtrain.lab.training.json_files import write_json, write_lines
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import Place
@@ -91,6 +91,7 @@ def compute(
     *,
     resumed: bool,
     checkpoint: Path | None = None,
+    strict: bool = False,
 ) -> None:
     """Take a session from where its folder stands to its result.
 
@@ -101,15 +102,23 @@ def compute(
         session: as it begins.
         resumed: the folder was begun before, which is noted there.
         checkpoint: where to go on from; None for the last checkpoint, or the beginning.
+        strict: refuse to go on where sums would be rounded otherwise than at the beginning, as
+            with another number of threads; else a line says so.
 
     Raises:
+        SettingError: so it is; the folder stays as it was.
         CheckpointError: a checkpoint or the record is damaged, or of another computation; or the
             folder or its record was removed meanwhile.
         Interrupted: the user stopped it; all that was done is kept.
     """
+    now: dict[str, Any] = {}
+    if resumed:
+        now = environment_beside(folder.environment_file, session.device, place, strict=strict)
     _take_up(session, folder, checkpoint)
     if resumed:
-        note_resumed(folder.environment_file, session.device)
+        note_resumed(folder.environment_file, now)
+    if otherwise := now.get("rounds_otherwise"):
+        display.note(f"goes on with {otherwise}: sums round otherwise, no longer bit for bit")
     begun = _stamp(folder)
     with stop_on_signal() as stop_requested:
         while not session.is_finished:

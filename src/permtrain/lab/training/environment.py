@@ -1,7 +1,8 @@
-"""What a run is computed with: versions, device, commit."""
+"""What a run is computed with: versions, device, commit; and whether it still rounds as it did."""
 
 import os
 import platform
+import re
 import subprocess
 import time
 from importlib.metadata import version
@@ -10,8 +11,9 @@ from typing import Any, TypedDict
 
 import torch
 
-from permtrain.errors import CheckpointError
+from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.training.json_files import read_json, require_values, write_json
+from permtrain.lab.training.settings import Place
 
 _PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
 
@@ -24,11 +26,14 @@ class Environment(TypedDict, total=False):
     system: str
     device: str
     threads: int
+    memory_format: str
+    compile: bool
     commit: str | None
     begun: str
+    rounds_otherwise: str
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, place: Place) -> dict[str, Any]:
     """What the run is computed with."""
     return {
         "packages": {name: version(name) for name in _PACKAGES},
@@ -36,6 +41,8 @@ def environment(device: torch.device) -> dict[str, Any]:
         "system": platform.platform(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "memory_format": place.memory_format,
+        "compile": place.compile,
         "commit": commit(),
         "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -57,11 +64,67 @@ def read_environment(file: Path) -> dict[str, Any]:
     return begun
 
 
-def note_resumed(file: Path, device: torch.device) -> None:
+def environment_beside(
+    file: Path, device: torch.device, place: Place, *, strict: bool = False
+) -> dict[str, Any]:
+    """What a run goes on with: `environment`, and in `rounds_otherwise` where it no longer goes on
+    bit for bit, what is other than in the file, where it was begun.
+
+    Args:
+        strict: go on only where nothing is.
+
+    Raises:
+        SettingError: something is, and `strict`.
+        CheckpointError: the file is missing or damaged.
+    """
+    begun, now = read_environment(file), environment(device, place)
+    otherwise = rounds_otherwise(begun, now)
+    if otherwise:
+        if strict:
+            raise SettingError(
+                f"{file.parent} would go on with {otherwise}, so that sums round otherwise; "
+                "allowed with --strict: as at its beginning"
+            )
+        now["rounds_otherwise"] = otherwise
+    return now
+
+
+def note_resumed(file: Path, now: dict[str, Any]) -> None:
     """Add to a run's `environment.json` what it goes on with."""
     begun = read_environment(file)
-    resumed = [*begun.get("resumed", []), environment(device)]
-    write_json(file, begun | {"resumed": resumed})
+    write_json(file, begun | {"resumed": [*begun.get("resumed", []), now]})
+
+
+def rounds_otherwise(begun: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """What decides how sums are rounded and is other than it was, both named; None for nothing.
+
+    What an older record does not tell counts as the same.
+
+    Example:
+        >>> begun = {"threads": 2, "device": "cpu, 4 cores, x86_64, AVX2"}
+        >>> rounds_otherwise(begun, {"threads": 1, "device": "cpu, 8 cores, x86_64, AVX512"})
+        'threads 1 in place of 2, device cpu, x86_64, AVX512 in place of cpu, x86_64, AVX2'
+    """
+    was, is_now = _rounding(begun), _rounding(now)
+    changed = [
+        f"{name} {value} in place of {was[name]}"
+        for name, value in is_now.items()
+        if was.get(name, value) != value
+    ]
+    return ", ".join(changed) or None
+
+
+def _rounding(computed_with: dict[str, Any]) -> dict[str, Any]:
+    found = {
+        name: computed_with[name]
+        for name in ("threads", "device", "memory_format", "compile")
+        if name in computed_with
+    }
+    if "device" in found:
+        found["device"] = re.sub(r"\d+ cores, ", "", found["device"])  # threads are what counts
+    if "torch" in (packages := computed_with.get("packages", {})):
+        found["torch"] = packages["torch"]
+    return found
 
 
 def device_name(device: torch.device) -> str:

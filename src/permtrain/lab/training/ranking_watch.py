@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict, get_type_hints
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from permtrain.core.arrangement import arrange_vectors
@@ -16,7 +17,6 @@ from permtrain.files import written_whole
 from permtrain.lab.training.json_files import json_text, read_lines, require_values, with_nan
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.trainer import Trainer
-from permtrain.ranges import Interval
 
 PERCENTILES = (0.15, 0.5, 0.85)
 

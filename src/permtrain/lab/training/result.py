@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+from annotated_types import Interval
+
 from permtrain.errors import CheckpointError, one_line
 from permtrain.lab.training.change import Change
 from permtrain.lab.training.json_files import read_json, require_values, with_nan
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.travel import Travel
-from permtrain.ranges import Count, Interval, NotNegative
+from permtrain.ranges import Count, NotNegative
 
 Accuracy = Annotated[float, Interval(ge=0, le=1)]
 

@@ -142,6 +142,7 @@ def resume_run(
     *,
     display: Display = SILENT,
     accept_changes: bool = False,
+    strict: bool = False,
 ) -> RunResult:
     """Goes on with a run from its last checkpoint, or from another one; bit for bit.
 
@@ -150,8 +151,10 @@ def resume_run(
     Args:
         accept_changes: go on with other data than the run was begun with, or a network of the
             user's own whose code has changed. The record then tells of what goes on.
+        strict: as in `engine.compute`.
 
     Raises:
+        SettingError: as there.
         CheckpointError: no run folder, no readable checkpoint of it, or changed data or code.
         RunIsBusy: another process trains it.
         Interrupted: the user stopped it.
@@ -180,7 +183,15 @@ def resume_run(
             write_json(folder.origin_file, now.to_dict())
         _keep(trained, folder)
         session = ClassifierSession(trainer, folder, place, callbacks)
-        compute(session, folder, place, display, resumed=True, checkpoint=checkpoint)
+        compute(
+            session,
+            folder,
+            place,
+            display,
+            resumed=True,
+            checkpoint=checkpoint,
+            strict=strict,
+        )
         return RunResult.read(folder)
 
 

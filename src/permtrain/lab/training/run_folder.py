@@ -255,7 +255,7 @@ def new_run_folder(
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=runs_folder) as beside:
         prepared = RunFolder(Path(beside) / name)
         write_json(prepared.settings_file, to_dict(settings))
-        write_json(prepared.environment_file, environment(device))
+        write_json(prepared.environment_file, environment(device, place))
         if origin is not None:
             write_json(prepared.origin_file, origin.to_dict())
         write_json(prepared.place_file, _as_it_turned_out(place, device).to_dict())
