@@ -63,6 +63,7 @@ from permtrain.lab.models.registry import build_network
 from permtrain.lab.training.environment import environment
 from permtrain.lab.training.json_files import write_json
 from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.lab.training.settings import Place
 from permtrain.optim.sgperm_settings import SGPERM_PUBLISHED
 
 RESULT_FILE = Path(__file__).parents[1] / "results" / "benchmarks" / "sgperm.json"
@@ -428,7 +429,7 @@ def run_benchmark(settings: BenchmarkSettings) -> None:
                 "cores": os.cpu_count(),
                 "load_average": load,
                 "numba": numba.__version__,
-                **environment(torch.device("cpu")),
+                **environment(torch.device("cpu"), Place()),
             },
             "searches": [dataclasses.asdict(row) for row in searches],
             "updates": [dataclasses.asdict(row) for row in updates],

@@ -63,6 +63,7 @@ from permtrain.initial.initialize import initialize_
 from permtrain.lab.models.registry import NETWORKS, build_network
 from permtrain.lab.training.environment import environment
 from permtrain.lab.training.json_files import write_json
+from permtrain.lab.training.settings import Place
 from permtrain.optim.permuter import Permuter
 
 SYNCHRONIZED_NETS = ("conv4", "conv13", "resnet50-cifar")
@@ -396,7 +397,7 @@ def machine() -> dict[str, Any]:
         "cpu_model": cpu_model(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        **environment(torch.device("cpu")),
+        **environment(torch.device("cpu"), Place()),
     }
 
 

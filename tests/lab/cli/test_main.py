@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from run_problem import interrupted_run, outcome, place_in, plain, tiny
 
 from permtrain.initial.rules import RULES
 from permtrain.lab.cli.common_options import COMMON
-from permtrain.lab.cli.main import COMMANDS, main
+from permtrain.lab.cli.main import COMMANDS, _with_flags, main
 from permtrain.lab.cli.train import _baseline_of
 from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.models.registry import NETWORKS
@@ -153,6 +154,49 @@ def test_suggested_commands_can_be_typed_whatever_the_folders_name(
     assert [shlex.split(each) for each in suggested] == [
         ["permtrain", command, str(folder)] for command in ("resume", "pack", "report", "verify")
     ]
+
+
+def test_flags_that_equal_a_default_hold_against_what_a_run_remembers(runs: Path) -> None:
+    pytest.importorskip("tensorboard")
+    assert (
+        train(runs, "--keep-checkpoints", "5", "--tensorboard", "--memory-format=contiguous") == 0
+    )
+    (folder,) = runs.iterdir()
+    remembered = RunFolder(folder)
+    given = ["--no-tensorboard", "--keep-checkpoints=2", "--memory_format", "auto"]
+    places = []
+
+    def place_of(run: Path, place: Place) -> None:
+        places.append(remembered.place(place))
+
+    parsed = _with_flags(partial(place_of, folder, place=Place()), given)
+    parsed()
+    _with_flags(partial(place_of, folder, place=Place()), [])()
+    seen = [(each.keep_checkpoints, each.tensorboard, each.memory_format) for each in places]
+    assert seen == [(2, False, "auto"), (5, True, "contiguous")]
+    assert places[0].to_dict().keys() == Place().to_dict().keys()
+    events = sorted((folder / "tensorboard").iterdir())
+    flags = ["--checkpoint", "last", "--no-tensorboard", "--keep-checkpoints", "1"]
+    assert main(["resume", str(folder), *flags]) == 0
+    assert sorted((folder / "tensorboard").iterdir()) == events
+
+
+def test_compile_without_a_compiler_is_refused_before_a_folder_is_made(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compiled(function):
+        def fails(*_):
+            raise OSError("no C++ compiler")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    assert train(runs, "--compile") == 1
+    assert capsys.readouterr().err == (
+        "error: compile is True, and torch.compile does not work here (OSError: no C++ compiler); "
+        "allowed here: --no-compile\n"
+    )
+    assert not runs.exists()
 
 
 def test_resume_from_a_checkpoint_file(complete: Path, tmp_path: Path, capsys) -> None:

@@ -6,7 +6,7 @@ Commands import what they need when they run, so that `--help` answers before to
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from functools import partial, wraps
 from typing import Any
@@ -28,6 +28,7 @@ from permtrain.lab.cli.recipes import gather, recipes, run
 from permtrain.lab.cli.report import report
 from permtrain.lab.cli.train import resume, train
 from permtrain.lab.cli.verify import verify
+from permtrain.lab.training.settings import Place, PlaceOfFlags
 from permtrain.lab.training.stopping import Interrupted
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -103,7 +104,7 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
                 args=given,
                 registry=paths.registry,
             )
-            return command
+            return _with_flags(command, given)
     except SystemExit as stopped:
         cause: BaseException | None = stopped
         while cause is not None:
@@ -112,6 +113,16 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
             cause = cause.__context__
         sys.stderr.write(said.getvalue())
         raise
+
+
+def _with_flags(command: Callable[[], Any], given: Sequence[str]) -> Callable[[], Any]:
+    """The call, whose place knows which of its values were given: they hold against a run's own."""
+    place = command.keywords.get("place") if isinstance(command, partial) else None
+    if not isinstance(place, Place):
+        return command
+    names = {word[2:].partition("=")[0].replace("-", "_") for word in given if word[:2] == "--"}
+    flags = frozenset(names | {name.removeprefix("no_") for name in names})
+    return partial(command, place=PlaceOfFlags(**vars(place), flags=flags))
 
 
 def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:

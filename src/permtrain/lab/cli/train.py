@@ -88,7 +88,7 @@ def resume(
             accept_changes=accept_changes,
             strict=strict,
         )
-    _log_figures(place, result)
+    _log_figures(folder.place(place), result)
     show_result(settings, {settings.permutation.method: result})
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from permtrain.errors import SettingError
+from permtrain.errors import SettingError, one_line
 from permtrain.lab.training.settings import Place
 
 SMALL_STEP = 32_000_000
@@ -79,6 +79,22 @@ def multiply_adds(model: nn.Module, image_shape: tuple[int, int, int]) -> int | 
         for hook in hooks:
             hook.remove()
     return total
+
+
+def require_compiler(device: torch.device) -> None:
+    """Raise where torch.compile does not work, by compiling a line.
+
+    Raises:
+        SettingError: saying why.
+    """
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+    except Exception as error:  # a missing compiler, header or library raises nearly anything
+        reason = one_line(error).split("Set TORCHDYNAMO")[0].strip()
+        raise SettingError(
+            f"compile is True, and torch.compile does not work here ({type(error).__name__}: "
+            f"{reason}); allowed here: --no-compile"
+        ) from error
 
 
 def choose_device(name: str) -> torch.device:

@@ -115,7 +115,7 @@ def rounds_otherwise(begun: dict[str, Any], now: dict[str, Any]) -> str | None:
 
 
 def _rounding(computed_with: dict[str, Any]) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         name: computed_with[name]
         for name in ("threads", "device", "memory_format", "compile")
         if name in computed_with

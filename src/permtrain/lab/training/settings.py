@@ -380,13 +380,13 @@ class Place:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the folder of runs."""
-        plain = dataclasses.asdict(self)
-        del plain["runs_folder"]
+        names = [each.name for each in dataclasses.fields(Place) if each.name != "runs_folder"]
+        plain = {name: getattr(self, name) for name in names}
         folder = plain["data_folder"]
         return plain | {"data_folder": None if folder is None else str(folder)}
 
     def filled_from(self, remembered: dict[str, Any]) -> "Place":
-        """This place, its defaults replaced by what a run's folder remembers.
+        """This place, what was not asked for replaced by what a run's folder remembers.
 
         What is no longer a matter of the place is left out.
 
@@ -394,13 +394,33 @@ class Place:
             >>> Place(device="cpu").filled_from({"device": "cuda", "threads": 2}).threads
             2
         """
-        default = Place()
+        names = {each.name for each in dataclasses.fields(Place)}
         filled: dict[str, Any] = {
             name: Path(value) if name == "data_folder" and value is not None else value
             for name, value in remembered.items()
-            if name in vars(default) and getattr(self, name) == getattr(default, name)
+            if name in names and not self.is_asked_for(name)
         }
         return dataclasses.replace(self, **filled)
+
+    def is_asked_for(self, name: str) -> bool:
+        """Whether a value holds against a remembered one: one that is not the default."""
+        return bool(getattr(self, name) != getattr(Place, name))
+
+
+@dataclass(frozen=True)
+class PlaceOfFlags(Place):
+    """A place from the command line, where a flag that was given holds, the default's value too.
+
+    Example:
+        >>> PlaceOfFlags(flags=frozenset({"compile"})).filled_from({"compile": True}).compile
+        False
+    """
+
+    flags: frozenset[str] = frozenset()
+    """Names of those that were given."""
+
+    def is_asked_for(self, name: str) -> bool:
+        return name in self.flags or super().is_asked_for(name)
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

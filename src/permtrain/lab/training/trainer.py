@@ -26,7 +26,7 @@ from permtrain.lab.data.stream import StreamedData, StreamedSplit
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.change import Change, change_between
-from permtrain.lab.training.device import device_at, is_small, take_threads
+from permtrain.lab.training.device import device_at, is_small, require_compiler, take_threads
 from permtrain.lab.training.evaluation import Scale, Score, evaluate, with_measured_batch_norm
 from permtrain.lab.training.learning_rate import rate_factor, schedule
 from permtrain.lab.training.optimizers import attach, make_optimizer
@@ -121,6 +121,8 @@ class Trainer:
             *self.train_split.statistics(settings.normalization),
             memory_format(place.memory_format, settings.model, self.model),
         )
+        if place.compile:
+            require_compiler(self.device)
         self._forward = torch.compile(self.model) if place.compile else self.model
         self._check_logits(data.image_shape, data.num_classes)
         self._check_state()
