@@ -1,11 +1,16 @@
 """How numba compiles loops for us: without the GIL, kept on disk where there is a place for it."""
 
+import pickle
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.dispatcher import Dispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -13,8 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def njit(**options: Any) -> Callable[[F], F]:
     """`numba.njit`, whose machine code is kept beside the source, or in `NUMBA_CACHE_DIR`.
 
-    Where neither can be written, nor the user's own cache folder, as in a container for a user
-    without a home, each process compiles anew.
+    What is kept there is not trusted: what is damaged, by its checksum, is compiled and kept anew.
+    Where nothing can be kept, on a full disk or for a user without a home, each process compiles
+    anew, and a warning says so once.
 
     Floating point is exact: fastmath stays off. The numpy error model only drops the test for
     division by zero.
@@ -25,13 +31,58 @@ def njit(**options: Any) -> Callable[[F], F]:
 
     def compiled(function: F) -> F:
         kinds: dict[str, Any] = {"nogil": True, "error_model": "numpy"} | options
+        dispatcher = numba.njit(**kinds)(function)
+        if not isinstance(dispatcher, Dispatcher):  # NUMBA_DISABLE_JIT: the function itself
+            return cast(F, dispatcher)
         try:
-            return cast(F, numba.njit(cache=True, **kinds)(function))
-        except RuntimeError:  # numba found no place
+            dispatcher.enable_caching()
+            kept = cast(Any, dispatcher)
+            kept._cache = _Cache(dispatcher.py_func)
+        except (RuntimeError, OSError):  # numba found no place
             _tell_once()
             return cast(F, numba.njit(**kinds)(function))
+        return cast(F, dispatcher)
 
     return compiled
+
+
+class _Cache(FunctionCache):
+    """Numba's, but that no error of its files reaches whoever calls the function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFiles(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
+
+    @contextmanager
+    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # a damaged file can raise nearly anything, a full disk OSError
+            _tell_once()
+
+
+class _CheckedFiles(IndexDataCacheFile):
+    """Numba's files, with a checksum before each; what does not fit counts as absent."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return dict(super()._load_index())
+        except Exception:  # it is written anew with the next function
+            return {}
+
+    def _save_data(self, name: str, data: Any) -> None:
+        kept = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(zlib.crc32(kept).to_bytes(4, "little") + kept)
+
+    def _load_data(self, name: str) -> Any:
+        with open(self._data_path(name), "rb") as file:
+            checksum, kept = file.read(4), file.read()
+        if zlib.crc32(kept).to_bytes(4, "little") != checksum:
+            raise OSError(f"{name}: damaged")  # which numba takes for a file that is gone
+        return pickle.loads(kept)
 
 
 @cache
