@@ -9,6 +9,7 @@ import pytest
 
 from permtrain import files
 from permtrain.files import written_whole
+from permtrain.lab.training.locks import locked
 
 
 def full_disk(*_: object) -> None:
@@ -49,11 +50,10 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
 def test_a_folder_that_cannot_be_written_is_no_matter_of_the_file_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_only(prefix: str, dir: Path) -> None:  # as tempfile.mkstemp, which knows no better
-        name = str(dir / f"{prefix}abcdefgh")
+    def read_only(name: str, *_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
 
-    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    monkeypatch.setattr(os, "open", read_only)
     with pytest.raises(PermissionError) as raised, written_whole(tmp_path / "a"):
         pass
     assert raised.value.filename == str(tmp_path / "a")
@@ -83,6 +83,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 ) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
+    path.chmod(0o666)  # which the umask takes away from a new file
     monkeypatch.setattr(os, failing, full_disk)
     message = r"No space left on device: '.*/a'"
     with pytest.raises(OSError, match=message) as raised, written_whole(path) as file:
@@ -174,23 +175,81 @@ def test_what_another_writes_at_the_same_time_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks, modes and folders are posix's")
+@pytest.mark.parametrize(
+    ("lacks", "number", "said"),
+    [
+        ("flock", errno.ENOSYS, "files cannot be locked (Function not implemented)"),
+        ("flock", errno.EOPNOTSUPP, "files cannot be locked (Operation not supported)"),
+        ("flock", errno.ENOLCK, "files cannot be locked (No locks available)"),
+        ("fsync of folders", errno.EINVAL, "folders cannot be flushed to the disk (Invalid arg"),
+        ("fsync", errno.ENOSYS, "s cannot be flushed to the disk (Function not implemented)"),
+        ("chmod", errno.EPERM, "modes of files cannot be set (Operation not permitted)"),
+    ],
+)
+def test_what_a_file_system_lacks_is_left_out_and_said_once(
+    lacks: str, number: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are written whole all the same; nobody knows what is left over without locks."""
+    fsync = os.fsync
+    (tmp_path / "a").touch()
+    (tmp_path / "a").chmod(0o666)
+
+    def write_often(path: Path) -> None:
+        for content in (b"old", b"new", b"newer"):
+            with written_whole(path) as file:
+                file.write(content)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    def no_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            refuse()
+        fsync(descriptor)
+
+    if lacks == "flock":
+        monkeypatch.setattr("fcntl.flock", refuse)
+        (tmp_path / ".a-abcd_123").write_bytes(b"half, or being written")
+    elif lacks == "fsync of folders":
+        monkeypatch.setattr(os, "fsync", no_folders)
+    else:
+        monkeypatch.setattr(os, lacks, refuse)
+    files._tell_once.cache_clear()
+    with pytest.warns(UserWarning, match="on this file system") as warned:
+        write_often(tmp_path / "a")
+    texts = {str(each.message) for each in warned}
+    assert len(warned) == len(texts) == (2 if lacks == "fsync" else 1)  # of files and of folders
+    assert all(said in text for text in texts)
+    assert (tmp_path / "a").read_bytes() == b"newer"
+    assert set(os.listdir(tmp_path)) - {".a-abcd_123"} == {"a"}
+    files._tell_once.cache_clear()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="locks are posix's")
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
-def test_a_file_system_without_locks(
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_lock_that_no_file_system_gives_is_left_out(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files are written whole all the same; nobody knows what is left over there."""
-
     def no_locks(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", no_locks)
-    (tmp_path / ".a-abcd_123").write_bytes(b"half, or being written")
-    for content in (b"old", b"new"):
-        with written_whole(tmp_path / "a") as file:
-            file.write(content)
-    assert (tmp_path / "a").read_bytes() == b"new"
-    assert sorted(os.listdir(tmp_path)) == [".a-abcd_123", "a"]
+    files._tell_once.cache_clear()
+    with pytest.warns(UserWarning, match="files cannot be locked"), locked(tmp_path / ".lock"):
+        pass
+    with locked(tmp_path / ".lock", wait=False):
+        pass
+    files._tell_once.cache_clear()
+
+
+def test_the_umask_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread would create files that anybody can write."""
+    monkeypatch.setattr(os, "umask", full_disk)
+    with written_whole(tmp_path / "a"):
+        pass
+    with written_whole(tmp_path / "a"):
+        pass
 
 
 def test_a_link_stays_and_the_file_it_points_to_is_written(tmp_path: Path) -> None:

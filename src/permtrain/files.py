@@ -1,12 +1,18 @@
-"""Files written whole or not at all, and read only if they are files."""
+"""Files written whole or not at all, and read only if they are files.
+
+What a file system lacks (locks on NFS without a lock daemon, `fsync` of a folder on SMB, `chmod` on
+FAT) is left out there, and a warning says so once.
+"""
 
 import errno
 import os
 import re
+import secrets
 import stat
-import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +21,11 @@ try:
 except ImportError:  # Windows: files are written whole there too, temporary files stay
     fcntl = None  # type: ignore[assignment]
 
-# Answers of a file system without locks, such as Lustre mounted that way: the same holds there.
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+# Answers of file systems that lack something; others, as of a full disk, are errors.
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
+_NO_SYNC = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+_NO_FOLDER_SYNC = (*_NO_SYNC, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR)
+_NO_MODES = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM)
 
 
 def require_file(path: Path) -> None:
@@ -48,6 +57,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     replaced: it gets the bytes as they come.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with written_whole(folder / "a.txt") as file:
         ...     _ = file.write(b"whole")
@@ -72,8 +82,9 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-            os.chmod(beside, _mode_for(path))
+            with left_out_where("files cannot be flushed to the disk", _NO_SYNC):
+                os.fsync(file.fileno())
+            _keep_mode(path, beside)
             if fcntl is not None:
                 # While the lock holds: once the file is closed, other writers may remove it.
                 os.replace(beside, path)
@@ -90,26 +101,37 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 def _locked_beside(path: Path) -> tuple[int, str]:
     """Create a temporary file in the same folder, locked while open: no writer removes it then."""
     while True:
-        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        descriptor, beside = _created_beside(path)
         if fcntl is None:
             return descriptor, beside
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return descriptor, beside
+            with left_out_where("files cannot be locked", NO_LOCKS):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
             os.close(descriptor)
             raise
-        if os.fstat(descriptor).st_nlink:  # else somebody removed it before it was locked
+        if os.path.exists(beside):  # else somebody removed it before it was locked
             return descriptor, beside
         os.close(descriptor)
+
+
+def _created_beside(path: Path) -> tuple[int, str]:
+    """Create a temporary file with the mode of the file to be replaced, else that of a new one."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    mode = 0o666 if (old := _mode_of(path)) is None else old
+    while True:
+        beside = str(path.parent / f".{path.name}-{secrets.token_hex(4)}")
+        try:
+            return os.open(beside, flags, mode), beside
+        except FileExistsError:
+            continue
 
 
 def _remove_left_overs(path: Path) -> None:
     """Remove the temporary files that killed processes left: those that nobody holds locked."""
     if fcntl is None:
         return
-    own = re.compile(re.escape(f".{path.name}-") + r"[a-z0-9_]{8}")  # as mkstemp names them
+    own = re.compile(re.escape(f".{path.name}-") + r"[a-z0-9_]{8}")
     for name in os.listdir(path.parent):
         if not own.fullmatch(name):
             continue
@@ -123,26 +145,54 @@ def _remove_left_overs(path: Path) -> None:
         except BlockingIOError:  # being written
             pass
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         finally:
             os.close(descriptor)
 
 
-def _mode_for(path: Path) -> int:
-    """Return the mode of the file to be replaced; for a new file, the one the umask gives."""
+def _keep_mode(path: Path, beside: str) -> None:
+    """Give a temporary file the mode of the file that it replaces, what the umask took away too."""
+    mode = _mode_of(path)
+    if mode is not None and mode != _mode_of(Path(beside)):
+        with left_out_where("modes of files cannot be set", _NO_MODES):
+            os.chmod(beside, mode)
+
+
+def _mode_of(path: Path) -> int | None:
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
+        return None
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere folders cannot be opened
+    if os.name != "posix":  # elsewhere folders cannot be opened
+        return
+    with left_out_where("folders cannot be flushed to the disk", _NO_FOLDER_SYNC):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def left_out_where(lacks: str, answers: tuple[int, ...]) -> Iterator[None]:
+    """Leave out what a file system answers that it has not; a warning says so once.
+
+    Args:
+        lacks: what it lacks, in words.
+        answers: numbers of the errors that say so.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in answers:
+            raise
+        _tell_once(f"on this file system {lacks} ({os.strerror(error.errno)}): that is left out")
+
+
+@cache
+def _tell_once(text: str) -> None:
+    warnings.warn(text, stacklevel=2)

@@ -117,12 +117,14 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
 
 def _with_flags(command: Callable[[], Any], given: Sequence[str]) -> Callable[[], Any]:
     """The call, whose place knows which of its values were given: they hold against a run's own."""
-    place = command.keywords.get("place") if isinstance(command, partial) else None
-    if not isinstance(place, Place):
+    if not isinstance(command, partial) or not isinstance(command.keywords.get("place"), Place):
         return command
+    place = command.keywords["place"]
     names = {word[2:].partition("=")[0].replace("-", "_") for word in given if word[:2] == "--"}
     flags = frozenset(names | {name.removeprefix("no_") for name in names})
-    return partial(command, place=PlaceOfFlags(**vars(place), flags=flags))
+    here = PlaceOfFlags(**vars(place), flags=flags)
+    call: Any = command
+    return partial(call, place=here)
 
 
 def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:

@@ -6,7 +6,6 @@ Source: Index optimizer thesis, appendix B, "Bagging" and "Prototype of Discrimi
 from dataclasses import dataclass, replace
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from permtrain.lab.inputs.pixels import shuffle_generator, shuffled
 from permtrain.lab.inputs.settings import GUIDE_MODEL
 from permtrain.lab.inputs.splits import Splits
 from permtrain.lab.training.evaluation import Scale
+from permtrain.lab.training.locks import locked
 from permtrain.lab.training.settings import Place, settings_hash
 from permtrain.lab.training.trainer import Trainer
 from permtrain.lab.training.weights_file import write_weights
@@ -142,7 +142,7 @@ def _train_once(trainer: Trainer, place: Place, name: str) -> None:
     data = trainer.settings.data.data.rpartition("/")[2]
     path = place.runs_folder / "guides" / f"{data}-{name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if path.is_file():
             trainer.model.load_state_dict(load_file(path))
             return

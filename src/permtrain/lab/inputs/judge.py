@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import torch
-from filelock import FileLock
 
 from permtrain.lab.data.images import ImageData
 from permtrain.lab.models.registry import build_network
 from permtrain.lab.training.folders import folder_of
+from permtrain.lab.training.locks import locked
 from permtrain.lab.training.run import load_run, resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
@@ -60,7 +60,7 @@ def trained_run(settings: Settings, place: Place) -> RunFolder:
     name = run_name(settings)
     plain = replace(place, tensorboard=False, checkpoint_steps=None)
     place.runs_folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.runs_folder / f".{name}.lock"):
+    with locked(place.runs_folder / f".{name}.lock"):
         folder = RunFolder(folder_of(place.runs_folder, name, settings))
         if not folder.is_complete:
             if folder.path.exists():

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from permtrain.errors import CheckpointError, PackedFileError, SettingError
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.results import failure_row_of, rows_of
 from permtrain.lab.recipes.rows import merged, read_csv, write_csv
 from permtrain.lab.recipes.sweep import state_of
+from permtrain.lab.training.locks import locked
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
 
@@ -45,7 +44,7 @@ class Gatherer:
         self.damaged.clear()
         path = self.path.resolve()  # several folders may have a link to one file
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / f".{path.name}.lock"):
+        with locked(path.parent / f".{path.name}.lock"):
             arms = self.recipe.arms_within(self.budget)
             fresh = [row for arm in arms for row in self._rows_of(arm)]
             self.rows = self._in_order(arms, merged(read_csv(self.path), fresh, self._hashes(arms)))

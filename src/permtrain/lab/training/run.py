@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from torch import Tensor
 
 from permtrain.core.profile import holding
@@ -19,6 +18,7 @@ from permtrain.lab.training.display import SILENT, Display
 from permtrain.lab.training.engine import Session, compute
 from permtrain.lab.training.folders import folder_of
 from permtrain.lab.training.json_files import write_json
+from permtrain.lab.training.locks import locked
 from permtrain.lab.training.origin import Origin, data_origin, network_origin, outline_of
 from permtrain.lab.training.ranking_watch import RankingWatch
 from permtrain.lab.training.result import (
@@ -124,7 +124,7 @@ def _trained_weights(
                 start_run(first, place, callbacks, display=display, only_once=True)
         except (RunIsBusy, RunIsBegun) as busy:
             warnings.warn(f"{busy}; its end is waited for", stacklevel=2)
-            with FileLock(folder.path / ".lock", poll_interval=1):
+            with locked(folder.path / ".lock", poll_interval=1):
                 pass  # complete, or to be gone on with
     return read_weights(folder.weights_file)
 

@@ -25,11 +25,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from permtrain.errors import CheckpointError, PermtrainError, SettingError, one_line
 from permtrain.lab.training.folders import holds, numbered
 from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
+from permtrain.lab.training.locks import locked
 from permtrain.lab.training.origin import Origin, import_folders
 from permtrain.lab.training.settings import Place, Settings, stored_settings, to_dict
 
@@ -304,7 +305,7 @@ def alone_in(folder: RunFolder) -> Iterator[None]:
         RunIsBusy: another process is in it.
     """
     try:
-        with FileLock(folder.path / ".lock", timeout=0):
+        with locked(folder.path / ".lock", wait=False):
             yield
     except Timeout:
         raise RunIsBusy(f"{folder.path} is being trained by another process") from None
