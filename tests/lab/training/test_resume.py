@@ -29,6 +29,7 @@ from permtrain.lab.data.augment_settings import Augmentation
 from permtrain.lab.training import engine
 from permtrain.lab.training.display import Silent
 from permtrain.lab.training.engine import Session
+from permtrain.lab.training.ranking_watch import read_ranking
 from permtrain.lab.training.run import resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder, RunIsBusy
 from permtrain.lab.training.settings import (
@@ -199,6 +200,36 @@ def test_going_back_forgets_what_came_after(tmp_path: Path) -> None:
     resume_run(copy, narrow)
     assert outcome(copy) == outcome(whole)
     assert all((copy / name).read_bytes() == (whole / name).read_bytes() for name in ends)
+
+
+def accuracies(folder: Path) -> list[float]:
+    return [line["test_accuracy"] for line in metrics_of(folder)]
+
+
+def epoch_of(checkpoint: Path) -> int:
+    return torch.load(checkpoint, weights_only=True)["trainer"]["position"]["epoch"]
+
+
+@pytest.mark.parametrize("step", [5, 7])
+def test_going_back_forgets_a_later_best_and_all_that_watched(step: int, tmp_path: Path) -> None:
+    """After step 5 the first epoch is the best so far; 7 is in the midst of the second one."""
+    settings = tiny(watch_ranking_distance=True)
+    place = place_in(tmp_path, checkpoint_steps=1, keep_checkpoints=20)
+    folder = start_run(settings, place).folder
+    best = folder / "checkpoints" / "best.pt"
+    assert accuracies(folder)[0] < max(accuracies(folder))
+    assert epoch_of(best) > 1
+    early = folder / "checkpoints" / f"step-{step:09d}.pt"
+    with pytest.raises(Interrupted):
+        resume_run(folder, place, [InterruptAt(step + 1)], early)
+    kept = [path.name for path in (folder / "checkpoints").iterdir()]
+    assert max(kept) == f"step-{step + 1:09d}.pt"
+    assert best.exists() == (step == 5)
+    assert not best.exists() or epoch_of(best) == 1
+    epochs = [line["epoch"] for line in read_ranking(folder / "ranking.jsonl")]
+    assert epochs == [0, 1]
+    resume_run(folder, place)
+    assert epoch_of(best) == 1 + accuracies(folder).index(max(accuracies(folder)))
 
 
 class Killed(Exception):

@@ -6,6 +6,7 @@ import pytest
 from run_problem import InterruptAt, place_in, tiny
 
 from permtrain.errors import SettingError
+from permtrain.lab.report.pictures import DRAWN
 from permtrain.lab.training.run import resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.stopping import Interrupted
@@ -45,13 +46,30 @@ def test_every_number_of_every_epoch_is_there_once(tmp_path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_figures_join_the_numbers(tmp_path) -> None:
     pytest.importorskip("matplotlib")
-    from permtrain.lab.report.pictures import DRAWN, log_figures
+    from permtrain.lab.report.pictures import log_figures
 
     place = place_in(tmp_path, tensorboard=True)
     folder = RunFolder(start_run(tiny(epochs=1), place).folder)
     log_figures(folder)
     assert set(logged(folder).Tags()["images"]) <= set(DRAWN.values())
     assert "Weights before and after training" in logged(folder).Tags()["images"]
+
+
+@needs_tensorboard
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_going_back_without_tensorboard_makes_what_came_later_void(tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    from permtrain.lab.report.pictures import log_figures
+
+    place = place_in(tmp_path, tensorboard=True, keep_checkpoints=9)
+    folder = RunFolder(start_run(tiny(epochs=3), place).folder)
+    log_figures(folder)
+    (folder.place_file).unlink()
+    with pytest.raises(Interrupted):
+        resume_run(folder.path, place_in(tmp_path), [InterruptAt(7)], folder.checkpoint_after(5))
+    events = logged(folder)
+    assert [event.step for event in events.Scalars("test_accuracy")] == [1]
+    assert [events.Images(tag) for tag in events.Tags()["images"]] == [[]] * len(DRAWN)
 
 
 def test_without_tensorboard_it_is_refused_before_training(tmp_path, monkeypatch) -> None:

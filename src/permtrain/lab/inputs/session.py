@@ -206,7 +206,7 @@ def measured(
 
 def _write_images(folder: RunFolder, images: dict[str, Tensor]) -> None:
     on_cpu = {name: each.cpu().contiguous() for name, each in images.items()}
-    write_weights(folder.path / "images.safetensors", on_cpu)
+    write_weights(folder.images_file, on_cpu)
     if find_spec("matplotlib") is None:  # then: permtrain plot image-grid, elsewhere
         return
     from PIL import Image
@@ -215,5 +215,5 @@ def _write_images(folder: RunFolder, images: dict[str, Tensor]) -> None:
     from permtrain.lab.pictures.records import recovered_images
 
     grid = rows_of_images(recovered_images(folder.path))
-    with written_whole(folder.path / "images.png") as file:
+    with written_whole(folder.picture_file) as file:
         Image.fromarray((grid * 255).round().astype(np.uint8)).save(file, format="png")

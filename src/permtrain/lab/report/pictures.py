@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from permtrain.errors import PermtrainError
 from permtrain.lab.pictures.registry import KINDS, Request
+from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -96,9 +97,10 @@ def log_figures(folder: RunFolder) -> None:
     """Adds the figures of a complete run to its TensorBoard files."""
     from torch.utils.tensorboard import SummaryWriter
 
+    epoch = RunResult.read(folder).epochs  # of its end, which going back makes void
     with SummaryWriter(str(folder.tensorboard_folder)) as writer:
         for title, _, figure in figures_of(folder):
-            writer.add_figure(title, figure)
+            writer.add_figure(title, figure, epoch)
 
 
 MAKERS: list[Callable[[RunFolder], list[Picture]]] = [figures_as_png]

@@ -67,6 +67,12 @@ class Session(ABC):
             CheckpointError: it is of another computation.
         """
 
+    def forget_later(self, folder: RunFolder, checkpoint: Path) -> None:  # noqa: B027 (nothing)
+        """Remove from the folder what the session has made there beyond a checkpoint just loaded.
+
+        Record, checkpoints by number and the files of the end are removed for it.
+        """
+
     def is_best(self) -> bool:
         """Whether the last line of the history is the best so far; never where no best is kept."""
         return False
@@ -180,8 +186,10 @@ def _take_up(session: Session, folder: RunFolder, checkpoint: Path | None) -> No
     """Put a session where a checkpoint is, and forget what the folder holds beyond it."""
     saved = folder.numbered_checkpoints()
     if checkpoint is not None or saved:
-        restore(session.load_state_dict, checkpoint or saved[-1])
-    for file in (folder.result_file, folder.weights_file, folder.packed_file):
+        checkpoint = checkpoint or saved[-1]
+        restore(session.load_state_dict, checkpoint)
+        session.forget_later(folder, checkpoint)
+    for file in folder.files_of_end:
         file.unlink(missing_ok=True)
     for later in saved:
         if later.name > folder.checkpoint_after(session.step).name:

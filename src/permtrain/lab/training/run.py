@@ -1,5 +1,6 @@
 """A run from start to result, in its folder; interrupted and resumed at will."""
 
+import math
 import shlex
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,15 +13,16 @@ from torch import Tensor
 
 from permtrain.core.profile import holding
 from permtrain.errors import CheckpointError, DataError, PackedFileError
+from permtrain.files import written_whole
 from permtrain.lab.training.change import mean_change
-from permtrain.lab.training.checkpoint import restore
+from permtrain.lab.training.checkpoint import load_checkpoint, restore
 from permtrain.lab.training.display import SILENT, Display
 from permtrain.lab.training.engine import Session, compute
 from permtrain.lab.training.folders import folder_of
-from permtrain.lab.training.json_files import write_json
+from permtrain.lab.training.json_files import write_json, write_lines
 from permtrain.lab.training.locks import locked
 from permtrain.lab.training.origin import Origin, data_origin, network_origin, outline_of
-from permtrain.lab.training.ranking_watch import RankingWatch
+from permtrain.lab.training.ranking_watch import RankingWatch, read_ranking
 from permtrain.lab.training.result import (
     RunResult,
     epochs_since_best,
@@ -44,7 +46,7 @@ from permtrain.lab.training.settings import (
     stored_settings,
     to_dict,
 )
-from permtrain.lab.training.tensorboard import TensorBoardLog
+from permtrain.lab.training.tensorboard import TensorBoardLog, forget_events
 from permtrain.lab.training.trainer import Callback, Trainer, data_name, load_data
 from permtrain.lab.training.travel import Travel, travel_between
 from permtrain.lab.training.weights_file import read_weights, write_weights
@@ -390,6 +392,25 @@ class ClassifierSession(TrainerSession):
                 "checkpoint; start the run anew"
             )
 
+    def forget_later(self, folder: RunFolder, checkpoint: Path) -> None:
+        """Also forget what watched the steps, and the best epoch if that came later.
+
+        Where the checkpoint is of the best epoch up to then, it becomes the best again.
+        """
+        epoch = self.trainer.position.epoch
+        if folder.metrics() == self.history:
+            return
+        if folder.best_checkpoint.is_file() and _epoch_of(folder.best_checkpoint) > epoch:
+            if self.trainer.position.batch == 0 and self.history and self.is_best():
+                with written_whole(folder.best_checkpoint) as file:
+                    file.write(checkpoint.read_bytes())
+            else:
+                folder.best_checkpoint.unlink()
+        if folder.ranking_file.is_file():
+            lines = read_ranking(folder.ranking_file)
+            write_lines(folder.ranking_file, [each for each in lines if each["epoch"] <= epoch])
+        forget_events(folder.tensorboard_folder, epoch)
+
     def finish(self, folder: RunFolder) -> dict[str, Any]:
         result = _result(self.trainer, self.history, folder)
         weights = self.trainer.shown_weights()
@@ -399,6 +420,14 @@ class ClassifierSession(TrainerSession):
         except PackedFileError as error:  # a state that no packed file holds, as complex numbers
             warnings.warn(f"{folder.path} gets no packed file: {error}", stacklevel=2)
         return result.to_dict()
+
+
+def _epoch_of(checkpoint: Path) -> float:
+    """The epoch of a run's checkpoint; infinity for one that cannot be read."""
+    try:
+        return int(load_checkpoint(checkpoint)["trainer"]["position"]["epoch"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def _load_trainer(trainer: Trainer, state: dict[str, Any]) -> None:

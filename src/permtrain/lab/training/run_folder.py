@@ -9,6 +9,7 @@ trained.safetensors   with rule shuffle, the weights that were shuffled
 ranking.jsonl      one line for each epoch and layer, with --watch-ranking-distance
 checkpoints/       the last few, and the best
 weights.safetensors, packed.safetensors, result.json   when the run is complete
+images.safetensors, images.png   likewise, where pixels were permuted
 failure.json       the error, where an arm of a recipe failed
 
 Imports no torch until a run begins, so that looking for a folder's files is quick.
@@ -97,6 +98,25 @@ class RunFolder:
     @property
     def packed_file(self) -> Path:
         return self.path / "packed.safetensors"
+
+    @property
+    def images_file(self) -> Path:
+        return self.path / "images.safetensors"
+
+    @property
+    def picture_file(self) -> Path:
+        return self.path / "images.png"
+
+    @property
+    def files_of_end(self) -> list[Path]:
+        """What a complete run leaves, its result first: they would be taken for another end."""
+        return [
+            self.result_file,
+            self.weights_file,
+            self.packed_file,
+            self.images_file,
+            self.picture_file,
+        ]
 
     @property
     def tensorboard_folder(self) -> Path:

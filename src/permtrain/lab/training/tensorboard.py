@@ -11,7 +11,7 @@ from permtrain.lab.training.trainer import Trainer
 class TensorBoardLog:
     """Writes every number of an epoch's metrics as a scalar, under its own name.
 
-    A run that goes on writes a further file, in which later epochs of the earlier ones are void.
+    A run that goes on writes a further file, which makes later epochs of the earlier ones void.
 
     Args:
         folder: of the event files.
@@ -39,3 +39,13 @@ class TensorBoardLog:
             if name != "epoch" and isinstance(value, int | float):
                 self._writer.add_scalar(name, value, metrics["epoch"])
         self._writer.flush()
+
+
+def forget_events(folder: Path, epoch: int) -> None:
+    """Make void what the event files tell of later epochs; nothing is done where there are none."""
+    if not folder.is_dir() or find_spec("tensorboard") is None:
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder), purge_step=epoch + 1) as writer:
+        writer.flush()
