@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from permtrain import files
-from permtrain.files import written_whole
+from permtrain.files import folder_beside, written_whole
 from permtrain.lab.training.locks import locked
 
 
@@ -241,6 +241,19 @@ def test_a_lock_that_no_file_system_gives_is_left_out(
     with locked(tmp_path / ".lock", wait=False):
         pass
     files._tell_once.cache_clear()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are posix's")
+def test_folders_that_killed_processes_left_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".run-abcd_123" / "run").mkdir(parents=True)
+    (tmp_path / ".other-abcd_123").mkdir()
+    (tmp_path / ".git-abcd_123" / "refs").mkdir(parents=True)  # somebody else's
+    with folder_beside(tmp_path / "run") as prepared:
+        with folder_beside(tmp_path / "run") as second:
+            assert prepared.is_dir()  # held
+            second.rename(tmp_path / "run")
+        assert prepared.is_dir()
+    assert sorted(os.listdir(tmp_path)) == [".git-abcd_123", "run"]
 
 
 def test_the_umask_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,6 +159,73 @@ def _keep_mode(path: Path, beside: str) -> None:
     if mode is not None and mode != _mode_of(Path(beside)):
         with left_out_where("modes of files cannot be set", _NO_MODES):
             os.chmod(beside, mode)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Make an empty folder in another, hidden one beside it, to be filled and renamed to `path`.
+
+    What is not renamed is removed at the end. Such folders in the same place that killed processes
+    left are removed, whatever they were to become.
+
+    Example:
+        >>> import tempfile
+        >>> parent = Path(tempfile.mkdtemp())
+        >>> with folder_beside(parent / "run") as prepared:
+        ...     _ = prepared.rename(parent / "run")
+        >>> os.listdir(parent)
+        ['run']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name in os.listdir(path.parent):
+        if named := re.fullmatch(r"\.(.+)-[a-z0-9_]{8}", name):
+            _remove_left_over_folder(path.parent / name, named[1])
+    while True:
+        outer = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        with _held(outer):
+            if not outer.is_dir():  # somebody removed it before it was locked
+                continue
+            try:
+                prepared = outer / path.name
+                prepared.mkdir()
+                yield prepared
+            finally:
+                shutil.rmtree(outer, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder locked, where that can be done."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with left_out_where("files cannot be locked", NO_LOCKS):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left_over_folder(outer: Path, name: str) -> None:
+    """Remove a folder of `folder_beside` that nobody holds; others of such a name stay."""
+    if fcntl is None:
+        return
+    try:
+        if set(os.listdir(outer)) - {name}:
+            return
+        descriptor = os.open(outer, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # gone, or no folder
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(outer, ignore_errors=True)
+    except OSError:  # being filled, or nobody can tell
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _mode_of(path: Path) -> int | None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from run_problem import (
 )
 
 from permtrain.errors import CheckpointError, SettingError
+from permtrain.lab.training import engine
 from permtrain.lab.training.checkpoint import load_checkpoint, save_checkpoint
 from permtrain.lab.training.run import ClassifierSession, load_into, load_run, resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder
@@ -153,7 +155,7 @@ def test_a_disk_that_is_full_while_torch_writes(
         return opened(os.open("/dev/full", os.O_WRONLY), *more)
 
     monkeypatch.setattr(os, "fdopen", on_full_disk)
-    with pytest.raises(CheckpointError, match=r"step\.pt: checkpoint not written, earlier"):
+    with pytest.raises(CheckpointError, match=IN_FULL_MESSAGE):
         save_checkpoint(saved, {"weights": torch.zeros(100_000)})
     monkeypatch.undo()
     assert saved.read_bytes() == before
@@ -300,3 +302,37 @@ def test_of_equal_epochs_the_first_is_the_best(
     session = ClassifierSession(trainer, RunFolder(tmp_path), place_in(tmp_path), [])
     session.history = [{"test_accuracy": accuracy} for accuracy in accuracies]
     assert session.is_best() == is_best
+
+
+def test_a_damaged_last_checkpoint_names_the_one_before(stopped: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(stopped, folder)
+    *_, before, last = RunFolder(folder).numbered_checkpoints()
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(CheckpointError) as refused:
+        resume_run(folder, place_in(tmp_path))
+    assert str(refused.value).startswith(f"{last}: not a readable checkpoint (")
+    assert str(refused.value).endswith(f"; remove it to go on from {before}")
+    last.unlink()
+    resume_run(folder, place_in(tmp_path))
+
+
+def test_a_run_killed_before_it_pruned_keeps_no_checkpoint_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed(file: Path, plain: object) -> None:
+        raise Killed
+
+    place = place_in(tmp_path, keep_checkpoints=1)
+    monkeypatch.setattr(engine, "write_json", killed)
+    with pytest.raises(Killed):
+        start_run(tiny(), place)
+    monkeypatch.undo()
+    (folder,) = tmp_path.iterdir()
+    saved = folder / "checkpoints"
+    shutil.copy(saved / "step-000000015.pt", saved / "step-000000014.pt")
+    resume_run(folder, place)
+    assert checkpoint_names(folder) == ["best.pt", "step-000000015.pt"]

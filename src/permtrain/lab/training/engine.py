@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from permtrain.errors import CheckpointError
-from permtrain.lab.training.checkpoint import restore, save_checkpoint
+from permtrain.lab.training.checkpoint import DamagedError, restore, save_checkpoint
 from permtrain.lab.training.display import Display
 from permtrain.lab.training.environment import environment_beside, note_resumed
 from permtrain.lab.training.json_files import write_json, write_lines
@@ -147,6 +147,7 @@ def compute(
                 saved = save(session, folder, place.keep_checkpoints)
                 how = session.how_to_resume(folder)
                 raise Interrupted(f"stopped; saved {saved}; {how}")
+    _keep_newest(folder, place.keep_checkpoints)  # one more where it was killed while it saved
     result = session.finish(folder)
     _require_unremoved(folder, begun)
     write_json(folder.result_file, result)
@@ -177,9 +178,13 @@ def save(session: Session, folder: RunFolder, keep: int) -> Path:
     """Write a checkpoint, and remove all but the newest few."""
     path = folder.checkpoint_after(session.step)
     save_checkpoint(path, session.state_dict())
+    _keep_newest(folder, keep)
+    return path
+
+
+def _keep_newest(folder: RunFolder, keep: int) -> None:
     for old in folder.numbered_checkpoints()[:-keep]:
         old.unlink()
-    return path
 
 
 def _take_up(session: Session, folder: RunFolder, checkpoint: Path | None) -> None:
@@ -187,7 +192,13 @@ def _take_up(session: Session, folder: RunFolder, checkpoint: Path | None) -> No
     saved = folder.numbered_checkpoints()
     if checkpoint is not None or saved:
         checkpoint = checkpoint or saved[-1]
-        restore(session.load_state_dict, checkpoint)
+        try:
+            restore(session.load_state_dict, checkpoint)
+        except DamagedError as error:
+            if checkpoint not in saved[1:]:
+                raise
+            before = saved[saved.index(checkpoint) - 1]
+            raise DamagedError(f"{error}; remove it to go on from {before}") from error
         session.forget_later(folder, checkpoint)
     for file in folder.files_of_end:
         file.unlink(missing_ok=True)

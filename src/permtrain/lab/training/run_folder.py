@@ -19,7 +19,6 @@ import errno
 import itertools
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from filelock import Timeout
 
 from permtrain.errors import CheckpointError, PermtrainError, SettingError, one_line
+from permtrain.files import folder_beside
 from permtrain.lab.training.folders import holds, numbered
 from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
 from permtrain.lab.training.locks import locked
@@ -272,9 +272,8 @@ def new_run_folder(
     """
     from permtrain.lab.training.environment import environment
 
-    runs_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=runs_folder) as beside:
-        prepared = RunFolder(Path(beside) / name)
+    with folder_beside(runs_folder / name) as beside:
+        prepared = RunFolder(beside)
         write_json(prepared.settings_file, to_dict(settings))
         write_json(prepared.environment_file, environment(device, place))
         if origin is not None:
