@@ -24,6 +24,7 @@ from permtrain.lab.cli.list import show_catalogue
 from permtrain.lab.cli.pack import inspect, pack, unpack
 from permtrain.lab.cli.plot import plot
 from permtrain.lab.cli.predict import predict
+from permtrain.lab.cli.process import settle
 from permtrain.lab.cli.recipes import gather, recipes, run
 from permtrain.lab.cli.report import report
 from permtrain.lab.cli.train import resume, train
@@ -56,7 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a user's mistake is one line on standard error, and exit code 1.
 
     Bad flags exit with 2, a run stopped by Ctrl-C or SIGTERM with 130.
+
+    Args:
+        arguments: of a caller in this process, which stays as it is; None for those of a process
+            that is this command.
     """
+    if arguments is None:
+        settle()
     try:
         _parsed(arguments)()
         sys.stdout.flush()

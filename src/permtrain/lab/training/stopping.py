@@ -21,6 +21,8 @@ class Interrupted(PermtrainError):
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Ctrl-C or SIGTERM asks for a stop after the running step; Ctrl-C after that breaks in.
 
+    A signal that the process was born to ignore stays ignored, as Ctrl-C of jobs in the background.
+
     SIGTERM does not: schedulers send it to a job's processes and to whoever started them, who hand
     it on. What is left to save is to be saved inside.
 
@@ -28,15 +30,17 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         Whether a stop was asked for.
     """
     asked = False
-    before = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
+    before = {number: how for number, how in handlers.items() if how is not signal.SIG_IGN}
 
     def ask(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = True
-        _handle_as({signal.SIGINT: before[signal.SIGINT]})
+        if signal.SIGINT in before:
+            _handle_as({signal.SIGINT: before[signal.SIGINT]})
 
     try:
-        _handle_as(dict.fromkeys(STOPPING_SIGNALS, ask))
+        _handle_as(dict.fromkeys(before, ask))
     except ValueError:  # not the main thread: whoever runs us handles signals
         yield lambda: False
         return

@@ -1,0 +1,42 @@
+"""The process that a command is born into: closed streams, odd encodings, narrow terminals."""
+
+import os
+import shutil
+import sys
+
+LEAST_COLUMNS = 40
+"""Narrower help and tables are not made; libraries that lay them out never end, or fail."""
+
+
+def settle() -> None:
+    """Make the process's own surroundings such that any command can run in them.
+
+    For a process that is one command and nothing else: a caller's process is never changed.
+
+    - A standard stream that is closed gets /dev/null: else the next file that is opened would take
+      its number, and a library's message would be written into it.
+    - What an encoding lacks is written as an escape.
+    - A terminal of fewer than `LEAST_COLUMNS` counts as that wide.
+    - `MPLBACKEND` of a notebook is forgotten: pictures are drawn without a backend, and matplotlib
+      refuses to be imported where the named one is not installed.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if not _is_open(number):
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    said = os.environ.get("COLUMNS", "")
+    if shutil.get_terminal_size().columns < LEAST_COLUMNS or (said.isdigit() and int(said) == 0):
+        os.environ["COLUMNS"] = str(LEAST_COLUMNS)
+    os.environ.pop("MPLBACKEND", None)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
