@@ -161,11 +161,33 @@ def test_module_that_does_not_exist_is_named(own_directory: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_an_own_module_of_a_librarys_name_is_its_own_and_the_library_stays(
+    own_directory: Path, monkeypatch: pytest.MonkeyPatch, is_loaded: bool
+) -> None:
+    (own_directory / "elsewhere").mkdir()
+    (own_directory / "elsewhere" / "own_library.py").write_text("size = 5")
+    own = own_directory / "own"
+    own.mkdir()
+    (own / "own_library.py").write_text("size = 3")
+    (own / "own_user.py").write_text(
+        "import torch\nfrom own_library import size\nbuild = lambda: torch.nn.Linear(2, size)"
+    )
+    monkeypatch.syspath_prepend(own_directory / "elsewhere")
+    library = importlib.import_module("own_library") if is_loaded else None
+    monkeypatch.chdir(own)
+    assert build_network("own_user:build", (1, 28, 28), 10).out_features == 3
+    after = importlib.import_module("own_library")
+    assert after.size == 5
+    assert after is library or not is_loaded
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("1 +", "SyntaxError: invalid syntax (own_broken.py, line 1)"),
         ("raise RuntimeError('first\\nsecond')", "RuntimeError: first second"),
+        ("import sys; sys.exit('no arguments')", "SystemExit: no arguments"),
     ],
 )
 def test_module_that_fails_on_import_is_refused_in_one_line(

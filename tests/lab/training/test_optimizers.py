@@ -213,6 +213,18 @@ SGD_OPTIONS = (
             "Adam refuses {'lr': 0.001, 'betas': 0.9}: ",
         ),
         (
+            OptimizerSettings(lr=1e38),
+            "Adam refuses {'lr': 1e+38} at its first step: value cannot be converted to type float",
+        ),
+        (
+            OptimizerSettings(inner_options={"capturable": 1}),
+            "Adam refuses {'lr': 0.001, 'capturable': 1} at its first step: If capturable=True",
+        ),
+        (
+            OptimizerSettings(inner="SGD", inner_options={"differentiable": 1}),
+            "SGD refuses {'lr': 0.001, 'differentiable': 1} at its first step: ",
+        ),
+        (
             OptimizerSettings(inner="Rprop", l2=0.5),
             "l2 is 0.5; allowed with Rprop, which has no weight decay through the gradient: 0",
         ),

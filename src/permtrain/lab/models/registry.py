@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.machinery
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -304,7 +305,7 @@ def _import_object(path: str, import_from: Sequence[Path]) -> object:
     try:
         with _importable_from(import_from):
             module = importlib.import_module(module_name)
-    except Exception as error:  # a module of the user's own may fail in any way
+    except (Exception, SystemExit) as error:  # a module of the user's own may fail in any way
         reason = " ".join(str(error).split())
         raise SettingError(
             f"network {path!r}: cannot import {module_name!r}: {type(error).__name__}: {reason}"
@@ -339,8 +340,10 @@ def _accepted_arguments(
 def _importable_from(folders: Sequence[Path]) -> Iterator[None]:
     """Put folders first on the import path, as `python -m` does with one, and take them off."""
     added = [str(folder) for folder in folders]
-    sys.path[:0] = added
     importlib.invalidate_caches()
+    shared = {name for folder in folders for name in _names_of_libraries(folder)}
+    libraries = {name: sys.modules.pop(name) for name in _modules_called(shared)}
+    sys.path[:0] = added
     try:
         yield
     finally:
@@ -348,3 +351,27 @@ def _importable_from(folders: Sequence[Path]) -> Iterator[None]:
         for folder in added:
             if folder in sys.path:
                 sys.path.remove(folder)
+        for name in _modules_called(shared):
+            del sys.modules[name]  # who imported it has it, and others are to find the library
+        sys.modules.update(libraries)
+
+
+def _names_of_libraries(directory: Path) -> set[str]:
+    """Names of a directory's modules that a library has too, as `datasets`.
+
+    Not of those that come with Python, or that a network is made with.
+    """
+    found = {each.stem for each in directory.glob("*.py")}
+    found |= {each.parent.name for each in directory.glob("*/__init__.py")}
+    found -= {"torch", "numpy", "permtrain", *sys.stdlib_module_names}
+    return {name for name in found if _is_library(name, directory)}
+
+
+def _modules_called(names: set[str]) -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] in names]
+
+
+def _is_library(name: str, directory: Path) -> bool:
+    spec = importlib.machinery.PathFinder.find_spec(name)
+    origin = None if spec is None else spec.origin
+    return origin is not None and not Path(origin).is_relative_to(directory)

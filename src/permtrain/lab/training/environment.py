@@ -5,23 +5,24 @@ import platform
 import re
 import subprocess
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
 
+from permtrain import __version__
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.training.json_files import read_json, require_values, write_json
 from permtrain.lab.training.settings import Place
 
-_PACKAGES = ("permtrain", "torch", "numpy", "datasets", "scikit-learn")
+_PACKAGES = ("torch", "numpy", "datasets", "scikit-learn")
 
 
 class Environment(TypedDict, total=False):
     """What a run's `environment.json` tells; older ones tell less."""
 
-    packages: dict[str, str]
+    packages: dict[str, str | None]
     python: str
     system: str
     device: str
@@ -36,7 +37,7 @@ class Environment(TypedDict, total=False):
 def environment(device: torch.device, place: Place) -> dict[str, Any]:
     """What the run is computed with."""
     return {
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {"permtrain": __version__} | {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),
         "device": device_name(device),
@@ -46,6 +47,14 @@ def environment(device: torch.device, place: Place) -> dict[str, Any]:
         "commit": commit(),
         "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _version(package: str) -> str | None:
+    """The installed version; None where the package's files are here and nothing says which."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def read_environment(file: Path) -> dict[str, Any]:

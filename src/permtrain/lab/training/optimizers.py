@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from permtrain.core.granularity import Answer, GranularityRule, named_tensors
-from permtrain.errors import NoVectorsError, SettingError
+from permtrain.errors import NoVectorsError, SettingError, one_line
 from permtrain.lab.training.settings import OptimizerSettings, PermutationSettings, Settings
 from permtrain.optim.frozen_zeros import FrozenZeros
 from permtrain.optim.index import IndexOptimizer
@@ -29,7 +29,8 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
 
     Raises:
         SettingError: there is no such class, it does not take one of the options, or it refuses a
-            value; or `l2` with a class whose weight decay does not go through the gradient.
+            value, at its first step too; or `l2` with a class whose weight decay does not go
+            through the gradient.
 
     Example:
         >>> inner_optimizer(OptimizerSettings(inner="SGD", lr=0.5), nn.Linear(2, 1)).defaults["lr"]
@@ -55,7 +56,31 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
         optimizer: torch.optim.Optimizer = cls(_groups(model, settings.l2, decay), **options)
     except (ValueError, TypeError) as error:
         raise SettingError(f"{settings.inner} refuses {options}: {error}") from None
+    _try_a_step(cls, options, optimizer)
     return optimizer
+
+
+def _try_a_step(cls: Any, options: dict[str, Any], like: torch.optim.Optimizer) -> None:
+    """Refuses what torch finds out at its first step only, on a parameter of its own.
+
+    Raises:
+        SettingError: naming the options and what torch says.
+    """
+    first = next(each for group in like.param_groups for each in group["params"])
+    groups = [
+        {**group, "params": [torch.ones(2, 2, dtype=first.dtype, device=first.device)]}
+        for group in like.param_groups
+    ]
+    trial: torch.optim.Optimizer = cls(groups, **options)
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_().grad = torch.full_like(parameter, 0.5)
+    try:
+        trial.step()
+    except Exception as error:  # torch's own: of several types, of its many ways to step
+        raise SettingError(
+            f"{cls.__name__} refuses {options} at its first step: {one_line(error)}"
+        ) from None
 
 
 def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimizer:
