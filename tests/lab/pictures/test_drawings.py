@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -246,6 +247,9 @@ def test_a_run_on_own_data_and_of_an_own_network(tmp_path: Path) -> None:
     for kind in (*OF_CHECKPOINTS, *OF_RUNS):
         drawn(kind, folder, vector=1)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    assert not any("not known" in note for note in drawn("histogram", folder))
+    origin = json.loads((folder / "origin.json").read_text())  # an older run kept no sizes
+    (folder / "origin.json").write_text(json.dumps(origin | {"data": None}))
     assert drawn("histogram", folder)[0].startswith("weights before training are not known: ")
     vectors = "vectors are taken to be those of output units: "
     assert drawn("profiles", folder)[0].startswith(vectors)
