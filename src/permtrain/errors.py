@@ -4,6 +4,11 @@ The command line prints them without a traceback. Each is also the built-in erro
 so that library users can catch either.
 """
 
+import re
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+"""What turns a terminal's colors on and off."""
+
 
 def one_line(error: BaseException) -> str:
     """What an error says, on one line and without the file's name, which stands before it.
@@ -13,13 +18,13 @@ def one_line(error: BaseException) -> str:
         'no such file'
         >>> one_line(PermissionError(13, "Permission denied", "a.csv"))
         'Permission denied'
-        >>> one_line(ValueError("a\\nb"))
+        >>> one_line(ValueError("a\\n\\x1b[1mb\\x1b[0m"))
         'a b'
     """
     if isinstance(error, FileNotFoundError):
         return "no such file"
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(said.split())[:200]
+    return " ".join(_COLORS.sub("", said).split())[:200]
 
 
 class PermtrainError(Exception):

@@ -241,3 +241,12 @@ def test_before_is_known_of_runs_only(tmp_path: Path) -> None:
         run_weights(tmp_path / "net.pt")
     with pytest.raises(PermtrainError, match=r"no run folder, settings\.json is missing"):
         run_weights(tmp_path)
+
+
+def test_sparse_tensors_and_those_without_numbers_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    meta = torch.zeros(2, 3, device="meta")
+    torch.save({"s": torch.eye(4).to_sparse(), "w": torch.ones(2, 3), "m": meta}, file)
+    assert {name: w_VL.tolist() for name, w_VL in read_layers(file).items()} == {
+        "w": [[1.0] * 3] * 2
+    }

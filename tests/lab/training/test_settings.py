@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -422,3 +424,11 @@ def test_weights_go_across_layers_by_laperm_and_the_index_optimizer_only() -> No
     assert str(refused.value) == (
         "granularity is 'across'; allowed: kernel, neuron, layer with method sgperm"
     )
+
+
+@pytest.mark.parametrize("name", ["runs_folder", "data_folder"])
+def test_a_path_that_is_no_utf_8_is_refused(name: str) -> None:
+    said = rf"^{name} is 'gr\\udcfcn/a'; allowed: a path in UTF-8"
+    with pytest.raises(SettingError, match=said):
+        Place(**{name: Path(os.fsdecode(b"gr\xfcn/a"))})
+    assert Place(**{name: Path("grün")}) == Place(**{name: Path("grün")})

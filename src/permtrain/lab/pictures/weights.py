@@ -39,6 +39,8 @@ def read_layers(path: Path, max_weights: int | None = None) -> Layers:
     convolutions are; a safetensors file or a state dict does not tell these from transposed
     convolutions and embeddings. A Keras kernel has them on its last axis.
 
+    Sparse tensors and those on device meta are left out.
+
     Args:
         path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
             `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or a run's folder.
@@ -68,7 +70,7 @@ def read_layers(path: Path, max_weights: int | None = None) -> Layers:
         tensors = {
             name: tensor
             for name, tensor in _tensors_in(file, max_weights).items()
-            if tensor.dim() >= 2 and tensor.is_floating_point() and tensor.numel()
+            if _holds_weights(tensor)
         }
         _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), max_weights)
         layers = {
@@ -104,6 +106,12 @@ def as_numpy(tensor: Tensor) -> Floats:
     is_short = tensor.element_size() < 4
     plain: Floats = (tensor.float() if is_short else tensor).detach().numpy()
     return plain
+
+
+def _holds_weights(tensor: Tensor) -> bool:
+    """Whether a tensor is drawn: of floating point, in rows, neither sparse nor on device meta."""
+    is_there = tensor.layout == torch.strided and not tensor.is_meta and tensor.numel() > 0
+    return tensor.dim() >= 2 and tensor.is_floating_point() and is_there
 
 
 def _weights_file(folder: Path) -> Path:

@@ -377,6 +377,10 @@ class Place:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in ("runs_folder", "data_folder"):
+            text = str(getattr(self, name))
+            is_text = not any("\ud800" <= each <= "\udfff" for each in text)  # bytes that are none
+            require(name, text, is_text, "a path in UTF-8, as libraries that read files ask for")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the folder of runs."""
