@@ -16,8 +16,9 @@ LOOK = """
 import permtrain, torch
 from permtrain import LaPerm
 from permtrain.lab.training.environment import environment
+from permtrain.lab.training.settings import Place
 print(permtrain.ranking(torch.tensor([[0.5, -1.0]])).tolist())
-print(environment(torch.device("cpu"))["packages"]["permtrain"], permtrain.__file__)
+print(environment(torch.device("cpu"), Place())["packages"]["permtrain"], permtrain.__file__)
 """
 
 

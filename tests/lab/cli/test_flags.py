@@ -13,12 +13,13 @@ RESUMING = {"memory-format", "compile", "checkpoint-steps", "keep-checkpoints", 
 @pytest.mark.parametrize(
     ("command", "flags"),
     [
-        ("evaluate", LOOKING | {"memory-format", "checkpoint"}),
-        ("verify", LOOKING | {"checkpoint"}),
-        ("pack", LOOKING | {"checkpoint", "output"}),
-        ("report", LOOKING | {"runs-folder", "output", "watch", "every", "budget"}),
+        ("evaluate", LOOKING | {"memory-format", "checkpoint", "trust-model", "accept-changes"}),
+        ("predict", LOOKING | {"memory-format", "checkpoint", "most", "trust-model"}),
+        ("verify", LOOKING | {"checkpoint", "trust-model"}),
+        ("pack", LOOKING | {"checkpoint", "output", "trust-model"}),
+        ("report", LOOKING | {"runs-folder", "output", "watch", "every", "budget", "trust-model"}),
         ("gather", LOOKING | {"runs-folder", "more-runs-folders", "results-folder", "budget"}),
-        ("resume", LOOKING | RESUMING | {"checkpoint"}),
+        ("resume", LOOKING | RESUMING | {"checkpoint", "accept-changes", "strict"}),
     ],
 )
 def test_a_commands_own_flags(

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from permtrain.errors import DataError, SettingError
+from permtrain.lab.cli.console import say, say_note
 from permtrain.lab.cli.places import PlaceToEvaluate
 
 
@@ -15,6 +16,7 @@ def predict(
     place: Annotated[PlaceToEvaluate, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     checkpoint: str = "last",
     most: int = 3,
+    trust_model: bool = False,
 ) -> None:
     """Tell which class a run's network takes each image for, and how sure it is.
 
@@ -26,6 +28,7 @@ def predict(
         images: Image files.
         checkpoint: last, best, or a checkpoint file.
         most: How many classes are told of each image, the likeliest first.
+        trust_model: Run the code of a network of one's own that was not trained here.
     """
     from permtrain.lab.training.run_folder import RunFolder
 
@@ -37,11 +40,11 @@ def predict(
     from permtrain.lab.data.single import read_image
     from permtrain.lab.training.run import load_run
 
-    trainer = load_run(run, place, checkpoint)
+    trainer = load_run(run, place, checkpoint, trust_model=trust_model, say=say_note)
     names = trainer.class_names
     for path in images:
         image, note = read_image(path, trainer.image_shape, trainer.is_streamed)
         (sure,) = trainer.probabilities(image.unsqueeze(0))
         likeliest = sure.argsort(descending=True, stable=True)[:most].tolist()
         told = ", ".join(f"{names[label]} {float(sure[label]):.2%}" for label in likeliest)
-        print(f"{path}: {told}{f'  ({note})' if note else ''}")
+        say(f"{path}: {told}{f'  ({note})' if note else ''}")

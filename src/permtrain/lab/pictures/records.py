@@ -16,7 +16,7 @@ from permtrain.lab.pictures.numbers.power_law import ErrorsByWidth
 from permtrain.lab.pictures.numbers.ranking import RankingHistory
 from permtrain.lab.pictures.numbers.scores import SizedScore
 from permtrain.lab.training.ranking_watch import read_ranking
-from permtrain.lab.training.result import read_record
+from permtrain.lab.training.record import read_record
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Settings, changed_from_default
 from permtrain.text import csv_text

@@ -14,7 +14,8 @@ from permtrain.lab.report.inspection import Inspection, Inspector
 from permtrain.lab.report.pictures import Picture, pictures_of
 from permtrain.lab.report.sources import ReportedRun
 from permtrain.lab.training.environment import read_environment
-from permtrain.lab.training.result import RunResult, read_record, selection_key
+from permtrain.lab.training.record import read_record, selection_key
+from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run_folder import Metrics, RunFolder
 from permtrain.lab.training.settings import (
     Place,

@@ -1,13 +1,15 @@
 """A run's checkpoints looked at: the invariant checked anew, and each layer on its way."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import cut_by_rule, named_tensors
-from permtrain.errors import CheckpointError, PermtrainError
+from permtrain.errors import CheckpointError, DataError, PermtrainError
 from permtrain.lab.data.images import Split
 from permtrain.lab.pictures.numbers.arrays import evenly
 from permtrain.lab.pictures.numbers.movement import LayerMovement, most_states, movement
@@ -85,13 +87,7 @@ class Inspector:
 
     def _look(self) -> Inspection:
         if self._trainer is None:
-            self._trainer = load_run(
-                self.folder.path,
-                self.place,
-                images=False,
-                trust_model=self.folder.trust_model,
-                say=self.notes.append,
-            )
+            self._trainer = self._loaded()
         trainer = self._trainer
         shown = trainer.method.cuts or _weight_cuts(trainer)
         saved = self.folder.numbered_checkpoints()
@@ -118,6 +114,20 @@ class Inspector:
             file_verification=in_file,
             travel=None if verified is None else verified[1],
         )
+
+    def _loaded(self) -> Trainer:
+        """With its images if the run is complete and they are there, so that classes are told."""
+        load = partial(
+            load_run,
+            self.folder.path,
+            self.place,
+            trust_model=self.folder.trust_model,
+            say=self.notes.append,
+        )
+        if self.folder.is_complete:
+            with suppress(DataError):
+                return load()
+        return load(images=False)
 
     def _classes(self, trainer: Trainer) -> tuple[list[Mistaken], list[list[int]]]:
         """Evaluates once more, which a run that goes on, or one of many images, is spared."""

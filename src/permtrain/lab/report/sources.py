@@ -9,7 +9,7 @@ from pathlib import Path
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.registry import RECIPES, near_ids
-from permtrain.lab.training.result import read_record
+from permtrain.lab.training.record import read_record
 from permtrain.lab.training.run_folder import RunFolder
 
 

@@ -23,12 +23,8 @@ from permtrain.lab.training.json_files import write_json, write_lines
 from permtrain.lab.training.locks import locked
 from permtrain.lab.training.origin import Origin, data_origin, network_origin, outline_of
 from permtrain.lab.training.ranking_watch import RankingWatch, read_ranking
-from permtrain.lab.training.result import (
-    RunResult,
-    epochs_since_best,
-    read_record,
-    selection_key,
-)
+from permtrain.lab.training.record import epochs_since_best, read_record, selection_key
+from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run_folder import (
     Metrics,
     RunFolder,

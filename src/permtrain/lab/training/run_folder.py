@@ -32,12 +32,13 @@ from permtrain.files import folder_beside
 from permtrain.lab.training.folders import holds, numbered
 from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
 from permtrain.lab.training.locks import locked
-from permtrain.lab.training.origin import Origin, import_folders
 from permtrain.lab.training.settings import Place, Settings, stored_settings, to_dict
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from permtrain.lab.training.origin import Origin
 
 Metrics: TypeAlias = dict[str, Any]
 """A line of a run's record: what was measured, by name."""
@@ -179,12 +180,14 @@ class RunFolder:
                 f"{self.place_file}: has a value of another type ({one_line(error)})"
             ) from None
 
-    def origin(self) -> Origin | None:
+    def origin(self) -> "Origin | None":
         """What the run was computed from; None where it was begun before that was kept.
 
         Raises:
             CheckpointError: the file is damaged.
         """
+        from permtrain.lab.training.origin import Origin
+
         return Origin.read(self.origin_file) if self.origin_file.is_file() else None
 
     def import_from(self) -> list[Path]:
@@ -193,6 +196,8 @@ class RunFolder:
         Raises:
             SettingError: its code was not trained here, and is not trusted either.
         """
+        from permtrain.lab.training.origin import import_folders
+
         return import_folders(self.settings().model, self.origin(), self.trust_model, self.path)
 
     def metrics(self) -> list[Metrics]:
@@ -253,7 +258,7 @@ def new_run_folder(
     place: Place,
     device: "torch.device",
     *,
-    origin: Origin | None = None,
+    origin: "Origin | None" = None,
     only_once: bool = False,
 ) -> RunFolder:
     """Makes the folder of a new run, whole or not at all.
