@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],  # shared machines stall
 )
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# A shell's background job is born with Ctrl-C ignored, which runs respect; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -725,7 +725,8 @@ def test_transparency_that_is_dropped_is_said(own_parquet: MakeData, tmp_path: P
     opaque = picture(0, mode="RGB").convert("RGBA")
     clear = opaque.copy()
     clear.putpixel((1, 1), (9, 9, 9, 254))
-    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    (tmp_path / "own").mkdir()  # rows name images below it only
+    paths = [tmp_path / "own" / f"{number}.png" for number in range(3)]
     for path, image in zip(paths, (opaque, clear, clear), strict=True):
         image.save(path)
     folder = own_parquet(images=list(map(str, paths)), labels=[0, 1, 0])

@@ -13,6 +13,7 @@ from PIL import Image
 from permtrain.errors import SettingError
 from permtrain.lab.cli.main import main
 from permtrain.lab.data.augment_settings import Augmentation
+from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.recipes.recipe import Arm
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.recipes.scaled import scaled
@@ -367,9 +368,11 @@ def noise_in_the_layout_of_the_copies(folder: Path) -> Path:
 
 
 def test_rows_tell_the_data_and_the_budget(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets.disable_progress_bars()
+    small = replace(DATASETS["cifar10-jpeg"], num_images=(128, 100))
+    monkeypatch.setitem(DATASETS, "cifar10-jpeg", small)
     data = noise_in_the_layout_of_the_copies(tmp_path / "data")
     flags = ["--data-folder", str(data), "--runs-folder", str(tmp_path / "runs")]
     flags += ["--results-folder", str(tmp_path), "--device", "cpu", "--threads", "1"]
