@@ -313,6 +313,9 @@ def test_a_damaged_last_checkpoint_names_the_one_before(stopped: Path, tmp_path:
         resume_run(folder, place_in(tmp_path))
     assert str(refused.value).startswith(f"{last}: not a readable checkpoint (")
     assert str(refused.value).endswith(f"; remove it to go on from {before}")
+    with pytest.raises(CheckpointError, match=f"; earlier: --checkpoint {before}$"):
+        load_run(folder, place_in(tmp_path))
+    load_run(folder, place_in(tmp_path), str(before))
     last.unlink()
     resume_run(folder, place_in(tmp_path))
 

@@ -195,9 +195,9 @@ def _take_up(session: Session, folder: RunFolder, checkpoint: Path | None) -> No
         try:
             restore(session.load_state_dict, checkpoint)
         except DamagedError as error:
-            if checkpoint not in saved[1:]:
+            before = folder.checkpoint_before(checkpoint)
+            if before is None:
                 raise
-            before = saved[saved.index(checkpoint) - 1]
             raise DamagedError(f"{error}; remove it to go on from {before}") from error
         session.forget_later(folder, checkpoint)
     for file in folder.files_of_end:

@@ -15,7 +15,7 @@ from permtrain.core.profile import holding
 from permtrain.errors import CheckpointError, DataError, PackedFileError
 from permtrain.files import written_whole
 from permtrain.lab.training.change import mean_change
-from permtrain.lab.training.checkpoint import load_checkpoint, restore
+from permtrain.lab.training.checkpoint import DamagedError, load_checkpoint, restore
 from permtrain.lab.training.display import SILENT, Display
 from permtrain.lab.training.engine import Session, compute
 from permtrain.lab.training.folders import folder_of
@@ -234,7 +234,14 @@ def load_run(
             )
         for change in changes:
             say(f"{path}: {change}")
-    load_into(trainer, folder.checkpoint(checkpoint))
+    file = folder.checkpoint(checkpoint)
+    try:
+        load_into(trainer, file)
+    except DamagedError as error:
+        earlier = folder.checkpoint_before(file)
+        if earlier is None:
+            raise
+        raise DamagedError(f"{error}; earlier: --checkpoint {earlier}") from error
     return trainer
 
 

@@ -242,6 +242,11 @@ class RunFolder:
         """All checkpoints but the best, oldest first."""
         return sorted(self.checkpoints.glob("step-*.pt"))
 
+    def checkpoint_before(self, checkpoint: Path) -> Path | None:
+        """The numbered checkpoint before another; None for the first, and for any other file."""
+        saved = self.numbered_checkpoints()
+        return saved[saved.index(checkpoint) - 1] if checkpoint in saved[1:] else None
+
 
 class RunIsBegun(SettingError):
     """The same run was begun before."""
