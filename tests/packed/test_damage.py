@@ -370,6 +370,7 @@ NO_PACKED_FILE = "header: damaged, or not that of a packed model file; allowed: 
         (b"", "the file has 0 bytes; allowed: 8 or more"),
         (b"1234567", "the file has 7 bytes"),
         (b"\xff" * 8, r"header length is \d+; allowed in this file: 0 to 0"),
+        (b"PK\3\4" * 4, r"allowed in this file: 0 to 8; it is a zip archive, as torch.save writes"),
         (b"\2\0\0\0\0\0\0\0{}", NO_PACKED_FILE),
         (b"\4\0\0\0\0\0\0\0\xff\xff{}", NO_PACKED_FILE),
         (safetensors_file([("a", "U8", (1,), b"1")], {"format": "x"}), NO_PACKED_FILE),

@@ -91,7 +91,10 @@ def header_length(first: bytes, file_size: int, max_header: int | None = None) -
     length = int.from_bytes(first[:_LENGTH_BYTES], "little")
     largest = file_size - _LENGTH_BYTES
     if length > largest:
-        raise PackedFileError(f"header length is {length}; allowed in this file: 0 to {largest}")
+        other = "; it is a zip archive, as torch.save writes" if first[:2] == b"PK" else ""
+        raise PackedFileError(
+            f"header length is {length}; allowed in this file: 0 to {largest}{other}"
+        )
     ceiling = MAX_HEADER_BYTES if max_header is None else max_header
     if length > ceiling:
         raise PackedFileError(
