@@ -425,6 +425,7 @@ def test_a_live_view_follows_a_run_to_its_end(tmp_path: Path) -> None:
     assert steps == [[], [0, 12], [0, 12, 15]]
     assert "refreshed every 2 s" in pages[1]
     assert "refreshed every" not in pages[2]
+    assert ["Confusion matrix" in page for page in pages] == [False, False, True]
 
 
 def interrupted_or_resumed(folder: Path, place, step: int) -> bool:

@@ -76,6 +76,7 @@ class Inspector:
         self.place = place
         self.notes: list[str] = []
         self._trainer: Trainer | None = None
+        self._was_complete = False
         self._seen: dict[Path, tuple[int, dict[str, Tensor]]] = {}
 
     def look(self) -> Inspection:
@@ -86,7 +87,8 @@ class Inspector:
             return Inspection(hindrance=str(error))
 
     def _look(self) -> Inspection:
-        if self._trainer is None:
+        if self._trainer is None or self.folder.is_complete != self._was_complete:
+            self._was_complete = self.folder.is_complete
             self._trainer = self._loaded()
         trainer = self._trainer
         shown = trainer.method.cuts or _weight_cuts(trainer)
@@ -117,6 +119,7 @@ class Inspector:
 
     def _loaded(self) -> Trainer:
         """With its images if the run is complete and they are there, so that classes are told."""
+        self.notes.clear()
         load = partial(
             load_run,
             self.folder.path,
@@ -124,7 +127,7 @@ class Inspector:
             trust_model=self.folder.trust_model,
             say=self.notes.append,
         )
-        if self.folder.is_complete:
+        if self._was_complete:
             with suppress(DataError):
                 return load()
         return load(images=False)
