@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +55,16 @@ class _Cache(FunctionCache):
         self._cache_file = _CheckedFiles(
             self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
         )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """As numba's, which before loads all that a compiler needs, scipy too, for 0.3 s.
+
+        Code that was compiled needs numba's runtime alone.
+        """
+        with self._guard_against_spurious_io_errors():
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
+        return None
 
     @contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:

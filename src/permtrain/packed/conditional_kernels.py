@@ -127,7 +127,10 @@ def code_conditional(
     num_decisions = min(depth, MAX_DECISIONS)
     has_few = num_levels <= FEW_LEVELS
     num_contexts = 6 if has_few else 5
-    commonest = np.argmax(counts_RK[0])
+    commonest = 0  # not by np.argmax, with which numba imports scipy
+    for each in range(1, num_levels):
+        if counts_RK[0, each] > counts_RK[0, commonest]:
+            commonest = each
     sums = np.zeros(2 * size, np.int32)
     fresh = np.zeros(size, np.int32)
     left = np.zeros(size, np.int32)

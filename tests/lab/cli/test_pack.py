@@ -106,6 +106,18 @@ def test_a_file_is_looked_at_and_unpacked_without_torch(
     assert done.returncode == 0, done.stderr
 
 
+def test_code_that_was_compiled_before_runs_without_the_compiler(run: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom permtrain.lab.cli.main import main\n"
+        "code = main(['unpack', *sys.argv[1:]])\n"
+        "print(code, sys.modules.keys() & {'numba', 'scipy.linalg', 'numba.np.arraymath'})"
+    )
+    words = [sys.executable, "-c", program, str(run), str(tmp_path / "plain")]
+    for _ in range(2):  # the first one may compile
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 {'numba'}"
+
+
 def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = (run / "packed.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(data[:-1])

@@ -139,9 +139,7 @@ def packed_file_in(source: Path) -> Path:
     """
     if not source.is_dir():
         return source
-    from permtrain.lab.training.run_folder import (
-        RunFolder,  # imports torch, which a file does without
-    )
+    from permtrain.lab.training.run_folder import RunFolder
 
     file = RunFolder(source).packed_file
     if not file.is_file():
