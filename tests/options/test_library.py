@@ -320,6 +320,9 @@ INITIALIZE: Table = {
     "rule.value": Option(
         0.5, distinct_values, gives={0.5}, beside={"rule.name": "constant", "rule.value": 0.25}
     ),
+    "rule.num_branches": Option(
+        4, values_drawn, gives=lambda before: [each / 2 for each in before]
+    ),
     "rule.sparse_fans": Option(
         True,
         values_drawn,

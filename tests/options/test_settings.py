@@ -173,6 +173,11 @@ def weights_at_birth(options: dict[str, Any]) -> list[float]:
     return newborn(options).shown_weights()["output.weight"].flatten().tolist()
 
 
+def residual_weight_at_birth(options: dict[str, Any]) -> float:
+    weights = newborn(options).shown_weights()
+    return float(weights["blocks.3.mlp.output.weight"][5, 7])
+
+
 def shown(options: dict[str, Any]) -> dict[str, Any]:
     """The weights after training, arranged."""
     return {name: weights.tolist() for name, weights in trained(options).shown_weights().items()}
@@ -222,6 +227,18 @@ def rates(options: dict[str, Any]) -> list[float]:
     )
     trainer.run()
     return found
+
+
+def largest_gradient(options: dict[str, Any]) -> float:
+    """The largest norm of all gradients together, where the optimizer takes them."""
+    trainer, found = newborn(options), []
+    trainer.optimizer.register_step_pre_hook(
+        lambda *_: found.append(
+            float(torch.cat([each.grad.flatten() for each in trainer.model.parameters()]).norm())
+        )
+    )
+    trainer.run()
+    return max(found)
 
 
 def sums_of_gradients(options: dict[str, Any]) -> list[Any]:
@@ -360,6 +377,10 @@ SETTINGS: Table = {
         gives=lambda before: [2 * weight for weight in before],  # a fourth of the inputs
     ),
     "initial.biases": Option("zero", biases_at_birth, gives={0.0}),
+    "initial.residual_outputs": Option(
+        "plain", residual_weight_at_birth, beside={"model": "vit-tiny"},
+        gives=lambda before: pytest.approx(8**0.5 * before, rel=1e-6),  # of four blocks
+    ),
     "permutation.method": Option("index", shown, keeps=born),
     "permutation.sync_period": Option(3, synchronized, gives=[3, 6, 9]),
     "permutation.sync_milestones": Option(
@@ -433,6 +454,11 @@ SETTINGS: Table = {
         True,
         rates,
         gives=pytest.approx([0.0625 * (1 + math.cos(math.pi * step / 10)) for step in range(10)]),
+    ),
+    "optimizer.lr_warmup": Option(4, rates, gives=[0.03125, 0.0625, 0.09375] + [0.125] * 7),
+    "optimizer.betas": Option((0.5, 0.75), shown, keeps=born),
+    "optimizer.clip_gradient": Option(
+        0.0625, largest_gradient, gives=pytest.approx(0.0625, rel=1e-4), keeps=born
     ),
     "epochs": Option(3, epochs_and_steps, gives=[(1, 5), (2, 10), (3, 15)]),
     "batch_size": Option(16, shapes, gives=[(16, 1, 12, 12), (16, 1, 12, 12), (8, 1, 12, 12)] * 2),

@@ -256,6 +256,7 @@ def _weight_record(
     fan_in, fan_out = fans(shape, transposed=is_transposed, groups=cut.groups)
     if rule.sparse_fans:
         fan_in, fan_out = (max(1, round((1 - sparsity) * fan)) for fan in (fan_in, fan_out))
+    fan_in, fan_out = rule.num_branches * fan_in, rule.num_branches * fan_out
     return TensorRecord(
         name=weight.name,
         shape=shape,

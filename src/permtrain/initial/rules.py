@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.initial.checks import as_number, check, check_choice
+from permtrain.initial.checks import as_integer, as_number, check, check_choice
 from permtrain.initial.quantiles import (
     normal_quantile,
     truncated_normal_quantile,
@@ -84,13 +84,16 @@ class Rule:
             None with any other rule.
         sparse_fans: fans count the part 1 - sparsity only, at least 1: the scale of a dense layer
             with as many inputs as are left.
+        num_branches: fans count the inputs of so many equal layers whose outputs are added up, so
+            that weights are smaller by the root of it. 2 x blocks for the residual outputs of a
+            transformer (GPT-2, 2019, section 2.3). At least 1.
 
     Raises:
         SettingError: there is no such rule, or the value does not go with it.
 
     Example:
         >>> Rule("constant", 0.05)
-        Rule(name='constant', value=0.05, sparse_fans=False)
+        Rule(name='constant', value=0.05, sparse_fans=False, num_branches=1)
         >>> Rule("constant")
         Traceback (most recent call last):
         ...
@@ -100,6 +103,7 @@ class Rule:
     name: str = "kaiming_uniform"
     value: float | None = None
     sparse_fans: bool = False
+    num_branches: int = 1
 
     def __post_init__(self) -> None:
         check_choice("rule", self.name, tuple(RULES))
@@ -110,6 +114,9 @@ class Rule:
         else:
             check("value", self.value, self.value is None, "None, except with rule 'constant'")
         check_choice("sparse_fans", self.sparse_fans, (True, False))
+        num_branches = as_integer(self.num_branches)
+        is_count = type(num_branches) is int and num_branches >= 1
+        check("num_branches", self.num_branches, is_count, "a whole number of at least 1")
 
 
 def is_distribution(rule: str) -> bool:

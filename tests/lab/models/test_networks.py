@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from permtrain.core.granularity import named_tensors
 from permtrain.errors import SettingError
 from permtrain.lab.models.registry import NETWORKS, build_network
 
@@ -49,6 +50,12 @@ def basic_stage(before: int, filters: int, num_blocks: int) -> list[int]:
     if before != filters:
         sizes += bare(before, filters, 1)
     return sizes + (num_blocks - 1) * 2 * bare(filters, filters, 3)
+
+
+def block(width: int, hidden: int) -> list[int]:
+    """A block of a transformer: norm, query, key and value, output, norm, hidden, output."""
+    attention = fc(width, 3 * width) + fc(width, width)
+    return norm(width) + attention + norm(width) + fc(width, hidden) + fc(hidden, width)
 
 
 # Entries of every parameter, in their order.
@@ -102,6 +109,10 @@ PARAMETERS = {
         + fc(512, 10)
     ),
     "digits-cnn": conv(1, 16, 3) + conv(16, 32, 3) + conv(32, 32, 3) + fc(32 * 2 * 2, 10),
+    "vit-tiny": (
+        [64] + conv(1, 64, 7) + [17 * 64] + 4 * block(64, 128) + norm(64) + fc(64, 10)
+    ),
+    "gpt-char": [10 * 96, 64 * 96] + 3 * block(96, 384) + norm(96) + [96 * 10],
 }  # fmt: skip
 
 # Numbers of weights as the papers round them.
@@ -136,6 +147,7 @@ MINIMUM_SIZES = {
     "resnet50-cifar": 4,
     "resnet34": 32,
     "digits-cnn": 4,
+    "vit-tiny": 4,
 }
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -144,6 +156,12 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 def build(name: str, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return build_network(name, NETWORKS[name].image_shape, 10)
+
+
+def examples(name: str, num: int) -> Tensor:
+    """Images, or codes of characters, as the network takes them."""
+    shape = (num, *NETWORKS[name].image_shape)
+    return torch.randint(10, shape) if name == "gpt-char" else torch.randn(shape)
 
 
 def layer_names(network: nn.Module) -> list[str]:
@@ -158,7 +176,9 @@ def test_parameters_have_the_sizes_worked_out_by_hand(name: str) -> None:
 @every_network
 def test_registry_counts_are_those_of_the_built_network(name: str) -> None:
     entry = NETWORKS[name]
-    weights = [p.numel() for p in build(name).parameters() if p.ndim >= 2]
+    weights = [
+        tensor.parameter.numel() for tensor in named_tensors(build(name)) if tensor.is_weight
+    ]
     assert entry.num_weights == sum(weights)
     assert entry.num_parameters == sum(PARAMETERS[name])
 
@@ -193,10 +213,12 @@ def test_vgg7_has_about_300_thousand_parameters() -> None:
 @every_network
 def test_a_loss_reaches_every_parameter_and_output_has_one_logit_per_class(name: str) -> None:
     network = build(name)
-    images = torch.randn(4, *NETWORKS[name].image_shape)
-    logits = network(images)
-    assert logits.shape == (4, 10)
-    F.cross_entropy(logits, torch.arange(4)).backward()
+    logits = network(examples(name, 4))
+    places = NETWORKS[name].image_shape[2:] if name == "gpt-char" else ()
+    assert logits.shape == (4, 10, *places)
+    F.cross_entropy(
+        logits, torch.arange(4).reshape(4, *[1] * len(places)).expand(4, *places)
+    ).backward()
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
@@ -236,6 +258,8 @@ def test_same_seed_gives_the_same_initial_weights(name: str) -> None:
         ("resnet20", (1, 28, 28), 3),
         ("resnet20", (1, 33, 18), 3),
         ("digits-cnn", (2, 9, 12), 3),
+        ("vit-tiny", (3, 32, 32), 3),
+        ("vit-tiny", (1, 8, 12), 3),
     ],
 )
 def test_networks_adapt_to_other_images_and_classes(

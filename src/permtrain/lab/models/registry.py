@@ -29,7 +29,8 @@ class NetworkEntry:
     Args:
         name: name on the command line.
         builder: `module:function`, called with `image_shape` and `num_classes`.
-        image_shape: channels, height, width of the published experiments.
+        image_shape: channels, height, width of the published experiments; of networks for text 1,
+            1 and the context.
         num_weights: entries of the parameters with two or more dimensions, for `image_shape` and
             ten classes: what is permuted by default.
         num_parameters: entries of all parameters, the same way.
@@ -207,6 +208,22 @@ _ENTRIES = (
         num_weights=15_248,
         num_parameters=15_338,
         description="16C3, 32C3, pool, 32C3, pool, 10 for 8x8 digits (ours, no paper)",
+    ),
+    NetworkEntry(
+        name="vit-tiny",
+        builder="permtrain.lab.models.transformer:vit_tiny",
+        image_shape=_MNIST,
+        num_weights=134_848,
+        num_parameters=139_018,
+        description="vision transformer, 4 x 4 patches, 4 blocks of width 64 (ours)",
+    ),
+    NetworkEntry(
+        name="gpt-char",
+        builder="permtrain.lab.models.transformer:gpt_char",
+        image_shape=(1, 1, 64),
+        num_weights=333_696,
+        num_parameters=343_776,
+        description="character-level GPT for text, 3 blocks of width 96 (ours)",
     ),
 )
 

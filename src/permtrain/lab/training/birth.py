@@ -1,6 +1,7 @@
 """The network of some settings, as it is before the first step."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from permtrain.initial.initialize import initialize_
 from permtrain.initial.rules import Rule
 from permtrain.initial.structure import Structure
 from permtrain.lab.models.registry import build_network
+from permtrain.lab.models.transformer import residual_outputs
 from permtrain.lab.training.settings import Settings
 
 
@@ -22,6 +24,8 @@ def newborn_network(
     import_from: Sequence[Path] = (),
 ) -> nn.Module:
     """Builds the network and draws its initial weights, on the CPU; the same for the same settings.
+
+    Biases of transformers of ours are born zero where the settings say `rule`, as in their papers.
 
     Args:
         trained: state of a trained network of these settings, which rule shuffle needs.
@@ -50,9 +54,12 @@ def newborn_network(
             raise CheckpointError(
                 f"the trained weights to shuffle are of another model ({one_line(error)})"
             ) from error
+    branches = residual_outputs(model)
+    scaled = branches if initial.residual_outputs == "scaled" else {}
+    rule = Rule(initial.rule, initial.value, initial.sparse_fans)
     initialize_(
         model,
-        Rule(initial.rule, initial.value, initial.sparse_fans),
+        {name: replace(rule, num_branches=num) for name, num in scaled.items()} | {"*": rule},
         Structure(
             granularity=initial.vectors,
             share=initial.share,
@@ -64,6 +71,6 @@ def newborn_network(
             first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
         ),
         seed=settings.seed,
-        bias_values=initial.biases,
+        bias_values="zero" if branches and initial.biases == "rule" else initial.biases,
     )
     return model

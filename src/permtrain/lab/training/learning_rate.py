@@ -42,12 +42,15 @@ def half_cosine(progress: float) -> float:
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-def rate_factor(settings: OptimizerSettings, epoch: int, progress: float = 0.0) -> float:
+def rate_factor(
+    settings: OptimizerSettings, epoch: int, progress: float = 0.0, step: int | None = None
+) -> float:
     """What the learning rate of a step is multiplied by.
 
     Args:
         epoch: the step's, counted from 0.
         progress: part of the run's steps that lie before it, in [0, 1]; counts with `lr_cosine`.
+        step: counted from 0; counts with `lr_warmup`. None: after the warm-up.
 
     Example:
         >>> settings = OptimizerSettings(lr_milestones=(80, 180), lr_factors=(0.5, 0.5))
@@ -57,9 +60,13 @@ def rate_factor(settings: OptimizerSettings, epoch: int, progress: float = 0.0) 
         0.25
         >>> rate_factor(OptimizerSettings(lr_cosine=True), 0, progress=0.5)
         0.5
+        >>> [rate_factor(OptimizerSettings(lr_warmup=4), 0, step=step) for step in (0, 2, 3, 4)]
+        [0.25, 0.75, 1.0, 1.0]
     """
     factor = settings.lr_decay ** (epoch // settings.lr_decay_epochs)
     for milestone, each in zip(settings.lr_milestones, settings.lr_factors, strict=True):
         if epoch >= milestone:
             factor *= each
+    if step is not None and step < settings.lr_warmup:
+        factor *= (step + 1) / settings.lr_warmup
     return factor * half_cosine(progress) if settings.lr_cosine else factor

@@ -38,12 +38,15 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
     """
     cls = _optimizer_class(settings.inner)
     accepted = inspect.signature(cls).parameters
-    options: dict[str, Any] = {"lr": settings.lr, **settings.inner_options}
-    for name in settings.inner_options:
+    options = _options(settings)
+    given = [*settings.inner_options, *(["betas"] if settings.betas else [])]
+    for name in given:
         if name not in accepted or name in ("params", "lr"):  # lr is a setting of its own
             allowed = ", ".join(key for key in accepted if key not in ("params", "lr"))
             raise SettingError(
                 f"inner_options has {name!r}; allowed with {settings.inner}: {allowed}"
+                if name in settings.inner_options
+                else f"betas is {settings.betas}; allowed with {settings.inner}: nothing"
             )
     decoupled = settings.inner in _DECOUPLED or options.get("decoupled_weight_decay")
     if settings.l2 and ("weight_decay" not in accepted or decoupled):
@@ -58,6 +61,12 @@ def inner_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
         raise SettingError(f"{settings.inner} refuses {options}: {error}") from None
     _try_a_step(cls, options, optimizer)
     return optimizer
+
+
+def _options(settings: OptimizerSettings) -> dict[str, Any]:
+    """The arguments of the inner optimizer's class."""
+    betas = {"betas": settings.betas} if settings.betas else {}
+    return {"lr": settings.lr, **settings.inner_options, **betas}
 
 
 def _try_a_step(cls: Any, options: dict[str, Any], like: torch.optim.Optimizer) -> None:
@@ -94,7 +103,7 @@ def make_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimize
         return inner if settings.optimizer.lookahead_period is None else _lookahead(settings, inner)
     inner_optimizer(settings.optimizer, model)  # refuses what it would refuse later
     cls = _optimizer_class(settings.optimizer.inner)
-    options: dict[str, Any] = {"lr": settings.optimizer.lr, **settings.optimizer.inner_options}
+    options = _options(settings.optimizer)
     own = dataclasses.asdict(settings.sgperm)
     permuted_biases = own.pop("permuted_biases")
     return SGPerm(

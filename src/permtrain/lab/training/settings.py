@@ -125,7 +125,11 @@ class InitialSettings:
     sparse_fans: bool = False
     """Fans count only the part of the weights that is not zero at first: larger weights."""
     biases: Literal["rule", "zero", "keep"] = "rule"
-    """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them."""
+    """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them. In
+    vit-tiny and gpt-char they are zeros with rule too."""
+    residual_outputs: Literal["scaled", "plain"] = "scaled"
+    """In vit-tiny and gpt-char, weights whose outputs are added up: divided by the root of how many
+    such layers there are, twice the blocks, or left as the rule draws them."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -235,6 +239,10 @@ class OptimizerSettings:
     """... this part of the way to the weights, above 0, below 1, and the weights go there."""
     inner_options: dict[str, float] = field(default_factory=dict)
     """Further arguments of that class, as in: momentum 0.9."""
+    betas: tuple[Fraction, ...] = ()
+    """The two betas of Adam and its like, as in: 0.9 0.95. Left out: the class's own."""
+    clip_gradient: Positive | None = None
+    """Scale the gradient of all parameters down to this norm where it is larger."""
     l2: NotNegative = 0.0
     """Penalty l2 * w^2 on all weights but biases, norms and the output layer, as Keras' l2: adds
     2 * l2 * w to the gradient."""
@@ -248,6 +256,8 @@ class OptimizerSettings:
     """... by these, one for each milestone."""
     lr_cosine: bool = False
     """The learning rate also falls to 0 along half a cosine wave, step by step over the run."""
+    lr_warmup: Annotated[int, Interval(ge=0)] = 0
+    """The learning rate also rises over so many first steps, in equal parts."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -256,6 +266,7 @@ class OptimizerSettings:
             require(
                 "lookahead_step", self.lookahead_step, is_default, "0.5 without lookahead_period"
             )
+        require("betas", self.betas, len(self.betas) in (0, 2), "two numbers")
         num = len(self.lr_milestones)
         of_each = len(self.lr_factors) == num
         require("lr_factors", self.lr_factors, of_each, f"one for each of the {num} milestones")

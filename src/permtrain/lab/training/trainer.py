@@ -347,7 +347,7 @@ class Trainer:
 
     def _rate_factor(self, step: int) -> float:
         epoch = step // self.batches_per_epoch
-        return rate_factor(self.settings.optimizer, epoch, step / self.num_steps)
+        return rate_factor(self.settings.optimizer, epoch, step / self.num_steps, step)
 
     def _ready_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images and labels, from the position on to the end of the epoch."""
@@ -377,6 +377,8 @@ class Trainer:
         loss = F.cross_entropy(logits.float(), labels)
         self.optimizer.zero_grad()
         loss.backward()
+        if (norm := self.settings.optimizer.clip_gradient) is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), norm)
         self.optimizer.step()
         self._schedule.step()
         self._loss_sum += loss.detach() * len(labels)
