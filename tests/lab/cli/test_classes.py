@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from run_problem import place_in, tiny
 
 from permtrain.errors import DataError
 from permtrain.lab.cli.main import main
+from permtrain.lab.data.crops import middle_square
 from permtrain.lab.data.digits import read_digits
 from permtrain.lab.data.single import read_image
 from permtrain.lab.training.run import load_run, start_run
@@ -63,6 +65,30 @@ def test_predict_brings_an_image_to_size_and_color_and_says_so(
     assert capsys.readouterr().out.endswith("  (made grey; scaled from 30x20 to 8x8)\n")
 
 
+def test_images_of_mixed_sizes_are_trained_on_and_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(8):
+        split, label = ("train", "test")[number % 2], ("dark", "light")[number // 2 % 2]
+        folder = tmp_path / "own" / split / label
+        folder.mkdir(parents=True, exist_ok=True)
+        image = Image.new("RGB", (9 + number, 20 - number), (25 * number, 9, 128))
+        image.save(folder / f"{number}.png")
+    flags = ["--data", str(tmp_path / "own"), "--image-size", "8", "--epochs", "1", *PLACE]
+    assert main(["train", *flags, "--runs-folder", str(tmp_path / "runs")]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    files = sorted((tmp_path / "own" / "test").glob("*/*.png"))
+    capsys.readouterr()
+    assert main(["predict", str(folder), *map(str, files), *PLACE]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    trainer = load_run(folder, place_in(tmp_path))
+    squares = [middle_square(Image.open(file), 8) for file in files]
+    sure = trainer.probabilities(torch.from_numpy(np.stack(squares))).max(1)
+    names = [("dark", "light")[label] for label in sure.indices.tolist()]
+    for line, file, name, value in zip(lines, files, names, sure.values.tolist(), strict=True):
+        assert line.startswith(f"{file}: {name} {value:.2%}, ")
+
+
 def test_predict_refuses_in_a_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +106,7 @@ def test_one_image_as_the_data_set_has_it(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     image, note = read_image(tmp_path / "a.png", (3, 4, 4))
     assert (image.numpy().tolist(), note) == (pixels.transpose(2, 0, 1).tolist(), None)
-    square, _ = read_image(tmp_path / "a.png", (3, 8, 8), streamed=True)
+    square, _ = read_image(tmp_path / "a.png", (3, 8, 8), cut=True)
     assert square.shape == (3, 8, 8)
     with pytest.raises(DataError, match="cannot be decoded"):
         read_image(tmp_path / "none.png", (3, 4, 4))

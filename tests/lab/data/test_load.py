@@ -19,6 +19,7 @@ from PIL import Image
 from permtrain.errors import DataError
 from permtrain.lab.data import load, read
 from permtrain.lab.data.cache import default_cache_folder
+from permtrain.lab.data.crops import middle_square
 from permtrain.lab.data.decode import FORMATS
 from permtrain.lab.data.load import load_images
 from permtrain.lab.data.sources import Columns
@@ -718,6 +719,45 @@ def test_columns_by_name(tmp_path: Path) -> None:
             load_images(folder, columns=columns)
     with pytest.raises(DataError, match="image_column is 'x'; allowed with digits, which is no"):
         load_images("digits", columns=Columns("x"))
+
+
+@pytest.mark.parametrize("layout", ["parquet", "folders"])
+def test_images_of_mixed_sizes_are_cut_as_streams_cut_them_in_evaluation(
+    layout: str, tmp_path: Path
+) -> None:
+    """The train split has grey and RGB images, wide and long, the test split other sizes."""
+    own = tmp_path / "own"
+    pictures = [picture(3, (9, 5)), picture(1, (5, 17), "RGB"), picture(7, (40, 40)), picture(2)]
+    if layout == "parquet":
+        write_parquet(own / "train.parquet", pictures[:3], [0, 1, 0])
+        write_parquet(own / "test.parquet", pictures[3:], [1])
+    else:
+        for number, image in enumerate(pictures):
+            split, label = ("test" if number == 3 else "train"), ("cat", "dog")[number % 2]
+            (own / split / label).mkdir(parents=True, exist_ok=True)
+            image.save(own / split / label / f"{number}.png")
+    for size in (6, 4, 6):  # the cache tells sizes apart
+        data = load_images(own, image_size=size)
+        assert data.image_shape == (3, size, size)
+        wanted = {middle_square(each.convert("RGB"), size).tobytes() for each in pictures}
+        both = torch.cat([data.train.images, data.test.images])
+        assert {each.numpy().tobytes() for each in both} == wanted
+        assert sorted(data.train.labels.tolist()) == [0, 0, 1]
+    refused(r"\(--image-size cuts them to squares of one, in RGB\)", own)
+
+
+def test_a_registered_set_is_cut_too_but_no_digits(small_mnist: None, tmp_path: Path) -> None:
+    images = [picture(value, (28, 28)) for value in range(3)]
+    names = [str(digit) for digit in range(10)]
+    for split in ("train", "test"):
+        write_parquet(tmp_path / "mnist" / f"{split}.parquet", images, [0, 1, 2], names=names)
+    data = load_images("mnist", data_folder=tmp_path, image_size=8)
+    assert data.image_shape == (3, 8, 8)
+    refused(
+        "image_size is 8; allowed with digits, which are no image files: nothing",
+        "digits",
+        image_size=8,
+    )
 
 
 def test_transparency_that_is_dropped_is_said(own_parquet: MakeData, tmp_path: Path) -> None:

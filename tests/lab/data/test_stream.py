@@ -463,12 +463,6 @@ def layers_of(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: weight.flatten() for name, weight in shown.items() if weight.dim() >= 2}
 
 
-def test_an_image_size_is_for_streams_only(tmp_path: Path) -> None:
-    settings = replace(Settings(), data=DataSettings(image_size=8))
-    with pytest.raises(SettingError, match="image_size is 8; allowed with digits, which is kept"):
-        start_run(settings, place_in(tmp_path))
-
-
 def test_batches_are_read_ahead_in_order(tmp_path: Path) -> None:
     data = open_stream(write_folders(tmp_path / "tiny"), image_size=16)
     assert isinstance(data, StreamedData)

@@ -205,7 +205,7 @@ def test_settings_of_the_data_reach_the_images(image_folder: Path) -> None:
     data, base = load_images(str(image_folder)), data_of(image_folder)
     few = splits_of(data, replace(base, train_images=7, test_images=3), 0, None, CPU)
     assert (len(few.train), len(few.validation), len(few.test)) == (7, 16, 3)
-    with pytest.raises(SettingError, match="image_size is 8; allowed with images in memory"):
+    with pytest.raises(SettingError, match="image_size is 8; allowed with permuted pixels"):
         splits_of(data, replace(base, image_size=8), 0, None, CPU)
 
 

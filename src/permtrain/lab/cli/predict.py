@@ -43,7 +43,7 @@ def predict(
     trainer = load_run(run, place, checkpoint, trust_model=trust_model, say=say_note)
     names = trainer.class_names
     for path in images:
-        image, note = read_image(path, trainer.image_shape, trainer.is_streamed)
+        image, note = read_image(path, trainer.image_shape, trainer.cuts_images)
         (sure,) = trainer.probabilities(image.unsqueeze(0))
         likeliest = sure.argsort(descending=True, stable=True)[:most].tolist()
         told = ", ".join(f"{names[label]} {float(sure[label]):.2%}" for label in likeliest)

@@ -94,16 +94,26 @@ def random_square(
 
 
 def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """An image scaled so that its shorter side is 8/7 of `size`, and the middle of that.
-
-    Of an image so long that it would become one of more than `MAX_SCALED` pixels, only the middle,
-    twice as long as wide, is scaled.
+    """The pixels of `middle_part`.
 
     Shapes: (3, size, size) uint8.
 
     Example:
         >>> middle_square(Image.new("RGB", (70, 50), "red"), 28).shape
         (3, 28, 28)
+    """
+    return _pixels(middle_part(image, size))
+
+
+def middle_part(image: Image.Image, size: int) -> Image.Image:
+    """An image scaled so that its shorter side is 8/7 of `size`, and the middle of that.
+
+    Of an image so long that it would become one of more than `MAX_SCALED` pixels, only the middle,
+    twice as long as wide, is scaled. Pillow's bilinear filter.
+
+    Example:
+        >>> middle_part(Image.new("RGB", (70, 50), "red"), 28).size
+        (28, 28)
     """
     short = round(_SHORT_SIDE * size)
     scale = short / min(image.width, image.height)
@@ -116,10 +126,10 @@ def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
         )
         first = (image.width - kept_width) // 2, (image.height - kept_height) // 2
         middle = image.crop((*first, first[0] + kept_width, first[1] + kept_height))
-        return middle_square(middle, size)
+        return middle_part(middle, size)
     scaled = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    return _pixels(scaled.crop((left, top, left + size, top + size)))
+    return scaled.crop((left, top, left + size, top + size))
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:

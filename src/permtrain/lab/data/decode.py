@@ -1,4 +1,5 @@
-"""Encoded image files to one uint8 array; all images must have one size and one kind of colour.
+"""Encoded image files to one uint8 array; all images must have one size and one kind of colour,
+unless they are cut to squares.
 
 The decoder of `datasets` (`with_format("numpy")`) is three times as slow on MNIST and takes images
 of 16 bits, of which Pillow drops half.
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from permtrain.errors import DataError
 from permtrain.files import require_file
+from permtrain.lab.data.crops import middle_part
 
 _NAMED = (
     "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA",
@@ -74,16 +76,21 @@ class PixelFormat:
 
 
 def decode_images(
-    encoded: Iterable[EncodedImage], num_images: int, form: PixelFormat | None = None
+    encoded: Iterable[EncodedImage],
+    num_images: int,
+    form: PixelFormat | None = None,
+    size: int | None = None,
 ) -> tuple[npt.NDArray[np.uint8], PixelFormat]:
     """Decode images to one array.
 
     Grey images of any kind get one channel; colour images, and those with a palette, three.
-    Transparency is dropped. Orientation noted by a camera is applied.
+    Transparency is dropped. Orientation noted by a camera is applied. Where a size is given, images
+    of any size and kind become RGB squares, as those of a stream in evaluation: `middle_part`.
 
     Args:
         encoded: at least `num_images` of them, at least 1.
         form: what the images must look like; None takes it from the first.
+        size: side of the squares, in pixels.
 
     Shapes: (num_images, C, H, W) uint8.
     Raises: DataError for the first image that cannot be decoded, has more than 8 bits for each
@@ -98,13 +105,16 @@ def decode_images(
         if _is_seen_through(original):
             transparent.append(one.where)
         image = _plain(original)
+        if size is not None:
+            image = middle_part(image.convert("RGB"), size)
         found = PixelFormat(image.width, image.height, image.mode, one.where)
         if form is None:
             form = found
         if (found.width, found.height, found.mode) != (form.width, form.height, form.mode):
             raise DataError(
                 f"{one.where} is {found}, but {form.where} is {form}; "
-                "all images must have one size and be all grey or all RGB"
+                "all images must have one size and be all grey or all RGB "
+                "(--image-size cuts them to squares of one, in RGB)"
             )
         num_bytes += one.size
         allowed = 8 * most + PIXELS_PER_BYTE * num_bytes

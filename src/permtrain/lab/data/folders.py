@@ -75,8 +75,8 @@ def read_folder(source: Source) -> ImageData:
     """Decode train/ and test/ whole; errors as `labelled_files`, `decode_images`."""
     files = sorted(source.files, key=str)
     train, test, class_names = labelled_files(files, source.location, IMAGE_FOLDERS)
-    train_split, form = _decoded(train, None)
-    test_split, _ = _decoded(test, form)
+    train_split, form = _decoded(train, None, source.image_size)
+    test_split, _ = _decoded(test, form, source.image_size)
     return ImageData(source.name, train_split, test_split, class_names, source.location)
 
 
@@ -139,7 +139,9 @@ def labelled_files(
     return first, second, tuple(names)
 
 
-def _decoded(images: FolderImages, form: PixelFormat | None) -> tuple[Split, PixelFormat]:
+def _decoded(
+    images: FolderImages, form: PixelFormat | None, size: int | None
+) -> tuple[Split, PixelFormat]:
     encoded = (image for image, _ in images.in_order())
-    pixels, form = decode_images(encoded, len(images), form)
+    pixels, form = decode_images(encoded, len(images), form, size)
     return Split(torch.from_numpy(pixels), torch.from_numpy(images.labels)), form

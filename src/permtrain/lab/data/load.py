@@ -24,6 +24,7 @@ def load_images(
     *,
     data_folder: Path | None = None,
     cache_folder: Path | None = None,
+    image_size: int | None = None,
     columns: Columns = Columns(),
 ) -> ImageData:
     """Load a data set whole, as uint8 tensors on the CPU.
@@ -52,6 +53,8 @@ def load_images(
         name_or_path: a registered name goes before a folder of that name; write ./mnist for that.
         data_folder: None takes the environment variable PERMTRAIN_DATA.
         cache_folder: None takes PERMTRAIN_CACHE, else the user's cache folder.
+        image_size: side of the squares that images of any sizes are cut to, once, RGB, as a stream
+            cuts them in evaluation; None wants images of one size, grey or RGB.
         columns: of Parquet files.
 
     Shapes: images (N, C, H, W) uint8, C being 1 for grey and 3 for RGB; labels (N,) int64.
@@ -66,11 +69,11 @@ def load_images(
         torch.Size([1437, 1, 8, 8])
     """
     try:
-        source = find_source(str(name_or_path), data_folder).with_columns(columns)
+        source = find_source(str(name_or_path), data_folder).read_as(columns, image_size)
         key = text_key(source.location) if source.kind == "digits" else files_key(source.files)
     except OSError as error:
         raise DataError(f"{name_or_path} cannot be read ({error})") from error
-    key = _with_columns(key, columns)
+    key = _read_as(key, source)
     if source.kind in STREAMED_KINDS:
         raise DataError(f"{name_or_path} is streamed, and cannot be loaded whole")
     folder = default_cache_folder() if cache_folder is None else cache_folder.expanduser()
@@ -115,7 +118,7 @@ def open_stream(
     """
     size = image_size or DEFAULT_SIZE
     try:
-        source = find_source(str(name_or_path), data_folder).with_columns(columns)
+        source = find_source(str(name_or_path), data_folder).read_as(columns, image_size)
     except OSError as error:
         raise DataError(f"{name_or_path} cannot be read ({error})") from error
     if source.kind == "streamed folder":
@@ -138,9 +141,10 @@ def _check_entry(data: ImageData | StreamedData, source: Source) -> None:
     entry = source.entry
     if entry is None:
         return
-    shape = entry.image_shape if isinstance(data, ImageData) else data.image_shape
+    is_whole = isinstance(data, ImageData) and source.image_size is None
+    shape = entry.image_shape if is_whole else data.image_shape
     if (data.image_shape, data.num_classes) != (shape, entry.num_classes):
-        of_shape = f"of shape {data.image_shape} " if isinstance(data, ImageData) else ""
+        of_shape = f"of shape {data.image_shape} " if is_whole else ""
         expected = f"{shape} in {entry.num_classes}" if of_shape else entry.num_classes
         raise DataError(
             f"{data.source} has images {of_shape}in {data.num_classes} classes; "
@@ -156,8 +160,11 @@ def _check_entry(data: ImageData | StreamedData, source: Source) -> None:
         )
 
 
-def _with_columns(key: str, columns: Columns) -> str:
-    """Other columns are other images."""
+def _read_as(key: str, source: Source) -> str:
+    """Other columns are other images, and so are squares of another size."""
+    columns, size = source.columns, source.image_size
+    if size is not None:
+        key = text_key([key, size])
     return key if columns == Columns() else text_key([key, columns.image, columns.label])
 
 
@@ -177,7 +184,7 @@ def _load_hub(source: Source, path: Path) -> ImageData:
     from permtrain.lab.data import read  # takes seconds to import
 
     both = read.open_hub(source)
-    key = _with_columns(text_key(read.hub_facts(source, both)), source.columns)
+    key = _read_as(text_key(read.hub_facts(source, both)), source)
     kept = read_cache(path, key, source.name, source.location)
     data = kept or read.read_hub(source, both)
     _check_entry(data, source)

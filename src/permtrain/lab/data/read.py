@@ -111,8 +111,8 @@ def _to_images(
         train_names = tuple(str(label) for label in range(num_different))
     for labels, where in ((train_labels, train_where), (test_labels, test_where)):
         _check_labels(labels, len(train_names), where)
-    train_images, form = _read_images(train, train_where, columns.image, None, folder)
-    test_images, _ = _read_images(test, test_where, columns.image, form, folder)
+    train_images, form = _read_images(train, train_where, source, None, folder)
+    test_images, _ = _read_images(test, test_where, source, form, folder)
     return ImageData(
         name=source.name,
         train=Split(torch.from_numpy(train_images), torch.from_numpy(train_labels)),
@@ -123,12 +123,13 @@ def _to_images(
 
 
 def _read_images(
-    table: Any, where: str, wanted: str | None, form: PixelFormat | None, folder: Path | None
+    table: Any, where: str, source: Source, form: PixelFormat | None, folder: Path | None
 ) -> tuple[npt.NDArray[np.uint8], PixelFormat]:
-    column = image_column(table, where, wanted)
+    column = image_column(table, where, source.columns.image)
     if isinstance(table.features[column], datasets.Image):
         table = table.cast_column(column, datasets.Image(decode=False))
-    return decode_images(_encoded_images(table, column, where, folder), len(table), form)
+    encoded = _encoded_images(table, column, where, folder)
+    return decode_images(encoded, len(table), form, source.image_size)
 
 
 def _encoded_images(

@@ -12,14 +12,14 @@ from permtrain.lab.data.decode import EncodedImage, decode_image
 
 
 def read_image(
-    path: Path, shape: tuple[int, int, int], streamed: bool = False
+    path: Path, shape: tuple[int, int, int], cut: bool = False
 ) -> tuple[Tensor, str | None]:
     """An image of this shape, and in words what had to be done for it; None where nothing had.
 
     Args:
         path: the file.
         shape: (channels, height, width) of the data set's images.
-        streamed: they are cut from images of any size, and so is this one.
+        cut: they are cut from images of any size, and so is this one.
 
     Shapes: the image (C, H, W) uint8.
 
@@ -32,7 +32,7 @@ def read_image(
     if image.mode != mode:
         image = image.convert(mode)
         done.append("made grey" if mode == "L" else "made RGB")
-    if streamed:
+    if cut:
         pixels_CHW = middle_square(image, height)
         return torch.from_numpy(np.array(pixels_CHW)), "; ".join(done) or None
     if image.size != (width, height):

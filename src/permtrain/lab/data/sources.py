@@ -51,6 +51,7 @@ class Source:
         files: every local file that is read, in a fixed order.
         entry: what is registered under the name; None for the user's own data.
         columns: those of Parquet files that the user named.
+        image_size: side of the squares that images are cut to; None leaves those in memory whole.
     """
 
     kind: Literal[
@@ -67,20 +68,26 @@ class Source:
     files: tuple[Path, ...] = ()
     entry: DatasetEntry | None = None
     columns: Columns = Columns()
+    image_size: int | None = None
 
-    def with_columns(self, columns: Columns) -> "Source":
-        """The same, read from these columns.
+    def read_as(self, columns: Columns, image_size: int | None) -> "Source":
+        """The same, read from these columns, in squares of this size.
 
         Raises:
-            DataError: there are no columns here.
+            DataError: there are no columns here, or no image files.
         """
+        if image_size is not None and self.kind == "digits":
+            raise DataError(
+                f"image_size is {image_size}; allowed with {self.name}, which are no image files: "
+                "nothing"
+            )
         for name, value in (("image_column", columns.image), ("label_column", columns.label)):
             if value is not None and self.kind not in ("parquet", "hub", *_STREAMED_TABLES):
                 raise DataError(
                     f"{name} is {value!r}; allowed with {self.name}, which is no Parquet file: "
                     "nothing"
                 )
-        return replace(self, columns=columns)
+        return replace(self, columns=columns, image_size=image_size)
 
 
 _STREAMED_TABLES = ("streamed shards", "streamed hub")

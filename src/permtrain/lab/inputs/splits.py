@@ -39,12 +39,12 @@ def splits_of(
     Without a validation fraction the first training images stand for validation.
 
     Raises:
-        SettingError: an image size, which streamed images have; these are in memory.
+        SettingError: an image size, which makes images of it that have colours.
     """
     if settings.image_size is not None:
         raise SettingError(
-            f"image_size is {settings.image_size}; allowed with images in memory, which are kept "
-            "whole: nothing"
+            f"image_size is {settings.image_size}; allowed with permuted pixels, whose images are "
+            "kept whole: nothing"
         )
     train, validation = carve_validation(data.train, settings.validation_fraction, seed)
     if settings.train_images is not None:

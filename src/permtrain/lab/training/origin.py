@@ -193,10 +193,9 @@ def outline_of(settings: Settings, origin: Origin | None) -> OutlinedData | None
         return outlined(name, data.image_shape, data.num_images, data.class_names)
     if (known := DATASETS.get(name)) is None:
         return None
-    channels, *sides = known.image_shape
-    height, width = sides if size is None else (size, size)
+    shape = known.image_shape if size is None else (3, size, size)
     names = tuple(map(str, range(known.num_classes)))
-    return outlined(name, (channels, height, width), known.num_images, names)
+    return outlined(name, shape, known.num_images, names)
 
 
 def _digest_of_images(split: Split) -> str:

@@ -73,9 +73,9 @@ class DataSettings:
     test_images: Count | None = None
     """Evaluate on the first so many test images only; at least 1."""
     image_size: Count | None = None
-    """Side in pixels of the squares that images of a streamed data set, as imagenet, are cut to: a
-    random part in training, the middle in evaluation. Left out: 224."""
-
+    """Side in pixels of the RGB squares that images of any size are cut to: the middle of each; in
+    training on a streamed data set, as imagenet, a random part. Left out: 224 of streamed images;
+    those in memory stay whole, and have to be of one size."""
     image_column: str | None = None
     """The column of images in Parquet files that have several, or one of bytes alone."""
     label_column: str | None = None

@@ -185,9 +185,10 @@ class Trainer:
         return self._images[0]
 
     @property
-    def is_streamed(self) -> bool:
-        """Whether images are read as they are needed, and cut from larger ones."""
-        return isinstance(self.test_split, StreamedSplit)
+    def cuts_images(self) -> bool:
+        """Whether images are squares, cut from those of any size: streamed ones always are."""
+        is_asked_for = self.settings.data.image_size is not None
+        return is_asked_for or isinstance(self.test_split, StreamedSplit)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -518,12 +519,7 @@ def load_data(
     folder = place.data_folder
     if is_streamed(name):
         return open_stream(name, data_folder=folder, image_size=size, columns=columns)
-    data = load_images(name, data_folder=folder, columns=columns)  # says if they are not there
-    if size is not None:
-        raise SettingError(
-            f"image_size is {size}; allowed with {name}, which is kept whole: nothing"
-        )
-    return data
+    return load_images(name, data_folder=folder, image_size=size, columns=columns)
 
 
 def _splits(
