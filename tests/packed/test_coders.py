@@ -18,6 +18,7 @@ from permtrain.packed.coders import (
     uniform_code,
     uniform_levels,
 )
+from permtrain.packed.conditional_kernels import MAX_DECISIONS, _fill_begins
 from permtrain.packed.keys import bits_of_keys, sort_keys
 from permtrain.packed.logarithms import LARGEST_LOG_ODDS, logarithms, probabilities, rates
 from permtrain.packed.multiset import Levels, Multisets, levels_of, multisets_of
@@ -239,6 +240,24 @@ def test_conditional_round_trip(moved: tuple[np.ndarray, np.ndarray, Cut]) -> No
     for decode in (conditional_levels, reference.conditional_levels):
         found = decode(code, initial, multisets, cut)
         assert np.array_equal(multisets.keys_of(found), after)
+
+
+@pytest.mark.parametrize("num_levels", [1, 2, 3, 8, 9, 32, 1000])
+def test_small_tensors_clear_few_corrections(num_levels: int) -> None:
+    """A file may have 25,000 of them. The last correction of each context has its own place."""
+    depth = (num_levels - 1).bit_length()
+    decisions = min(depth, MAX_DECISIONS)
+    begins = np.zeros(7, np.int64)
+    _fill_begins(begins, decisions, num_levels)
+    nodes = 2**decisions
+    if num_levels <= 8:
+        states = (nodes - 1) * num_levels
+        last = states * np.array([6**3, 6**4, 32, 32, 32 * 32, 81])
+    else:
+        places = decisions * 48
+        last = np.array([places, places * 32, places * 16, nodes * 8, nodes * 6**3, 0])
+    assert np.diff(begins).tolist() == last.tolist()
+    assert begins[-1] * 8 <= 1_201_088  # bytes, of 7 nodes and 8 levels
 
 
 @given(initial_and_moved(), st.binary(max_size=80))

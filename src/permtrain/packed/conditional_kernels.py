@@ -30,7 +30,8 @@ from permtrain.packed.logarithms import LARGEST_LOG_ODDS
 MAX_DECISIONS = 5
 FEW_LEVELS = 8
 NUM_CONTEXTS = 6
-CONTEXT_SIZE = 64 * 6**4
+SIZES_WITH_FEW = (6**3, 6**4, 32, 32, 32 * 32, 9 * 9)
+"""Corrections of each context with few levels, for each node and initial level."""
 MAX_LEARNT = 1023 << 16
 
 _LARGEST = np.int64(LARGEST_LOG_ODDS)
@@ -92,6 +93,25 @@ def _clipped(number, low, high):  # type: ignore[no-untyped-def]
     return min(max(number, low), high)
 
 
+@inlined
+def _fill_begins(begins, num_decisions, num_levels):  # type: ignore[no-untyped-def]
+    """Fills in where each context's corrections begin, and where all end: no more than there can be.
+
+    A file may have thousands of small tensors, and each begins with corrections of 0.
+    """
+    num_nodes = 1 << num_decisions
+    if num_levels <= FEW_LEVELS:
+        for c, size in enumerate(SIZES_WITH_FEW):
+            begins[c + 1] = begins[c] + size * (num_nodes - 1) * num_levels
+    else:
+        num_places = 48 * num_decisions
+        begins[1] = num_places
+        begins[2] = begins[1] + 32 * num_places
+        begins[3] = begins[2] + 16 * num_places
+        begins[4] = begins[3] + 8 * num_nodes
+        begins[5:] = begins[4] + 6**3 * num_nodes
+
+
 @compiled
 def code_conditional(
     decoding: bool,
@@ -135,7 +155,9 @@ def code_conditional(
     fresh = np.zeros(size, np.int32)
     left = np.zeros(size, np.int32)
     remaining = np.zeros(num_levels, np.int32)
-    learnt = np.zeros((NUM_CONTEXTS * CONTEXT_SIZE, 2), np.int32)  # corrections; how much they saw
+    begins = np.zeros(NUM_CONTEXTS + 1, np.int64)
+    _fill_begins(begins, num_decisions, num_levels)
+    learnt = np.zeros((begins[-1], 2), np.int32)  # corrections; how much they saw
     levels = levels_VL.reshape(-1)
     initials = initial_VL.reshape(-1)
     # Averages of what was seen of a column and of the present row. Activity is how far weights
@@ -195,13 +217,13 @@ def code_conditional(
                     bit = 1
                 else:
                     if has_few:
-                        state = node * 8 + initial
+                        state = (node - 1) * num_levels + initial
                         context[0] = state * 216 + neighbours
-                        context[1] = CONTEXT_SIZE + state * 1296 + around
-                        context[2] = 2 * CONTEXT_SIZE + state * 32 + activity
-                        context[3] = 3 * CONTEXT_SIZE + state * 32 + row_activity
-                        context[4] = 4 * CONTEXT_SIZE + (state * 32 + activity) * 32 + row_activity
-                        context[5] = 5 * CONTEXT_SIZE + state * 81 + leans
+                        context[1] = begins[1] + state * 1296 + around
+                        context[2] = begins[2] + state * 32 + activity
+                        context[3] = begins[3] + state * 32 + row_activity
+                        context[4] = begins[4] + (state * 32 + activity) * 32 + row_activity
+                        context[5] = begins[5] + state * 81 + leans
                     else:
                         half = 1 << half_depth
                         middle = (node << (half_depth + 1)) - size + half
@@ -210,10 +232,10 @@ def code_conditional(
                         place = decision * 48 + offset
                         coarse = _clipped(offset - 16, 0, 15) >> 1
                         context[0] = place
-                        context[1] = CONTEXT_SIZE + place * 32 + activity
-                        context[2] = 2 * CONTEXT_SIZE + place * 16 + drift
-                        context[3] = 3 * CONTEXT_SIZE + node * 8 + coarse
-                        context[4] = 4 * CONTEXT_SIZE + node * 216 + neighbours
+                        context[1] = begins[1] + place * 32 + activity
+                        context[2] = begins[2] + place * 16 + drift
+                        context[3] = begins[3] + node * 8 + coarse
+                        context[4] = begins[4] + node * 216 + neighbours
                     odds = _log_of(in_left, logarithms) - _log_of(total - in_left, logarithms)
                     odds <<= 8
                     for c in range(num_contexts):

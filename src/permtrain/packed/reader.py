@@ -52,7 +52,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
             ones count under further names only. None allows 16,777,216, and 64 more for each of the
             file's bytes. Reading takes some 50 bytes for each.
         max_header: bytes that the header may have. None allows 1,048,576. Parsing takes up to some
-            400 bytes of memory and 20 us for each; 20 s are the most for a file of few bytes.
+            400 bytes of memory and 20 us for each; 10 s are the most for a file of few bytes.
 
     Raises:
         PackedFileError: it is no packed file, or its header is damaged. A damaged tensor raises
