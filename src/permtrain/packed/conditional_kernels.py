@@ -95,9 +95,10 @@ def _clipped(number, low, high):  # type: ignore[no-untyped-def]
 
 @inlined
 def _fill_begins(begins, num_decisions, num_levels):  # type: ignore[no-untyped-def]
-    """Fills in where each context's corrections begin, and where all end: no more than there can be.
+    """Fills in where each context's corrections begin, and where all end.
 
-    A file may have thousands of small tensors, and each begins with corrections of 0.
+    No more than there can be: a file may have thousands of small tensors, and each begins with
+    corrections of 0.
     """
     num_nodes = 1 << num_decisions
     if num_levels <= FEW_LEVELS:

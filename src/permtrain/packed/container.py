@@ -19,6 +19,12 @@ MAX_HEADER_BYTES = 1 << 20
 """Of a header, unless a user allows more: some 15,000 tensors."""
 
 _LENGTH_BYTES = 8
+_OTHERS = {
+    b"PK": "a zip archive, as torch.save writes",
+    b"\x80": "a pickle, as torch.save wrote",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x93NUM": "an array of NumPy",
+}
 _NO_DIGEST = b"0" * 8
 """Stands in the digest's place while the header is hashed."""
 
@@ -91,7 +97,7 @@ def header_length(first: bytes, file_size: int, max_header: int | None = None) -
     length = int.from_bytes(first[:_LENGTH_BYTES], "little")
     largest = file_size - _LENGTH_BYTES
     if length > largest:
-        other = "; it is a zip archive, as torch.save writes" if first[:2] == b"PK" else ""
+        other = next((f"; it is {kind}" for k, kind in _OTHERS.items() if first.startswith(k)), "")
         raise PackedFileError(
             f"header length is {length}; allowed in this file: 0 to {largest}{other}"
         )

@@ -7,6 +7,7 @@ before it is used, every tensor with its digest before it is given away.
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,22 @@ WEIGHTS_PER_BYTE = 1 << 6
 def most_weights(file_size: int, max_weights: int | None = None) -> int:
     """How many weights a file of this size may claim; as many as a user says, if one does."""
     return FREE_WEIGHTS + WEIGHTS_PER_BYTE * file_size if max_weights is None else max_weights
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Let errors of a packed file name it: it may have got its bytes alone.
+
+    Example:
+        >>> with naming(Path("model")):
+        ...     PackedFile(b"no packed file")
+        Traceback (most recent call last):
+        permtrain.errors.PackedFileError: model: header length is ...
+    """
+    try:
+        yield
+    except PackedFileError as error:
+        raise PackedFileError(f"{file}: {error}") from error
 
 
 class PackedFile(Mapping[str, NDArray[Any]]):

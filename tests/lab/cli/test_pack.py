@@ -40,6 +40,45 @@ def test_a_run_that_permutes_nothing_has_one_too(tmp_path: Path) -> None:
     assert {file.entry(name).coder for name in file} == {"raw"}
 
 
+READING = [
+    "unpack {} out",
+    "inspect {}",
+    "export-circuit {} --output out",
+    "plot profiles {}",
+    "pack {}",
+]
+
+
+@pytest.mark.parametrize("command", READING)
+@pytest.mark.parametrize("ceiling", ["weights", "header"])
+def test_whoever_reads_a_file_can_raise_its_ceilings(
+    command: str, ceiling: str, run: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes((run / "packed.safetensors").read_bytes())
+    reading = [word.format(file) for word in command.split()]
+    assert main([*reading, f"--max-{ceiling}", "9"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert f"allowed: 9, or more with max_{ceiling}" in said
+    assert "model.safetensors" in said
+    assert main([*reading, f"--max-{ceiling}", "1000000"]) == 0
+
+
+def test_so_can_whoever_reports_or_gathers_runs(run: Path, tmp_path: Path, capsys) -> None:
+    page = tmp_path / "page.html"
+    command = ["report", str(run), "--output", str(page), *PLACE]
+    assert main([*command, "--max-weights", "9"]) == 0
+    assert "allowed: 9, or more with max_weights" in page.read_text()
+    assert main(command) == 0
+    assert "could not be read" not in page.read_text()
+    for name in ("gather", "run"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert {"--max-weights", "--max-header"} <= set(capsys.readouterr().out.split())
+
+
 def test_pack_gives_the_same_file(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "again.safetensors"
     assert main(["pack", str(run), "--output", str(output), *PLACE]) == 0
@@ -122,7 +161,7 @@ def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     data = (run / "packed.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(data[:-1])
     assert main(["inspect", str(tmp_path / "cut")]) == 1
-    message = f"error: the file has {len(data) - 1} bytes; allowed by its header: {len(data)}\n"
+    message = f"error: {tmp_path}/cut: the file has {len(data) - 1} bytes; allowed by its header: {len(data)}\n"
     assert capsys.readouterr().err == message
     assert main(["unpack", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
     assert "No such file" in capsys.readouterr().err

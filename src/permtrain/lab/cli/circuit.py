@@ -7,14 +7,16 @@ import tyro
 
 from permtrain.lab.cli.console import say
 from permtrain.lab.cli.pack import packed_file_in
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 
 def export_circuit(
     source: Annotated[Path, tyro.conf.Positional],
     output: Path | None = None,
     connections: bool = True,
-    max_weights: int | None = None,
-    max_header: int | None = None,
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Write which fixed value each connection gets, for fixed-weight hardware.
 
@@ -22,17 +24,15 @@ def export_circuit(
         source: A packed file, or a run's folder that holds one.
         output: The folder to write; left out, `circuit` beside the packed file.
         connections: Write the table of all connections too, some 30 bytes each.
-        max_weights: Weights that the file may claim; left out, 16777216 and 64 for each of its
-            bytes.
-        max_header: Bytes that its header may have; left out, 1048576.
     """
     from permtrain.circuit.export import export_circuit as export
-    from permtrain.packed.reader import PackedFile
+    from permtrain.packed.reader import PackedFile, naming
 
     path = packed_file_in(source)
     folder = output or path.parent / "circuit"
-    packed = PackedFile(path, max_weights=max_weights, max_header=max_header)
-    for line in export(packed, folder, connections=connections):
+    with naming(path):
+        lines = export(PackedFile(path, **vars(ceilings)), folder, connections=connections)
+    for line in lines:
         say(line)
     say(f"wrote {folder}")
 

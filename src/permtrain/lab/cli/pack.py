@@ -9,6 +9,7 @@ import tyro
 from permtrain.errors import PackedFileError, SettingError
 from permtrain.lab.cli.console import PlainConsole, say, say_note
 from permtrain.lab.cli.places import PlaceToLook
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 if TYPE_CHECKING:
     from permtrain.packed.report import FileReport, TensorReport
@@ -20,6 +21,9 @@ def pack(
     checkpoint: str = "last",
     output: Path | None = None,
     trust_model: bool = False,
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Write a run's arranged weights as a seed and permutations; or any checkpoint, packed.
 
@@ -32,7 +36,7 @@ def pack(
         trust_model: Run the code of a network of one's own that was not trained here.
     """
     if source.is_file():
-        _pack_file(source, checkpoint, output)
+        _pack_file(source, checkpoint, output, ceilings)
         return
     from permtrain.lab.training.run_folder import RunFolder
 
@@ -49,61 +53,59 @@ def pack(
     inspect(path)
 
 
-def _pack_file(file: Path, checkpoint: str, output: Path | None) -> None:
+def _pack_file(file: Path, checkpoint: str, output: Path | None, ceilings: Ceilings) -> None:
     if checkpoint != "last":
         raise SettingError(f"checkpoint is {checkpoint!r}; allowed with {file}, no run: nothing")
     path = output or file.with_name(f"{file.stem}-packed.safetensors")
     from permtrain.lab.pictures.weights import read_tensors
     from permtrain.packed.model import pack_tensors
 
-    pack_tensors(read_tensors(file), path)
+    pack_tensors(read_tensors(file, ceilings), path)
     inspect(path)
 
 
 def unpack(
     file: Annotated[Path, tyro.conf.Positional],
     output: Annotated[Path, tyro.conf.Positional],
-    max_weights: int | None = None,
-    max_header: int | None = None,
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Write a packed model's weights as plain safetensors, every bit as it was.
 
     Args:
         file: A packed file, or a run's folder that holds one.
         output: The safetensors file to write.
-        max_weights: Weights that the file may claim; left out, 16777216 and 64 for each of its
-            bytes.
-        max_header: Bytes that its header may have; left out, 1048576.
     """
     from permtrain.packed.plain_file import write_plain
-    from permtrain.packed.reader import PackedFile
+    from permtrain.packed.reader import PackedFile, naming
 
-    packed = PackedFile(packed_file_in(file), max_weights=max_weights, max_header=max_header)
-    write_plain(packed, output)
+    file = packed_file_in(file)
+    with naming(file):
+        write_plain(PackedFile(file, **vars(ceilings)), output)
     say(f"wrote {output}")
 
 
 def inspect(
     file: Annotated[Path, tyro.conf.Positional],
-    max_weights: int | None = None,
-    max_header: int | None = None,
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Show what is inside a packed file, and its size against the information limit.
 
     Args:
         file: A packed file, or a run's folder that holds one.
-        max_weights: Weights that the file may claim; left out, 16777216 and 64 for each of its
-            bytes.
-        max_header: Bytes that its header may have; left out, 1048576.
     """
     from rich.table import Table
 
     from permtrain.packed.entries import CODERS, PROFILES
-    from permtrain.packed.reader import PackedFile
+    from permtrain.packed.reader import PackedFile, naming
     from permtrain.packed.report import report_of
 
     file = packed_file_in(file)
-    report = report_of(PackedFile(file, max_weights=max_weights, max_header=max_header))
+    with naming(file):
+        report = report_of(PackedFile(file, **vars(ceilings)))
     table = Table(box=None, title=str(file), title_justify="left")
     for column in ("tensor", "weights", "vectors", "stored as", "bytes", "bits a weight", "limit"):
         is_text = column in ("tensor", "vectors", "stored as")

@@ -10,6 +10,7 @@ from permtrain.errors import PictureError, SettingError
 from permtrain.lab.cli.console import PlainConsole, say
 from permtrain.lab.cli.extras import installing
 from permtrain.lab.pictures.registry import KINDS, Drawing, Request
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 
 def plot(
@@ -19,8 +20,10 @@ def plot(
     layer: str | None = None,
     vector: int = 0,
     seed: int = 0,
-    max_weights: int | None = None,
     trust_model: bool = False,
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Draw a figure. Without arguments: list the kinds of figure.
 
@@ -34,14 +37,12 @@ def plot(
         layer: A layer's name; left out, all layers, or the largest where only one is drawn.
         vector: Which weight vector of the layer, from 0.
         seed: Of the random partition.
-        max_weights: Numbers that a checkpoint may claim; left out, 16777216 and 64 for each of its
-            bytes.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
     if not kind:
         _list_kinds()
         return
-    request = Request(sources, layer, vector, seed, max_weights, trust_model)
+    request = Request(sources, layer, vector, seed, trust_model, ceilings)
     figure, notes = _drawing(kind, request, path := output or _default(kind))
     from permtrain.lab.pictures.style import save_figure
 

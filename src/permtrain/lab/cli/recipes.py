@@ -15,6 +15,7 @@ from permtrain.lab.cli.extras import with_extra
 from permtrain.lab.cli.places import PlaceOfRuns
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.training.settings import Place
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,9 @@ def run(
     part: str = "1/1",
     retry_failed: bool = False,
     results_folder: Path = Path("results"),
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Train all arms of an experiment, and write its results.
 
@@ -148,7 +152,7 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-    gatherer = Gatherer(chosen, budget, place, [place.runs_folder], path)
+    gatherer = Gatherer(chosen, budget, place, [place.runs_folder], path, ceilings)
     for number, arm in enumerate(matching, 1):
         if not is_due(arm):
             continue
@@ -180,6 +184,9 @@ def gather(
     budget: Budget = "quick",
     more_runs_folders: tuple[Path, ...] = (),
     results_folder: Path = Path("results"),
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Write an experiment's results from run folders, without training.
 
@@ -204,7 +211,7 @@ def gather(
         )
     folders = [place.runs_folder, *more_runs_folders]
     path = results_file(results_folder, recipe, budget)
-    gatherer = Gatherer(chosen, budget, place, folders, path)
+    gatherer = Gatherer(chosen, budget, place, folders, path, ceilings)
     gatherer.gather()
     _show(PlainConsole(), chosen, budget, gatherer)
 

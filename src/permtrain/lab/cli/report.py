@@ -11,6 +11,7 @@ from permtrain.lab.cli.console import say
 from permtrain.lab.cli.extras import installing
 from permtrain.lab.cli.places import PlaceOfRuns
 from permtrain.lab.recipes.recipe import Budget
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 
 def report(
@@ -21,6 +22,9 @@ def report(
     every: float = 5.0,
     budget: Budget = "quick",
     trust_model: bool = False,
+    ceilings: Annotated[
+        Ceilings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes
+    ] = DEFAULT_CEILINGS,
 ) -> None:
     """Write one HTML file that shows runs, to be opened in any browser.
 
@@ -51,9 +55,11 @@ def report(
     address = output.resolve().as_uri()
     if watch:
         say(f"open {address}; it refreshes itself, Ctrl-C ends it")
-        keep_writing(output, runs, title, place, budget, every, trust_model=trust_model)
+        keep_writing(
+            output, runs, title, place, budget, every, trust_model=trust_model, ceilings=ceilings
+        )
     else:
-        collector = Collector(place)
+        collector = Collector(place, ceilings=ceilings)
         contents = collector.collect(found)
         write_page(output, contents, title, left_out=collector.left_out)
         for line in collector.left_out:

@@ -208,7 +208,7 @@ def _units(request: Request) -> tuple[Layers | None, Layers, list[str]]:
     """Every layer by output unit, before where that is known, and what is to be said of it."""
     source = request.source
     if not source.is_dir():
-        return None, read_layers(source, request.max_weights), []
+        return None, read_layers(source, request.ceilings), []
     after = read_layers(source)  # refuses what is no complete run
     try:
         weights = run_weights(source, trust_model=request.trust_model)
@@ -228,7 +228,7 @@ def _vectors(request: Request) -> tuple[Layers, list[str]]:
     """Every layer by weight vector: a run's own; of other checkpoints, those of output units."""
     source = request.source
     if not source.is_dir():
-        return read_layers(source, request.max_weights), []
+        return read_layers(source, request.ceilings), []
     units = read_layers(source)
     try:
         weights = run_weights(source, trust_model=request.trust_model)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -20,16 +22,16 @@ class Request:
         layer: its name in the checkpoint; None takes all, or the largest where one is drawn.
         vector: number of a weight vector in that layer.
         seed: of whatever is drawn by chance.
-        max_weights: numbers that a checkpoint may claim, as in `weights.read_layers`.
         trust_model: as in `load_run`.
+        ceilings: what a checkpoint may claim.
     """
 
     sources: tuple[Path, ...]
     layer: str | None = None
     vector: int = 0
     seed: int = 0
-    max_weights: int | None = None
     trust_model: bool = False
+    ceilings: Ceilings = DEFAULT_CEILINGS
 
     @property
     def source(self) -> Path:

@@ -5,6 +5,7 @@ A file is recognised by its first bytes, not by its name: safetensors, our packe
 """
 
 import math
+import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,17 +22,19 @@ from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_
 from permtrain.initial.record import TensorRecord
 from permtrain.lab.pictures.numbers.arrays import Floats
 from permtrain.lab.training.run_folder import RunFolder
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 from permtrain.packed.container import is_packed
 from permtrain.packed.model import unpack
-from permtrain.packed.reader import PackedFile, most_weights
+from permtrain.packed.reader import PackedFile, most_weights, naming
 
 Layers = dict[str, Floats]
 """Layer name to a matrix of its weights, (V, L): a row for each output unit, or weight vector."""
 
+_TORCH_BEFORE_ZIP = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[:-1]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_layers(path: Path, max_weights: int | None = None) -> Layers:
+def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
     """Every layer of a checkpoint: its floating tensors of two or more dimensions, in its order.
 
     A packed file tells where the output units of a tensor are that is an arrangement, or that
@@ -44,8 +47,8 @@ def read_layers(path: Path, max_weights: int | None = None) -> Layers:
     Args:
         path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
             `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or a run's folder.
-        max_weights: numbers that the file may claim; None allows what `PackedFile` allows. A file
-            of any format may claim more than it holds: compressed, repeated or never written.
+        ceilings: what the file may claim. One of any format may claim more than it holds:
+            compressed, repeated or never written.
 
     Returns: float32 for what is of 16 bits, else as stored.
     Raises:
@@ -63,16 +66,16 @@ def read_layers(path: Path, max_weights: int | None = None) -> Layers:
     """
     file = _weights_file(path) if path.is_dir() else path
     if _head(file).startswith(_HDF5):
-        kernels = _keras_kernels(file, max_weights)
+        kernels = _keras_kernels(file, ceilings)
         layers = {name: _vectors(np.moveaxis(kernel, -1, 0)) for name, kernel in kernels.items()}
     else:
-        cuts = _cuts_in(file, max_weights)
+        cuts = _cuts_in(file, ceilings)
         tensors = {
             name: tensor
-            for name, tensor in _tensors_in(file, max_weights).items()
+            for name, tensor in _tensors_in(file, ceilings).items()
             if _holds_weights(tensor)
         }
-        _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), max_weights)
+        _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), ceilings)
         layers = {
             name: rows_by_unit(tuple(tensor.shape), cuts.get(name)).to_vectors(as_numpy(tensor))
             for name, tensor in tensors.items()
@@ -87,11 +90,11 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     return _tensors_in(_weights_file(folder))
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
+def read_tensors(file: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Tensor]:
     """All tensors of a checkpoint that is no Keras file, by name; errors as `read_layers`."""
     if _head(file).startswith(_HDF5):
         raise CheckpointError(f"{file}: a Keras file; allowed: safetensors, a PyTorch state dict")
-    return _tensors_in(file)
+    return _tensors_in(file, ceilings)
 
 
 def rows_by_unit(shape: tuple[int, ...], cut: TensorRecord | Cut | None = None) -> Cut:
@@ -132,37 +135,39 @@ def _head(file: Path) -> bytes:
         return opened.read(80)
 
 
-def _check_claim(file: Path, claimed: int, max_weights: int | None) -> None:
+def _check_claim(file: Path, claimed: int, ceilings: Ceilings) -> None:
     """Refuse a file that claims more numbers than one of its size can be expected to hold."""
-    most = most_weights(file.stat().st_size, max_weights)
+    most = most_weights(file.stat().st_size, ceilings.max_weights)
     if claimed > most:
         raise CheckpointError(
             f"{file}: claims {claimed} numbers; allowed: {most}, or more with --max-weights"
         )
 
 
-def _tensors_in(file: Path, max_weights: int | None = None) -> dict[str, Tensor]:
+def _tensors_in(file: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Tensor]:
     if _is_safetensors(file):
-        return _safetensors(file, max_weights)
-    return _state_dict(file, max_weights)
+        return _safetensors(file, ceilings)
+    return _state_dict(file, ceilings)
 
 
 def _vectors(weights: Floats) -> Floats:
     return weights.reshape(weights.shape[0], -1)
 
 
-def _safetensors(file: Path, max_weights: int | None) -> dict[str, Tensor]:
+def _safetensors(file: Path, ceilings: Ceilings) -> dict[str, Tensor]:
     if is_packed(_head(file)):
-        return unpack(file, max_weights=max_weights)
+        with naming(file):
+            return unpack(file, **vars(ceilings))
     with _opened(file) as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def _cuts_in(file: Path, max_weights: int | None) -> dict[str, TensorRecord | Cut]:
+def _cuts_in(file: Path, ceilings: Ceilings) -> dict[str, TensorRecord | Cut]:
     """Where a packed file says that the output units of its tensors are; nothing of other files."""
     if not is_packed(_head(file)):
         return {}
-    packed = PackedFile(file, max_weights=max_weights)
+    with naming(file):
+        packed = PackedFile(file, **vars(ceilings))
     entries = {name: packed.entry(name) for name in packed}
     layouts = {name: entry.cut or entry.record for name, entry in entries.items()}
     return {name: layout for name, layout in layouts.items() if layout is not None}
@@ -181,25 +186,42 @@ def _opened(file: Path) -> Iterator[Any]:
         raise CheckpointError(f"{file}: not readable as safetensors ({one_line(error)})") from error
 
 
-def _state_dict(file: Path, max_weights: int | None) -> dict[str, Tensor]:
+def _state_dict(file: Path, ceilings: Ceilings) -> dict[str, Tensor]:
     try:
-        if zipfile.is_zipfile(file):  # torch.save compresses nothing, others may
-            with zipfile.ZipFile(file) as members:
-                num_bytes = sum(member.file_size for member in members.infolist())
-            _check_claim(file, num_bytes // 4, max_weights)
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except PermtrainError:
-        raise
-    except Exception as error:  # a damaged file, or one that asks for code, can raise anything
+        names = _members(file, ceilings)
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise CheckpointError(f"{file}: not readable as a zip file ({one_line(error)})") from error
+    has_code = any(name.endswith("/constants.pkl") for name in names)
+    is_torch = has_code or any(name.endswith("/data.pkl") for name in names)
+    if not is_torch and not _head(file).startswith(_TORCH_BEFORE_ZIP):
         raise CheckpointError(
-            f"{file}: not readable as plain tensors, and nothing else is read from a pickle "
-            f"({one_line(error)})"
-        ) from error
+            f"{file}: not readable: neither safetensors, nor a packed file, nor what torch.save or "
+            "Keras writes"
+        )
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file, or one that asks for code, can raise anything
+        if has_code or isinstance(error, pickle.UnpicklingError):
+            raise CheckpointError(
+                f"{file}: holds more than plain tensors, as a whole module does, and reading that "
+                "would run code; allowed: what torch.save(model.state_dict(), file) writes"
+            ) from error
+        raise CheckpointError(f"{file}: not readable as a PyTorch file, damaged") from error
     for found in _candidates(loaded):
         tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)}
         if tensors:
             return tensors
     raise PictureError(f"{file}: holds no tensors by name to draw")
+
+
+def _members(file: Path, ceilings: Ceilings) -> list[str]:
+    """Names of what a zip file holds, which may be compressed; none of another file."""
+    if not zipfile.is_zipfile(file):
+        return []
+    with zipfile.ZipFile(file) as members:
+        infos = members.infolist()
+    _check_claim(file, sum(member.file_size for member in infos) // 4, ceilings)
+    return [member.filename for member in infos]
 
 
 def _candidates(loaded: Any) -> Iterator[Mapping[Any, Any]]:
@@ -214,7 +236,7 @@ def _candidates(loaded: Any) -> Iterator[Mapping[Any, Any]]:
             yield found
 
 
-def _keras_kernels(file: Path, max_weights: int | None) -> Layers:
+def _keras_kernels(file: Path, ceilings: Ceilings) -> Layers:
     try:
         import h5py
     except ImportError:
@@ -238,7 +260,7 @@ def _keras_kernels(file: Path, max_weights: int | None) -> Layers:
             opened.visititems(look_at)
             # Chunks are read whole, also where the data set is smaller.
             sizes = (max(item.size, math.prod(item.chunks or ())) for item in found.values())
-            _check_claim(file, sum(sizes), max_weights)
+            _check_claim(file, sum(sizes), ceilings)
             return {name: item[()] for name, item in found.items()}
     except PermtrainError:
         raise

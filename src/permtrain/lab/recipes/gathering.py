@@ -13,6 +13,7 @@ from permtrain.lab.recipes.sweep import state_of
 from permtrain.lab.training.locks import locked
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Gatherer:
     Attributes:
         runs_folders: where arms are looked for; the first that has one complete and whole counts.
         path: the CSV.
+        ceilings: what runs' packed files may claim.
         rows: those of the last gathering.
         damaged: by their folders, arms that the last gathering left out, and why.
     """
@@ -31,6 +33,7 @@ class Gatherer:
     place: Place
     runs_folders: Sequence[Path]
     path: Path
+    ceilings: Ceilings = DEFAULT_CEILINGS
     rows: list[dict[str, Any]] = field(default_factory=list)
     damaged: dict[Path, str] = field(default_factory=dict)
     _known: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
@@ -65,7 +68,7 @@ class Gatherer:
                 if state == "complete":
                     if folder.path not in self._known:
                         self._known[folder.path] = rows_of(
-                            self.recipe, self.budget, arm, folder, self.place
+                            self.recipe, self.budget, arm, folder, self.place, self.ceilings
                         )
                     return self._known[folder.path]
                 if state == "failed" and not failed:

@@ -17,6 +17,7 @@ from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.run import load_run
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Place
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 
@@ -128,7 +129,12 @@ def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
 
 
 def rows_of(
-    recipe: Recipe, budget: Budget, arm: Arm, folder: RunFolder, place: Place
+    recipe: Recipe,
+    budget: Budget,
+    arm: Arm,
+    folder: RunFolder,
+    place: Place,
+    ceilings: Ceilings = DEFAULT_CEILINGS,
 ) -> list[dict[str, Any]]:
     """The rows of an arm: its own, or one for each of its alternatives.
 
@@ -140,7 +146,7 @@ def rows_of(
     if recipe.alternatives is None:
         return [row]
     if arm.settings.permutation.permutes:
-        report = report_of(PackedFile(folder.packed_file))
+        report = report_of(PackedFile(folder.packed_file, **vars(ceilings)))
         sizes = {
             "family": "permutation",
             "file_bytes": report.file_bytes,

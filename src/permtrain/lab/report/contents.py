@@ -25,6 +25,7 @@ from permtrain.lab.training.settings import (
     run_name,
     to_dict,
 )
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 from permtrain.packed.reader import PackedFile
 from permtrain.packed.report import report_of
 
@@ -136,9 +137,15 @@ class Collector:
         left_out: arms of recipes that the last collection left out, and why.
     """
 
-    def __init__(self, place: Place, most_inspected: int = MOST_INSPECTED) -> None:
+    def __init__(
+        self,
+        place: Place,
+        most_inspected: int = MOST_INSPECTED,
+        ceilings: Ceilings = DEFAULT_CEILINGS,
+    ) -> None:
         self.place = place
         self.most_inspected = most_inspected
+        self.ceilings = ceilings
         self.left_out: list[str] = []
         self._inspectors: dict[Path, Inspector] = {}
         self._costly: dict[tuple[Path, bool], tuple[_State, _Costly]] = {}
@@ -176,7 +183,7 @@ class Collector:
         sizes: list[Size] = []
         if folder.is_complete and folder.packed_file.is_file():
             try:
-                sizes = sizes_of(report_of(PackedFile(folder.packed_file)))
+                sizes = sizes_of(report_of(PackedFile(folder.packed_file, **vars(self.ceilings))))
             except PermtrainError as error:
                 notes.append(f"The packed file could not be read: {error}")
         environment = (
@@ -231,7 +238,7 @@ class Collector:
         of = run.of
         if of is not None and of.recipe.alternatives is not None and folder.is_complete:
             try:
-                outcomes = rows_of(of.recipe, of.budget, of.arm, folder, self.place)
+                outcomes = rows_of(of.recipe, of.budget, of.arm, folder, self.place, self.ceilings)
             except PermtrainError as error:
                 notes.append(f"Sizes and accuracies of files could not be told: {error}")
         return _Costly(inspection, pictures, outcomes, notes)

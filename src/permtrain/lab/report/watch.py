@@ -9,6 +9,7 @@ from permtrain.lab.report.contents import Collector
 from permtrain.lab.report.page import write_page
 from permtrain.lab.report.sources import find_runs, num_runs
 from permtrain.lab.training.settings import Place
+from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
 
 
 def watch(
@@ -21,6 +22,7 @@ def watch(
     wait: Callable[[float], None] = time.sleep,
     *,
     trust_model: bool = False,
+    ceilings: Ceilings = DEFAULT_CEILINGS,
 ) -> None:
     """Writes the page every `every_s` seconds until all runs found are complete or have failed.
 
@@ -33,11 +35,12 @@ def watch(
         place: where runs are, and where their data are.
         every_s: above 0.
         wait: what passes the time.
+        ceilings: what runs' packed files may claim.
 
     Raises:
         PermtrainError: as `find_runs` and `write_page`.
     """
-    collector = Collector(place)
+    collector = Collector(place, ceilings=ceilings)
     contents = []
     try:
         while True:

@@ -1,6 +1,7 @@
 """Checkpoint files: everything to go on bit for bit, written whole or not at all."""
 
 import io
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,11 +66,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path}: no such checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise DamagedError(f"{path}: claims more than it holds; allowed: a checkpoint")
             if (damaged := archive.testzip()) is not None:
                 raise DamagedError(f"{path}: damaged, checksum of {damaged} does not fit")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except DamagedError:
         raise
+    except pickle.UnpicklingError as error:  # torch's words advise to run what is in the file
+        raise DamagedError(
+            f"{path}: holds more than plain tensors, and reading that would run code; allowed: a "
+            "checkpoint of a run"
+        ) from error
     except Exception as error:  # a damaged file can raise nearly anything
         raise DamagedError(f"{path}: not a readable checkpoint ({one_line(error)})") from error
     if not isinstance(state, dict):
