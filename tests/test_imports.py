@@ -42,7 +42,7 @@ ALLOWED = {
     "initial": {"core", "errors"},
     "graph": {"core", "errors"},
     "optim": {"core", "graph", "errors", "ranges"},
-    "packed": {"core", "files", "initial", "errors"},
+    "packed": {"core", "files", "initial", "errors", "ranges"},
     "circuit": {"core", "files", "initial", "packed", "errors", "text"},
     "verification": LIBRARY - {"circuit", "expert", "packed"},
     "expert": LIBRARY - {"circuit", "packed", "verification"},

@@ -161,8 +161,8 @@ def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     data = (run / "packed.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(data[:-1])
     assert main(["inspect", str(tmp_path / "cut")]) == 1
-    message = f"error: {tmp_path}/cut: the file has {len(data) - 1} bytes; allowed by its header: {len(data)}\n"
-    assert capsys.readouterr().err == message
+    said = f"the file has {len(data) - 1} bytes; allowed by its header: {len(data)}"
+    assert capsys.readouterr().err == f"error: {tmp_path}/cut: {said}\n"
     assert main(["unpack", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
     assert "No such file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
