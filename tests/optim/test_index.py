@@ -15,7 +15,7 @@ from training_problem import (
 )
 
 from permtrain import IndexOptimizer, LaPerm, verify
-from permtrain.errors import NonFiniteError, SettingError
+from permtrain.errors import NonFiniteError
 
 
 def test_trajectory_by_hand_with_ties():
@@ -111,14 +111,47 @@ def test_a_closure_is_evaluated_at_arranged_weights_each_time():
     assert verify(model, permuter)
 
 
-def test_a_closure_with_a_longer_period_is_refused_before_anything_moves():
-    model = small_net()
-    before = weights_of(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    IndexOptimizer(optimizer, model=None, sync_period=3)
-    with pytest.raises(SettingError, match=r"sync_period is 3 and step\(\) got a closure"):
-        optimizer.step(lambda: loss_of(model, 0))
-    assert_same(weights_of(model), before)
+def test_with_a_longer_period_a_closure_sees_what_the_step_before_left():
+    """However often LBFGS evaluates it, and although the latent weights move in between."""
+    layer = one_vector([1, 2, 3])
+    optimizer = torch.optim.LBFGS(layer.parameters(), lr=1.0, max_iter=3, tolerance_change=0)
+    permuter = IndexOptimizer(optimizer, model=None, sync_period=2)
+    shown = []
+
+    def closure() -> torch.Tensor:
+        shown.append(layer.weight[0].tolist())
+        optimizer.zero_grad()
+        loss = layer(torch.tensor([[-9.0, 0.0, 1.0]])).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert len(shown) > 1
+    assert all(each == [1, 2, 3] for each in shown)
+    assert layer.weight[0].tolist() == [1, 2, 3]
+    assert permuter.tensors[0].latent[0].argsort().tolist() != [0, 1, 2]
+    optimizer.step(closure)
+    assert all(each == [1, 2, 3] for each in shown)
+    assert layer.weight[0].tolist() == [3, 2, 1]
+
+
+def test_in_plain_training_a_closure_sees_the_latent_weights():
+    model, other = small_net(), small_net()
+    optimizer, plain = (
+        torch.optim.LBFGS(each.parameters(), lr=0.05, max_iter=4) for each in (model, other)
+    )
+    IndexOptimizer(optimizer, model=model, sync_period=lambda step: None)
+    for net, its_optimizer in ((model, optimizer), (other, plain)):
+
+        def closure(net=net, its_optimizer=its_optimizer):
+            its_optimizer.zero_grad()
+            loss = loss_of(net, 0)
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            its_optimizer.step(closure)
+    assert_same(weights_of(model), weights_of(other))
 
 
 def test_a_closure_that_raises_does_not_leave_latent_weights_in_the_model():

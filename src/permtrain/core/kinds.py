@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from permtrain.errors import KindError
 
@@ -37,6 +38,11 @@ def check_numbers(name: str, tensor: object) -> None:
     if tensor.layout != torch.strided:
         kind = str(tensor.layout).removeprefix("torch.").replace("_", " ")
         raise KindError(f"{name} is {kind}; allowed: dense tensors ({name}.to_dense())")
+    if is_traceable_wrapper_subclass(tensor):
+        raise KindError(
+            f"{name} is a {type(tensor).__name__}, made of other tensors; allowed: plain ones, "
+            "as before quantization"
+        )
     if tensor.is_meta:
         raise KindError(f"{name} is on device meta; allowed: tensors that hold numbers")
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from permtrain.core import live
-from permtrain.errors import SettingError
+from permtrain.errors import KindError, SettingError
 from permtrain.optim.method import Method
 
 Closure: TypeAlias = Callable[[], Any]
@@ -87,6 +87,25 @@ class Attached(Method):
         self.__dict__.update(state)
         if is_attached:
             self._attach()
+
+
+_WRAPPERS = ("AcceleratedOptimizer", "_FabricOptimizer", "LightningOptimizer")
+"""Classes of accelerate and Lightning, by name: they hold the optimizer that makes the steps."""
+
+
+def optimizer_inside(optimizer: object) -> Optimizer:
+    """The optimizer that a framework's wrapper holds; others as they are.
+
+    Raises:
+        KindError: it is none.
+    """
+    while any(each.__name__ in _WRAPPERS for each in type(optimizer).__mro__):
+        optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    if not isinstance(optimizer, Optimizer):
+        raise KindError(
+            f"optimizer is {type(optimizer).__name__}; allowed: a torch.optim.Optimizer"
+        )
+    return optimizer
 
 
 def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Closure | None:

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from permtrain.core.granularity import named_tensors
 from permtrain.core.kinds import check_model
 from permtrain.errors import CheckpointError
-from permtrain.optim.attached import Attached, closure_of, with_closure
+from permtrain.optim.attached import Attached, closure_of, optimizer_inside, with_closure
 from permtrain.optim.places import Places
 
 
@@ -43,7 +43,7 @@ class FrozenZeros(Attached):
     def __init__(self, optimizer: Optimizer, *, model: nn.Module | None = None) -> None:
         if model is not None:
             check_model(model)
-        self.optimizer = optimizer
+        self.optimizer = optimizer_inside(optimizer)
         self._model = model
         self._places = Places(model)
         self._look_after_places()

@@ -9,7 +9,6 @@ import torch
 from torch.optim import Optimizer
 
 from permtrain.core.granularity import Biases, GranularityRule
-from permtrain.errors import SettingError
 from permtrain.optim.attached import closure_of, with_closure
 from permtrain.optim.parameters import UNSAID, ModelOrNone
 from permtrain.optim.permuted_tensor import laid_out
@@ -36,15 +35,16 @@ class IndexOptimizer(Permuter):
         optimizer: any `torch.optim.Optimizer`, the inner optimizer; attached to, not wrapped.
         model, biases: as in `LaPerm`.
         granularity: which weights may exchange values. Default, as in the source: a whole layer.
-        sync_period: steps between new arrangements; 1 in the source. Closures need 1. While it is
-            None ("not now") the model shows the latent weights: plain training.
+        sync_period: steps between new arrangements; 1 in the source. While it is None ("not now")
+            the model shows the latent weights: plain training. A closure is evaluated at what the
+            step before left.
 
     Param groups, initial values: as in `LaPerm`. Weight decay and the like act on latent weights.
     State: `profile` as in `LaPerm`, `latent` of the weights' shape and dtype.
     Cost: one sort and one scatter of the weights and two copies a step; memory for the profile and
     the latent weights; while `sync_period` is not 1, for one more copy during the inner step.
     Raises:
-        as `LaPerm`; SettingError at a step that gets a closure while `sync_period` is not 1.
+        as `LaPerm`.
 
     Example:
         >>> import torch, permtrain
@@ -81,22 +81,18 @@ class IndexOptimizer(Permuter):
     def _with_closure_replaced(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """The closure evaluated at the arranged weights; the latent ones stand in the model."""
+        """The closure evaluated at what the model shows; the latent weights stand in its place."""
         closure = closure_of(args, kwargs)
         if closure is None:
             return None
-        if any(tensor.sync_period != 1 for tensor in self.tensors):
-            raise SettingError(
-                f"sync_period is {self.sync_period!r} and step() got a closure; allowed with "
-                "closures: 1"
-            )
+        is_first = True
 
-        def at_arranged_weights() -> Any:
+        def at_shown_weights() -> Any:
+            nonlocal is_first
             latent = [tensor.parameter.detach().clone() for tensor in self.tensors]
             with torch.no_grad():
-                arranged = laid_out(self.tensors, latent)
-                for tensor, values in zip(self.tensors, arranged, strict=True):
-                    tensor.parameter.copy_(values)
+                self._show_for_closure(is_first)
+            is_first = False
             succeeded = False
             try:
                 loss = closure()
@@ -109,4 +105,20 @@ class IndexOptimizer(Permuter):
                     self._recover()
             return loss
 
-        return with_closure(args, kwargs, at_arranged_weights)
+        return with_closure(args, kwargs, at_shown_weights)
+
+    def _show_for_closure(self, is_first: bool) -> None:
+        """Shows what the step before left, as a loss computed before the step would see it.
+
+        An optimizer that evaluates again in the same step sees its latent weights arranged anew
+        where each step arranges them, and the latent ones where the schedule says "not now".
+        """
+        anew = []
+        for tensor in self.tensors:
+            if tensor.held is not None and (is_first or (tensor.step_period or 1) > 1):
+                tensor.parameter.copy_(tensor.held)
+            elif is_first or tensor.step_period is not None:
+                anew.append(tensor)
+        arranged = laid_out(anew, [tensor.parameter for tensor in anew])
+        for tensor, values in zip(anew, arranged, strict=True):
+            tensor.parameter.copy_(values)

@@ -11,7 +11,7 @@ from permtrain.core.cut import Cut
 from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled, unnamed_tensor
 from permtrain.core.kinds import check_model
 from permtrain.core.notes import leave_note, notes_of, remove_notes
-from permtrain.errors import SettingError
+from permtrain.errors import GranularityError, SettingError
 
 
 class _Unsaid(Enum):
@@ -48,7 +48,15 @@ def named_parameters(
 
     Raises:
         SettingError: one is no parameter of the model, or has no shape yet.
+        GranularityError: one holds the parameters of several layers, as FSDP's flat ones.
     """
+    for name, parameter in parameters:
+        if hasattr(parameter, "_is_flat_param") or hasattr(parameter, "_fsdp_flattened"):
+            raise GranularityError(
+                f"{name} of the optimizer is a flat parameter of FullyShardedDataParallel, or a "
+                "view of one, of which each process holds a part; allowed: tensors that each "
+                "process holds whole, as under DistributedDataParallel"
+            )
     known = [] if model is None else named_tensors(model)
     by_id = {id(tensor.parameter): tensor for tensor in known}
     strangers = [name for name, parameter in parameters if id(parameter) not in by_id]

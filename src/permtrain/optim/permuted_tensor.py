@@ -17,7 +17,7 @@ from permtrain.core.kinds import check_numbers
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.errors import CheckpointError, NonFiniteError, ProfileError
-from permtrain.optim.seen import Seen, changed, same
+from permtrain.optim.seen import Seen, changed, refuse_resized, same
 from permtrain.optim.sync_period import SyncPeriod, period_at
 
 
@@ -37,8 +37,8 @@ class PermutedTensor:
             arranging the latent ones gives them again.
         sync_period: that of its parameter group, or the permuter's.
         has_own_period: whether it is its group's.
-        is_due: whether the step that is being made synchronizes it.
-        is_off: whether the schedule says "not now" in that step.
+        step_period: what the schedule says of the step that is being made; None for "not now".
+        is_due: whether that step synchronizes it.
         seen: the parameter when we last wrote it.
         expected_checksum: of weights that still have to be loaded.
         not_finite: where the host runs ahead of the parameter's device, an int32 there that becomes
@@ -55,17 +55,16 @@ class PermutedTensor:
     held: Tensor | None = None
     sync_period: SyncPeriod = None
     has_own_period: bool = False
+    step_period: int | None = None
     is_due: bool = False
-    is_off: bool = False
     seen: Seen = field(default_factory=Seen, repr=False)
     expected_checksum: int | None = None
     not_finite: Tensor | None = None
 
     def enter_step(self, step: int) -> None:
         """Notes what the schedule says of a step, which is counted from 1."""
-        period = period_at(self.sync_period, step)
-        self.is_off = period is None
-        self.is_due = period is not None and step % period == 0
+        self.step_period = period_at(self.sync_period, step)
+        self.is_due = self.step_period is not None and step % self.step_period == 0
 
     def take_own_period(self, sync_period: SyncPeriod) -> None:
         """Takes the sync period that its parameter group has of its own."""
@@ -98,8 +97,9 @@ class PermutedTensor:
         """What the weights as they are would have for a profile.
 
         Raises:
-            NonFiniteError, ProfileError: naming the parameter.
+            NonFiniteError, ProfileError, ChangedWeightsError: naming the parameter.
         """
+        refuse_resized(self.name, self.parameter, self.cut.shape)
         with self.named_errors():
             return self._profile_of(self.parameter.detach())
 
@@ -144,20 +144,29 @@ class PermutedTensor:
         """After the inner step: puts in place what the model shows where it is not arranged."""
         if self.latent is not None and not self.is_due:
             self.take_latent()
-            if self.held is not None and not self.is_off:
+            if self.held is not None and self.step_period is not None:
                 self.parameter.copy_(self.held)
         self.is_arranged = self.is_due
         self.held = None
         self.note_seen()
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: plain data and tensors, which are references."""
+    def state_dict(self, keep_latent: bool) -> dict[str, Any]:
+        """What a checkpoint keeps of it: plain data and tensors, which are references.
+
+        Of the same shapes before the first step, where distributed checkpointing loads into it.
+        """
+        has_begun = self.profile is not None
+        profile, latent = self.profile, self.latent
+        if not has_begun:
+            profile = self.initial_profile()
+            latent = self.parameter.detach().clone() if keep_latent else None
         return {
             "shape": list(self.cut.shape),
             "granularity": self.cut.granularity,
             "layout": list(self.cut.layout),
-            "profile": self.profile,
-            "latent": self.latent,
+            "has_begun": has_begun,
+            "profile": profile,
+            "latent": latent,
             "checksum": checksum(self.parameter),
         }
 
@@ -165,9 +174,11 @@ class PermutedTensor:
         """Takes over a state that `check_state` has passed; the weights are loaded apart."""
         device = self.parameter.device
         profile, latent = saved["profile"], saved["latent"]
+        if not saved.get("has_begun", True):  # states of before then hold None
+            profile = latent = None
         self.profile = None if profile is None else profile.detach().to(device, copy=True)
         self.latent = None if latent is None else latent.detach().to(device, copy=True)
-        self.expected_checksum = saved["checksum"] if profile is not None else None
+        self.expected_checksum = None if profile is None else saved["checksum"]
         self.is_arranged = False
         self.forget_not_finite()
 
@@ -204,7 +215,7 @@ class PermutedTensor:
 
     def needs_held(self) -> bool:
         """Whether what is shown has to be kept while the latent weights stand in its place."""
-        return not (self.is_due and self.is_arranged)
+        return not (self.is_due and self.is_arranged and self.step_period == 1)
 
     def show_arranged(self) -> None:
         """Puts the profile, laid out in the order of the scores, in the parameter."""
@@ -292,6 +303,7 @@ class PermutedTensor:
             self.expected_checksum = None
             self.note_seen()
         elif self.seen.differs(self.parameter):
+            refuse_resized(self.name, self.parameter, self.cut.shape)
             if self.was_written:
                 dtype = self.parameter.dtype if self.profile is None else self.profile.dtype
                 raise changed(self.name, self.parameter, dtype)

@@ -30,12 +30,11 @@ from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
     GranularityError,
-    KindError,
     NonFiniteError,
     ProfileError,
     SettingError,
 )
-from permtrain.optim.attached import Attached, only_creates_state
+from permtrain.optim.attached import Attached, only_creates_state, optimizer_inside
 from permtrain.optim.parameters import (
     ModelOrNone,
     leave_cuts,
@@ -76,10 +75,7 @@ class Permuter(Attached):
         granularity: GranularityRule,
         biases: Biases,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise KindError(
-                f"optimizer is {type(optimizer).__name__}; allowed: a torch.optim.Optimizer"
-            )
+        optimizer = optimizer_inside(optimizer)
         check_sync_period(sync_period)
         model = model_said(model, type(self).__name__)
         if biases not in ("inner", "apart"):
@@ -309,7 +305,12 @@ class Permuter(Attached):
 
         The model's and the optimizer's own states are saved beside it, with the training weights
         (not those of `arranged()`). Tensors are references, as in torch's state dicts. Settings are
-        the constructor's and are not saved.
+        the constructor's and are not saved. `torch.distributed.checkpoint` takes the permuter
+        itself, beside the model: `save({"model": model, "permuter": permuter}, ...)`.
+
+        Raises:
+            ChangedWeightsError: weights were changed since the last step.
+            NonFiniteError: weights hold NaN or infinity.
         """
         self._settle()
         return {
@@ -317,7 +318,7 @@ class Permuter(Attached):
             "method": type(self).__name__,
             "num_steps": self.num_steps,
             "num_synchronizations": self.num_synchronizations,
-            "tensors": {tensor.name: tensor.state_dict() for tensor in self.tensors},
+            "tensors": {each.name: each.state_dict(self.keep_latent) for each in self.tensors},
         }
 
     @torch.inference_mode(False)

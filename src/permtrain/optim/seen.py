@@ -65,6 +65,20 @@ def same(parameter: Tensor, weights: Tensor) -> bool:
     return torch.equal(bits_of(parameter), bits_of(weights).to(parameter.device))
 
 
+def refuse_resized(name: str, parameter: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuses a parameter of another shape than it was attached with.
+
+    Raises:
+        ChangedWeightsError: naming it and both shapes.
+    """
+    if parameter.shape != shape:
+        raise ChangedWeightsError(
+            f"{name}: the parameter was resized from {shape} to {tuple(parameter.shape)}; allowed: "
+            "an optimizer, and what is attached to it, made when the model has its final shapes "
+            "(after resize_token_embeddings and the like)"
+        )
+
+
 def changed(name: str, parameter: Tensor, dtype: torch.dtype) -> ChangedWeightsError:
     """The error that says so, and what to do.
 

@@ -28,6 +28,7 @@ from permtrain.core.vectors import vectors_of
 from permtrain.errors import (
     CheckpointError,
     GranularityError,
+    KindError,
     NonFiniteError,
     PermtrainError,
     SettingError,
@@ -152,6 +153,13 @@ class SGPerm(Optimizer, Method):
         inner: InnerFactory | None = None,
         seed: int = 0,
     ) -> None:
+        if isinstance(params, torch.nn.Module):
+            raise KindError(
+                f"params is a {type(params).__name__}; allowed: parameters or groups, as in "
+                "SGPerm(model.parameters(), model=model). Hugging Face's Trainer gives `model` of "
+                "optimizer_cls_and_kwargs in their place: give it the optimizer itself, "
+                "Trainer(optimizers=(SGPerm(...), None))"
+            )
         model = model_said(model, type(self).__name__)
         seed = as_plain(seed)
         if biases not in ("row", "apart", "inner"):

@@ -13,7 +13,7 @@ from permtrain.core.ranking import sorting_order
 from permtrain.errors import CheckpointError, NonFiniteError
 from permtrain.graph.search import lay_out_
 from permtrain.optim.permuted_tensor import checksum
-from permtrain.optim.seen import Seen, changed, same
+from permtrain.optim.seen import Seen, changed, refuse_resized, same
 
 
 @dataclass
@@ -75,6 +75,7 @@ class SortedRows:
         return self._sorted()[0] if self.values is None else self.values
 
     def _sorted(self) -> tuple[Tensor, Tensor]:
+        self._refuse_resized()
         rows_VL = self.gathered(
             self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
         )
@@ -106,6 +107,7 @@ class SortedRows:
             self.expected_checksums = None
             self.note_seen()
         elif not self.seen or any(map(Seen.differs, self.seen, self.parameters)):
+            self._refuse_resized()
             if not self._hold_what_they_held():
                 weight = self.weight.parameter
                 raise changed(self.weight.name, weight, self.values.dtype)
@@ -113,6 +115,9 @@ class SortedRows:
             self.values = self.values.to(device)
             self.rank_to_slot = None if self.rank_to_slot is None else self.rank_to_slot.to(device)
             self.note_seen()
+
+    def _refuse_resized(self) -> None:
+        refuse_resized(self.weight.name, self.weight.parameter, self.cut.shape)
 
     def _hold_what_they_held(self) -> bool:
         """Whether the parameters hold the values where they were laid out, wherever they are."""

@@ -17,7 +17,7 @@ from permtrain.core.aliases import refuse_aliases
 from permtrain.core.granularity import named_tensors, refuse_sharded
 from permtrain.core.kinds import check_model, check_numbers
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
-from permtrain.optim.attached import Attached, closure_of
+from permtrain.optim.attached import Attached, closure_of, optimizer_inside
 from permtrain.optim.places import Places
 from permtrain.optim.seen import Seen, changed, same
 from permtrain.ranges import Seed, Share, as_plain, check_values
@@ -128,6 +128,7 @@ class Supermask(Attached):
         self, optimizer: Optimizer, *, model: nn.Module, keep: float = 0.5, seed: int = 0
     ) -> None:
         check_model(model)
+        optimizer = optimizer_inside(optimizer)
         keep, seed = as_plain(keep), as_plain(seed)
         check_values(SupermaskSettings, {"keep": keep, "seed": seed})
         mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from training_problem import assert_same, batch, loss_of, small_net, train, weights_of
 
-from permtrain import IndexOptimizer, LaPerm, verify
+from permtrain import LaPerm, verify
 from permtrain.errors import ChangedWeightsError, SettingError
 from permuter_problem import started
 
@@ -218,25 +218,26 @@ def test_a_groups_patterns_are_held_against_all_of_its_parameters(permuter_of):
         permuter_of(torch.optim.SGD(groups, lr=0.01), model=model)
 
 
-def test_a_closure_works_or_is_refused(permuter_of):
-    model, optimizer, permuter = started(permuter_of)
+@pytest.mark.parametrize(
+    "schedule", [None, lambda step: (None, None, 1, 1, 3, 3, 3, None)[step - 1]]
+)
+def test_a_closure_gives_what_the_loop_without_one_does(permuter_of, schedule):
+    own = {} if schedule is None else {"sync_period": schedule}
+    model, optimizer, permuter = started(permuter_of, **own)
+    other, other_optimizer, _ = started(permuter_of, **own)
+    for step in range(8):
 
-    def closure():
-        optimizer.zero_grad()
-        loss = loss_of(model, 0)
-        loss.backward()
-        return loss
+        def closure(step=step):
+            optimizer.zero_grad()
+            loss = loss_of(model, step)
+            loss.backward()
+            return loss
 
-    if isinstance(permuter, IndexOptimizer) and permuter.sync_period != 1:
-        with pytest.raises(SettingError, match=r"sync_period is 4 and step\(\) got a closure"):
-            optimizer.step(closure)
-        return
-    other, other_optimizer, _ = started(permuter_of)
-    losses = [optimizer.step(closure).item() for _ in range(5)]
-    for _ in range(5):
-        train(other, other_optimizer, range(1))
-    assert_same(weights_of(model), weights_of(other))
-    assert losses[0] == loss_of(small_net(), 0).item()
+        expected = loss_of(copy.deepcopy(other), step)
+        assert optimizer.step(closure).item() == expected.item()
+        train(other, other_optimizer, range(step, step + 1))
+        assert_same(weights_of(model), weights_of(other))
+    assert permuter.num_steps == 8
 
 
 def test_the_made_up_step_of_distributed_checkpointing_is_inert(permuter_of):

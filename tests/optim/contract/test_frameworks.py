@@ -1,0 +1,129 @@
+"""The contract of permuters: optimizers, parameters and checkpoints as frameworks make them."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from training_problem import assert_same, loss_of, small_net, train, weights_of
+
+from permtrain import SGPerm
+from permtrain.errors import ChangedWeightsError, GranularityError, KindError
+from permuter_problem import INNER, started
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of a single process
+@pytest.mark.parametrize("num_steps", [0, 5])
+def test_distributed_checkpointing_saves_it_and_loads_a_fresh_one(permuter_of, num_steps, tmp_path):
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    model, optimizer, permuter = started(permuter_of, inner="sgd")
+    train(model, optimizer, range(num_steps))
+    momenta = copy.deepcopy(optimizer.state_dict())
+    dcp.save({"model": model, "permuter": permuter}, checkpoint_id=tmp_path / "saved")
+    other = small_net(7)
+    other_optimizer = INNER["sgd"](other.parameters())
+    other_permuter = permuter_of(other_optimizer, model=other)
+    dcp.load({"model": other, "permuter": other_permuter}, checkpoint_id=tmp_path / "saved")
+    other_optimizer.load_state_dict(momenta)
+    assert other_permuter.num_steps == num_steps
+    assert other_permuter.has_begun == bool(num_steps)
+    train(model, optimizer, range(num_steps, num_steps + 7))
+    train(other, other_optimizer, range(num_steps, num_steps + 7))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_the_optimizer_inside_a_wrapper_of_accelerate_is_attached_to(permuter_of):
+    accelerate = pytest.importorskip("accelerate")
+    accelerator = accelerate.Accelerator(cpu=True)
+    model, other = small_net(), small_net()
+    wrapped = accelerator.prepare(INNER["adam"](model.parameters()))
+    permuter = permuter_of(wrapped, model=model)
+    assert permuter.optimizer is wrapped.optimizer
+    optimizer = INNER["adam"](other.parameters())
+    permuter_of(optimizer, model=other)
+    train(model, wrapped, range(5))
+    train(other, optimizer, range(5))
+    assert_same(weights_of(model), weights_of(other))
+
+
+def test_the_optimizer_inside_a_wrapper_of_fabric_is_attached_to(permuter_of):
+    fabric = pytest.importorskip("lightning.fabric").Fabric(accelerator="cpu", devices=1)
+    model = small_net()
+    wrapped_model, wrapped = fabric.setup(model, INNER["adam"](model.parameters()))
+    permuter = permuter_of(wrapped, model=wrapped_model)
+    assert permuter.optimizer is wrapped.optimizer
+    loss_of(model, 0).backward()
+    wrapped.step()
+    assert permuter.num_steps == 1
+
+
+@pytest.mark.parametrize("num_steps", [0, 2])
+@pytest.mark.parametrize("look", ["step", "state_dict"])
+def test_a_parameter_that_was_resized_is_an_error(permuter_of, num_steps, look):
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(num_steps))
+    optimizer.zero_grad()
+    model[6].weight.data = torch.zeros(5, 10)
+    look_at = {"step": optimizer.step, "state_dict": permuter.state_dict}[look]
+    with pytest.raises(ChangedWeightsError, match=r"^6\.weight: .* from \(3, 10\) to \(5, 10\);"):
+        look_at()
+
+
+@pytest.mark.parametrize("num_steps", [0, 2])
+def test_sgperm_refuses_a_parameter_that_was_resized(num_steps):
+    model = small_net()
+    optimizer = SGPerm(model.parameters(), model=model)
+    train(model, optimizer, range(num_steps))
+    model[6].weight.data, model[6].bias.data = torch.zeros(5, 10), torch.zeros(5)
+    with pytest.raises(ChangedWeightsError, match=r"^6\.weight: .* from \(3, 10\) to \(5, 10\);"):
+        train(model, optimizer, range(1))
+
+
+def flat(use_orig_params: bool) -> nn.Module:
+    """A model whose parameters are one flat tensor, or views of it."""
+    fsdp = pytest.importorskip("torch.distributed.fsdp").FullyShardedDataParallel
+    distributed = torch.distributed
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            device = torch.device("cpu")
+            return fsdp(small_net(), use_orig_params=use_orig_params, device_id=device)
+    finally:
+        distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("use_orig_params", [False, True])
+@pytest.mark.parametrize("with_model", [False, True])
+def test_flat_parameters_are_refused_by_name(permuter_of, use_orig_params, with_model):
+    model = flat(use_orig_params)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    message = "parameter 0 of the optimizer is a flat parameter of FullyShardedDataParallel"
+    with pytest.raises(GranularityError, match=message):
+        permuter_of(optimizer, model=model if with_model else None)
+    with pytest.raises(GranularityError, match=message):
+        SGPerm(model.parameters(), model=model if with_model else None)
+
+
+def test_quantized_weights_are_refused_by_name(permuter_of):
+    pytest.importorskip("torchao")
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    model = nn.Sequential(nn.Linear(64, 64))
+    quantize_(model, Int8WeightOnlyConfig())
+    with pytest.raises(KindError, match=r"^0\.weight is a Int8Tensor, made of other tensors"):
+        permuter_of(torch.optim.SGD(model.parameters(), lr=0.1), model=model, granularity="neuron")
+
+
+def test_a_tensor_made_of_others_is_refused_by_name(permuter_of):
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    weight = nn.Parameter(TwoTensor(torch.zeros(3, 4), torch.zeros(3, 4)))
+    with pytest.raises(KindError, match="parameter 0 is a TwoTensor, made of other tensors"):
+        permuter_of(torch.optim.SGD([weight], lr=0.1), granularity="neuron")
+
+
+def test_sgperm_given_a_model_for_its_parameters_says_who_does_that():
+    with pytest.raises(KindError, match=r"params is a Sequential; .* Hugging Face's Trainer gives"):
+        SGPerm(small_net())
