@@ -20,6 +20,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images/   20 training images and 10 test images of each class
     colours/  the same in colour
     photos/   a streamed folder: 4 in colour of each class, and 2 for validation
+    book.txt  a text of 1,000 characters
     table/    Parquet files of two columns of images and two of labels, of which one is text
     kept/     runs that several tests share, as the judges of recovered images
     one/mnist, two/mnist   what --data-folder has for mnist: 3 and 5 training images, 2 of test
@@ -40,6 +41,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source, count in (("one", 3), ("two", 5)):
         for part, num_images in (("train", count), ("test", 2)):
             _write_mnist(folder / source / "mnist" / f"{part}.parquet", random, num_images)
+    (folder / "book.txt").write_text("to be or not to be. " * 50)
     (folder / "table").mkdir()
     for part, num_images in (("train", 40), ("test", 6)):
         _write_table(folder / "table" / f"{part}.parquet", random, num_images)

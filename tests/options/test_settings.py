@@ -348,6 +348,10 @@ SETTINGS: Table = {
         16, shapes, gives=[(8, 3, 16, 16)] * 2,
         beside={"data.data": "photos", "data.image_size": 12},
     ),
+    "data.context": Option(
+        16, shapes, gives=[(8, 1, 1, 16)] * 10,
+        beside={"data.data": "book.txt", "data.context": 8, "model": "gpt-char"},
+    ),
     "data.image_column": Option("far", pixels, beside=NEAR),
     "data.label_column": Option("kind", sizes, gives=(40, 0, 6, 3), beside=NEAR),
     "augmentation.rotation_degrees": Option(20.0, pixels, keeps=born),

@@ -43,6 +43,8 @@ NUM_ARMS = {
     "ranking-distance": 4,
     "laperm-init-mnist": 14,
     "index-imagenet": 3,
+    "gpt-char": 48,
+    "vit-digits": 48,
     # On CIFAR-10; see test_laperm_cifar.py.
     **{name: num for first, num in ON_CIFAR10.items() for name in (first, f"{first}-jpeg")},
 }

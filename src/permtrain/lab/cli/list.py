@@ -5,7 +5,7 @@ from rich.table import Table
 from permtrain.core.cut import MEANINGS
 from permtrain.initial.rules import RULES
 from permtrain.lab.cli.console import PlainConsole
-from permtrain.lab.data.registry import DATASETS
+from permtrain.lab.data.registry import DATASETS, TEXTS
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.training.settings import METHODS
 
@@ -17,7 +17,7 @@ def show_catalogue() -> None:
         entry.name: f"{entry.description}; {entry.num_weights:,} weights"
         for entry in NETWORKS.values()
     }
-    data = {entry.name: entry.description for entry in DATASETS.values()}
+    data = {entry.name: entry.description for entry in DATASETS.values()} | TEXTS
     for title, rows in (
         ("networks (--model)", networks),
         ("data (--data)", data),

@@ -7,8 +7,8 @@ from pathlib import Path
 from permtrain.errors import DataError
 from permtrain.files import written_whole
 from permtrain.lab.data.cache import cache_path, default_cache_folder
-from permtrain.lab.data.registry import DATASETS
-from permtrain.lab.data.sources import PARQUET_FILES, Source, find_source, unknown_name
+from permtrain.lab.data.registry import DATASETS, TEXTS
+from permtrain.lab.data.sources import PARQUET_FILES, Source, find_source, is_text, unknown_name
 
 
 def require_data(name_or_path: str, data_folder: Path | None) -> None:
@@ -17,6 +17,8 @@ def require_data(name_or_path: str, data_folder: Path | None) -> None:
     Raises:
         DataError: naming the command that fetches it, or the folder where it is expected.
     """
+    if is_text(name_or_path):
+        return
     command = fetch_command(name_or_path, data_folder)
     try:
         source = find_source(name_or_path, data_folder)
@@ -58,6 +60,8 @@ def fetch(name: str, data_folder: Path | None = None) -> str:
     Raises:
         DataError: there is no such data set, it is not on the hub, or the hub does not answer.
     """
+    if name in TEXTS:
+        return f"{name} comes with Python: nothing to fetch"
     entry = DATASETS.get(name)
     if entry is None:
         raise DataError(unknown_name(name))

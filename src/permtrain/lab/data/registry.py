@@ -100,4 +100,13 @@ DATASETS: dict[str, DatasetEntry] = {
         ),
     )
 }
-"""Every data set by name, in the order of listings."""
+"""Every data set of images by name, in the order of listings."""
+
+TEXT = "text"
+"""The name of the text that comes with Python."""
+
+TEXTS = {
+    TEXT: "source of Python's own standard library, some four million characters; for gpt-char. "
+    "The path of a text file names a text of your own"
+}
+"""Every text by name, with a description."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from permtrain.errors import DataError
 from permtrain.lab.data.digits import digits_source
-from permtrain.lab.data.registry import DATASETS, DatasetEntry
+from permtrain.lab.data.registry import DATASETS, TEXTS, DatasetEntry
 
 PARQUET_FILES = ("train.parquet", "test.parquet")
 """The files of a data set in Parquet form."""
@@ -134,6 +134,18 @@ def is_streamed(name_or_path: str) -> bool:
         return DATASETS[name_or_path].streamed
     folder = Path(name_or_path).expanduser()
     return folder.is_dir() and _streamed_files(folder) is not None
+
+
+def is_text(name_or_path: str) -> bool:
+    """Whether data of this name are text, not images: a registered text, or the path of a file.
+
+    Example:
+        >>> is_text("text"), is_text("mnist"), is_text(__file__)
+        (True, False, True)
+    """
+    if name_or_path in DATASETS:
+        return False
+    return name_or_path in TEXTS or Path(name_or_path).expanduser().is_file()
 
 
 def _looks_like_path(text: str) -> bool:

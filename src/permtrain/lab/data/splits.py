@@ -9,11 +9,12 @@ from permtrain.lab.data.images import Split
 from permtrain.lab.data.order import permutation
 from permtrain.lab.data.outline import OutlinedSplit
 from permtrain.lab.data.stream import StreamedSplit
+from permtrain.lab.data.text import TextSplit
 
-AnySplit: TypeAlias = Split | StreamedSplit | OutlinedSplit
-"""In memory, read as it is needed, or without its images."""
+AnySplit: TypeAlias = Split | StreamedSplit | OutlinedSplit | TextSplit
+"""In memory, read as it is needed, without its images, or text."""
 
-S = TypeVar("S", Split, StreamedSplit, OutlinedSplit, AnySplit)
+S = TypeVar("S", Split, StreamedSplit, OutlinedSplit, TextSplit, AnySplit)
 
 _VALIDATION_STREAM = 2**64 - 1  # an epoch that no run reaches: not the order of any epoch
 
@@ -22,7 +23,7 @@ def carve_validation(split: S, fraction: float, seed: int) -> tuple[S, S | None]
     """Take a random part of the training images away for validation.
 
     The choice is a function of (number of images, fraction, seed) only. Both parts keep the order
-    of the split they come from. Classes are not balanced.
+    of the split they come from. Classes are not balanced. Of text the last windows are taken.
 
     Args:
         split: the training split; it is not changed.
@@ -50,6 +51,8 @@ def carve_validation(split: S, fraction: float, seed: int) -> tuple[S, S | None]
             f"validation fraction {fraction} of {len(split)} images is {num_validation} images; "
             "both training and validation need at least one"
         )
+    if isinstance(split, TextSplit):
+        return split.divided(num_validation)
     perm = permutation(len(split), seed, _VALIDATION_STREAM)
     chosen = torch.zeros(len(split), dtype=torch.bool)
     chosen[torch.from_numpy(perm[:num_validation])] = True

@@ -17,6 +17,7 @@ from permtrain.lab.recipes.experiments import (
     sgperm,
     sgperm_ahead,
     tiny,
+    transformers,
 )
 from permtrain.lab.recipes.experiments.changing_profiles import arms as changing_profiles
 from permtrain.lab.recipes.experiments.regression import arms as regression
@@ -38,6 +39,7 @@ _MODULES = (
     tiny,
     open_questions,
     changing_profiles,
+    transformers,
 )
 
 RECIPES: dict[str, Recipe] = {recipe.id: recipe for module in _MODULES for recipe in module.RECIPES}

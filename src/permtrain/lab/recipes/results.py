@@ -89,6 +89,13 @@ def _tail(recipe: Recipe, arm: Arm, folder: RunFolder) -> dict[str, Any]:
 def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
     result = RunResult.read(folder)
     travel, changes = result.travel, result.changes
+    bits = {
+        name: None if value is None else round(value, 6)
+        for name, value in (
+            ("validation_bits", result.validation_bits),
+            ("test_bits", result.test_bits),
+        )
+    }
     return {
         "data": arm.settings.data.data,
         "train_images": arm.settings.data.train_images,
@@ -124,6 +131,7 @@ def _training_columns(arm: Arm, folder: RunFolder) -> dict[str, Any]:
         "changed_fraction": None if changes is None else float(f"{changes.changed_fraction:.6g}"),
         "mean_change": None if changes is None else float(f"{changes.mean_change:.6g}"),
         "change_norm": None if changes is None else float(f"{changes.norm:.6g}"),
+        **({} if result.test_bits is None else bits),
         **(ranking_summary(folder.ranking_file) if arm.settings.watch_ranking_distance else {}),
     }
 
@@ -185,6 +193,7 @@ class GroupSummary:
         spread: standard deviation over the seeds, None for a single one.
         best_epoch: None where only the last epoch was looked at.
         file_bytes: None where the recipe does not ask for it.
+        validation_bits, test_bits: bits per character of text; None of images.
     """
 
     group: str
@@ -196,6 +205,8 @@ class GroupSummary:
     best_epoch: float | None
     wall_s: float
     file_bytes: float | None = None
+    validation_bits: float | None = None
+    test_bits: float | None = None
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -232,6 +243,8 @@ def summarize(rows: Sequence[dict[str, Any]]) -> list[GroupSummary]:
                 best_epoch=_mean_of_known(mine, "best_test_percent"),
                 wall_s=statistics.mean(row["wall_s"] for row in mine),
                 file_bytes=_mean_of_known(mine, "file_bytes"),
+                validation_bits=_mean_of_known(mine, "validation_bits"),
+                test_bits=_mean_of_known(mine, "test_bits"),
             )
         )
     return summaries
@@ -319,6 +332,13 @@ def _means_table(
         if all(value is None for value in columns[title]):
             del columns[title]
     texts = {title: [_percent(value) for value in values] for title, values in columns.items()}
+    of_text = {
+        "bits set aside": [each.validation_bits for each in groups],
+        "bits a character": [each.test_bits for each in groups],
+    }
+    for title, numbers in of_text.items():
+        if any(value is not None for value in numbers):
+            texts[title] = ["" if value is None else f"{value:.4f}" for value in numbers]
     texts["s a run"] = [f"{each.wall_s:.0f}" for each in groups]
     if any(each.file_bytes is not None for each in groups):
         sizes = [each.file_bytes for each in groups]

@@ -9,6 +9,8 @@ from permtrain.lab.training.run_folder import Metrics
 MEASURES = {
     "test_accuracy": "test accuracy",
     "validation_accuracy": "validation accuracy",
+    "test_bits": "test bits per character",
+    "validation_bits": "validation bits per character",
     "train_loss": "training loss",
     "test_loss": "test loss",
     "validation_loss": "validation loss",

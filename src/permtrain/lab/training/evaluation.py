@@ -16,20 +16,24 @@ from permtrain.lab.data.splits import AnySplit
 @dataclass(frozen=True)
 class Scale:
     """What images are normalised with: the mean of each channel or a mean image, and the standard
-    deviation of each channel; and how the result lies in memory."""
+    deviation of each channel; and how the result lies in memory. Text has no channels, and its
+    codes stay as they are."""
 
     mean: Sequence[float] | Tensor
     std: Sequence[float]
     memory_format: torch.memory_format = torch.contiguous_format
 
     def __call__(self, images: Tensor) -> Tensor:
+        if not self.std:
+            return images
         normal = normalize(images, self.mean, self.std)
         return normal.contiguous(memory_format=self.memory_format)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy in nats, and the fraction of images classified rightly."""
+    """Mean cross-entropy in nats, and the fraction of images classified rightly; of text, of
+    characters."""
 
     loss: float
     accuracy: float
@@ -56,18 +60,20 @@ def evaluate(
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.device)
     correct = torch.zeros((), dtype=torch.int64, device=split.device)
+    num_labels = 0
     for pixels, labels in split.in_order():
         images = scale(pixels)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             logits = model(images)
         loss += F.cross_entropy(logits.float(), labels, reduction="sum")
+        num_labels += labels.numel()
         taken_for = logits.argmax(1)
         correct += (taken_for == labels).sum()
         if counts_CC is not None:
             pairs = labels * len(counts_CC) + taken_for
-            counts_CC += pairs.bincount(minlength=counts_CC.numel()).reshape_as(counts_CC)
+            counts_CC += pairs.flatten().bincount(minlength=counts_CC.numel()).reshape_as(counts_CC)
     model.train(was_training)
-    return Score(float(loss) / len(split), int(correct) / len(split))
+    return Score(float(loss) / num_labels, int(correct) / num_labels)
 
 
 def with_measured_batch_norm(

@@ -29,8 +29,9 @@ from torch import nn
 from permtrain.errors import CheckpointError, SettingError
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.outline import OutlinedData, outlined
-from permtrain.lab.data.registry import DATASETS
+from permtrain.lab.data.registry import DATASETS, TEXTS
 from permtrain.lab.data.stream import StreamedData, StreamedSplit
+from permtrain.lab.data.text import TextData, TextSplit
 from permtrain.lab.models.registry import is_own_code
 from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.settings import Settings
@@ -165,24 +166,20 @@ class Origin:
 _PARTS: dict[str, Any] = {"network": NetworkOrigin, "data": DataOrigin}
 
 
-def data_origin(name: str, data: ImageData | StreamedData) -> DataOrigin:
+def data_origin(name: str, data: ImageData | StreamedData | TextData) -> DataOrigin:
     """The origin of data that were just loaded, whole.
 
     Args:
         name: as the settings have it.
     """
     splits = [data.train, data.test]
-    digests = (
-        _digest_of_images(each) if isinstance(each, Split) else _sum_of(_digests_of(each))
-        for each in splits
-    )
     train, test = (len(each) for each in splits)
     return DataOrigin(
-        digest=" ".join(digests),
+        digest=" ".join(map(_digest_of, splits)),
         num_images=(train, test),
         image_shape=data.image_shape,
         class_names=data.class_names,
-        location=None if name in DATASETS else str(Path(name).expanduser().resolve()),
+        location=None if name in (*DATASETS, *TEXTS) else str(Path(name).expanduser().resolve()),
     )
 
 
@@ -196,6 +193,12 @@ def outline_of(settings: Settings, origin: Origin | None) -> OutlinedData | None
     shape = known.image_shape if size is None else (3, size, size)
     names = tuple(map(str, range(known.num_classes)))
     return outlined(name, shape, known.num_images, names)
+
+
+def _digest_of(split: Split | StreamedSplit | TextSplit) -> str:
+    if isinstance(split, TextSplit):
+        return blake2b(split.codes.numpy().tobytes(), digest_size=_DIGEST_BYTES).hexdigest()
+    return _digest_of_images(split) if isinstance(split, Split) else _sum_of(_digests_of(split))
 
 
 def _digest_of_images(split: Split) -> str:

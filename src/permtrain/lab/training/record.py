@@ -14,7 +14,10 @@ Accuracy = Annotated[float, Interval(ge=0, le=1)]
 
 
 class EpochLine(TypedDict, total=False):
-    """A line of a classifier's record. A loss may be no number where weights are not."""
+    """A line of a classifier's record. A loss may be no number where weights are not.
+
+    Bits are those of a character of text: its loss, divided by log 2.
+    """
 
     epoch: Count
     step: Count
@@ -22,8 +25,10 @@ class EpochLine(TypedDict, total=False):
     train_loss: float
     validation_loss: float
     validation_accuracy: Accuracy
+    validation_bits: float
     test_loss: float
     test_accuracy: Accuracy
+    test_bits: float
     wall_s: NotNegative
 
 

@@ -31,6 +31,7 @@ class RunResult:
         evaluations: step, losses and accuracies after the steps that were asked for.
         changes: means over the steps that were watched; None if none was.
         validation_accuracy: after the last epoch; None without a validation split.
+        test_bits, validation_bits: bits per character after the last epoch, of text; None likewise.
     """
 
     folder: Path
@@ -47,6 +48,8 @@ class RunResult:
     evaluations: list[Metrics] = field(default_factory=list)
     changes: Change | None = None
     validation_accuracy: Accuracy | None = None
+    test_bits: float | None = None
+    validation_bits: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"folder": self.folder.name}

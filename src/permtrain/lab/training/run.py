@@ -316,9 +316,10 @@ class TrainerSession(Session):
         return self.trainer.is_finished
 
     def in_words(self, metrics: Metrics) -> str:
+        bits = f"{metrics['test_bits']:.4f} bits  " if "test_bits" in metrics else ""
         return (
             f"epoch {metrics['epoch']}/{self.trainer.settings.epochs}  "
-            f"test {metrics['test_accuracy']:.2%}  loss {metrics['train_loss']:.4f}  "
+            f"test {metrics['test_accuracy']:.2%}  {bits}loss {metrics['train_loss']:.4f}  "
             f"{metrics['wall_s']:.1f} s"
         )
 
@@ -464,4 +465,6 @@ def _result(trainer: Trainer, history: Sequence[Metrics], folder: RunFolder) -> 
         evaluations=trainer.evaluations,
         changes=mean_change(trainer.changes),
         validation_accuracy=last.get("validation_accuracy"),
+        test_bits=last.get("test_bits"),
+        validation_bits=last.get("validation_bits"),
     )

@@ -65,17 +65,20 @@ class DataSettings:
     data: str = "digits"
     """A data set by name (`permtrain list`), or a folder with train.parquet and test.parquet, or
     with train/ and test/ folders of class-named image folders. A folder with train/ and val/, or
-    with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory."""
+    with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory. Or
+    text, or the path of a text file, for networks that tell the next character."""
     validation_fraction: Fraction = 0.0
     """Part of the training images set aside for choosing anything, in [0, 1)."""
     train_images: Count | None = None
-    """Use the first so many training images only; at least 1."""
+    """Use the first so many training images only; at least 1. Of text, windows of characters."""
     test_images: Count | None = None
     """Evaluate on the first so many test images only; at least 1."""
     image_size: Count | None = None
     """Side in pixels of the RGB squares that images of any size are cut to: the middle of each; in
     training on a streamed data set, as imagenet, a random part. Left out: 224 of streamed images;
     those in memory stay whole, and have to be of one size."""
+    context: Count | None = None
+    """Characters of a text that a network sees at once. Left out: 64."""
     image_column: str | None = None
     """The column of images in Parquet files that have several, or one of bytes alone."""
     label_column: str | None = None

@@ -19,10 +19,11 @@ from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.lab.data.augment import augment, augmentation_generator
 from permtrain.lab.data.images import ImageData
 from permtrain.lab.data.load import load_images, open_stream
-from permtrain.lab.data.outline import OutlinedData
-from permtrain.lab.data.sources import is_streamed
+from permtrain.lab.data.outline import OutlinedData, OutlinedSplit
+from permtrain.lab.data.sources import is_streamed, is_text
 from permtrain.lab.data.splits import AnySplit, carve_validation, limit
 from permtrain.lab.data.stream import StreamedData, StreamedSplit
+from permtrain.lab.data.text import DEFAULT_CONTEXT, TextData, TextSplit, load_text
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.change import Change, change_between
@@ -33,6 +34,7 @@ from permtrain.lab.training.optimizers import attach, make_optimizer
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.settings import Place, Settings
 from permtrain.optim.method import Method
+from permtrain.ranges import require
 
 
 @dataclass
@@ -93,7 +95,7 @@ class Trainer:
         self,
         settings: Settings,
         place: Place,
-        data: ImageData | StreamedData | OutlinedData | None = None,
+        data: ImageData | StreamedData | TextData | OutlinedData | None = None,
         trained: Mapping[str, Tensor] | None = None,
         import_from: Sequence[Path] = (),
     ) -> None:
@@ -402,6 +404,8 @@ class Trainer:
                 score = self.evaluate(split)
                 scores[f"{name}_loss"] = score.loss
                 scores[f"{name}_accuracy"] = score.accuracy
+                if isinstance(split, TextSplit):
+                    scores[f"{name}_bits"] = score.loss / math.log(2)
         return scores
 
     def _is_small(self) -> bool:
@@ -425,10 +429,14 @@ class Trainer:
                 f"{tuple(images.shape[1:])}, float32: {type(error).__name__}: {reason}"
             ) from error
         shape = tuple(getattr(logits, "shape", ()))
-        if shape != (1, num_classes):
+        allowed: tuple[int, ...] = (1, num_classes)
+        if isinstance(self.train_split, TextSplit):  # for each of the characters
+            allowed = (1, num_classes, self.train_split.context)
+        seen = shape[:2] if isinstance(self.train_split, OutlinedSplit) else shape
+        if seen != allowed:
             raise SettingError(
                 f"model {self.settings.model!r} gives outputs of shape {shape} for one image; "
-                f"allowed: {(1, num_classes)}, one for each class"
+                f"allowed: {allowed}, one for each class"
             )
 
     def _check_state(self) -> None:
@@ -512,18 +520,37 @@ def data_name(settings: Settings, location: str | None) -> str:
 
 def load_data(
     settings: Settings, place: Place, location: str | None = None
-) -> ImageData | StreamedData:
+) -> ImageData | StreamedData | TextData:
     """What the settings name, in memory or streamed; `location` as in `data_name`."""
     name, size = data_name(settings, location), settings.data.image_size
     columns = settings.data.columns
     folder = place.data_folder
+    if is_text(name):
+        _refuse_for_images(settings)
+        return load_text(name, settings.data.context or DEFAULT_CONTEXT)
+    if (context := settings.data.context) is not None:
+        raise SettingError(f"context is {context}; allowed with images: nothing")
     if is_streamed(name):
         return open_stream(name, data_folder=folder, image_size=size, columns=columns)
     return load_images(name, data_folder=folder, image_size=size, columns=columns)
 
 
+def _refuse_for_images(settings: Settings) -> None:
+    """Refuse what means nothing for text."""
+    data, default = settings.data, Settings()
+    given: dict[str, tuple[object, object]] = {
+        "image_size": (data.image_size, None),
+        "image_column": (data.image_column, None),
+        "label_column": (data.label_column, None),
+        "augmentation": (settings.augmentation, default.augmentation),
+        "normalization": (settings.normalization, default.normalization),
+    }
+    for name, (value, left_out) in given.items():
+        require(name, value, value == left_out, "nothing with text")
+
+
 def _splits(
-    settings: Settings, data: ImageData | StreamedData | OutlinedData
+    settings: Settings, data: ImageData | StreamedData | TextData | OutlinedData
 ) -> tuple[AnySplit, AnySplit | None, AnySplit]:
     train, validation = carve_validation(
         data.train, settings.data.validation_fraction, settings.seed
