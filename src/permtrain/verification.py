@@ -14,9 +14,9 @@ from permtrain.core.granularity import (
     check_rule,
     cut_by_rule,
     named_tensors,
-    uncompiled,
 )
 from permtrain.core.kinds import check_model, check_numbers
+from permtrain.core.names import plain_state
 from permtrain.core.profile import holding
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import GranularityError, ProfileError, SettingError
@@ -139,16 +139,16 @@ def verify(
             f"initial is of type {type(initial).__name__}; allowed: a method such as LaPerm or "
             "SGPerm, a state dict from before the training, or None"
         )
-    if initial is None:
-        model = uncompiled(model)  # as its record
     named = named_tensors(model)
     for tensor in named:
         check_numbers(tensor.name, tensor.parameter)
     weights = {tensor.name: tensor.parameter for tensor in named}
+    if initial is not None:
+        initial = plain_state(initial, weights)
     if granularity == "any" and biases == "apart":
         granularity = "neuron"
     if granularity == "any":
-        cuts, in_rows = _named_here(weights, *cuts_left(model), uncompiled(model))
+        cuts, in_rows = cuts_left(model)
         if not cuts:
             return _verify_finest(model, weights, initial)
     else:
@@ -236,18 +236,6 @@ def _verify_finest(
     return Verification({**by_neuron.intact, **held}, only_in_layer=tuple(held))
 
 
-def _named_here(
-    weights: Mapping[str, Tensor], cuts: dict[str, Cut], biases: dict[str, str], inside: nn.Module
-) -> tuple[dict[str, Cut], dict[str, str]]:
-    """Notes by the names that the weights have, which `torch.compile` puts a prefix before."""
-    by_id = {id(weight): name for name, weight in weights.items()}
-    names = {name: by_id.get(id(p), name) for name, p in inside.named_parameters()}
-    return (
-        {names[name]: cut for name, cut in cuts.items()},
-        {names[name]: names[bias] for name, bias in biases.items()},
-    )
-
-
 def _births(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """The initial values by the records, then with each other record of a tied parameter."""
     yield recorded_initial_weights(model)
@@ -266,7 +254,7 @@ def _verify_method(model: nn.Module, method: Method) -> Verification:
     if method.has_begun or method.ended_at is None:
         intact = method.intact(weights)
     else:
-        initial = recorded_initial_weights(uncompiled(model))
+        initial = recorded_initial_weights(model)
         intact = holding(method.vectors(weights), method.vectors(initial))
     return Verification(intact, not method.has_begun, method.ended_at)
 

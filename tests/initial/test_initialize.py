@@ -344,7 +344,7 @@ def test_a_model_has_the_records_of_its_parts():
     }
     assert verify(model)
     wrapped = nn.ModuleDict({"net": torch.compile(model, backend="eager")})
-    assert list(records_of(wrapped)) == [f"net._orig_mod.{name}" for name in records_of(model)]
+    assert list(records_of(wrapped)) == [f"net.{name}" for name in records_of(model)]
     assert verify(wrapped)
     assert records_of(body) == of_body
 

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from permtrain.core.cut import ACROSS, GRANULARITIES, AnyGranularity, Cut, plain_cut
 from permtrain.core.layouts import COMPUTED_FROM, neuron_cut
+from permtrain.core.names import modules_of
 from permtrain.errors import GranularityError, NoVectorsError, SettingError
 
 Answer: TypeAlias = str | Cut | tuple[str | Cut | None, ...] | None
@@ -59,30 +60,10 @@ class NamedTensor:
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-COMPILED_PREFIX = "_orig_mod."
-"""What the names of `torch.compile(model)` begin with, before those of the model inside."""
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The model inside `torch.compile(model)`, with the names that it gives; others as they are."""
-    inside = getattr(model, "_orig_mod", None)
-    return inside if isinstance(inside, nn.Module) else model
-
-
-def first_names(model: nn.Module) -> dict[str, str]:
-    """The first name of the parameter or buffer that each name stands for, tied ones included."""
-    first: dict[int, str] = {}
-    everything = [
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]
-    for name, tensor in everything:
-        first.setdefault(id(tensor), name)
-    return {name: first[id(tensor)] for name, tensor in everything}
-
-
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
     """All parameters of a model, once each (tied ones under their first name), in its own order.
+
+    Names are those of the model inside wrappers (`core.names`).
 
     Raises:
         SettingError: a lazy layer's parameter, which has no shape before the first call.
@@ -98,7 +79,7 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
         if getattr(module, "padding_idx", None) is not None
         for parameter in (*module.parameters(recurse=False), *_originals(module).values())
     }  # tied to another module's too
-    for module_name, module in model.named_modules():
+    for module_name, module in modules_of(model):
         own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
         for name, parameter in _originals(module).items():
             owners[id(parameter)] = (module, name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from permtrain.core.granularity import first_names, uncompiled
+from permtrain.core.names import first_names, modules_of
 
 
 def leave_note(model: nn.Module, kind: str, name: str, note: Any) -> None:
@@ -21,7 +21,7 @@ def leave_note(model: nn.Module, kind: str, name: str, note: Any) -> None:
         note: plain data.
     """
     module_name, _, own_name = name.rpartition(".")
-    module = uncompiled(model).get_submodule(module_name)
+    module = dict(modules_of(model, remove_duplicate=False))[module_name]
     others = vars(module).get(kind, {})
     setattr(module, kind, others | {own_name: note})
 
@@ -29,7 +29,7 @@ def leave_note(model: nn.Module, kind: str, name: str, note: Any) -> None:
 def remove_notes(model: nn.Module, kind: str, names: Iterable[str]) -> None:
     """Take the notes of one kind off these parameters."""
     gone = set(names)
-    for module_name, module in uncompiled(model).named_modules():
+    for module_name, module in modules_of(model):
         for own_name in list(vars(module).get(kind, {})):
             if _joined(module_name, own_name) in gone:
                 rest = {key: note for key, note in vars(module)[kind].items() if key != own_name}
@@ -47,10 +47,9 @@ def notes_of(model: nn.Module, kind: str) -> dict[str, list[tuple[str, Any]]]:
         >>> notes_of(nn.Sequential(layer), "color")
         {'0.weight': [('0.weight', 'red')]}
     """
-    model = uncompiled(model)
     first_name = first_names(model)
     found: dict[str, list[tuple[str, Any]]] = {}
-    for module_name, module in model.named_modules():
+    for module_name, module in modules_of(model):
         for own_name, note in vars(module).get(kind, {}).items():
             name = _joined(module_name, own_name)
             found.setdefault(first_name.get(name, name), []).append((name, note))

@@ -11,8 +11,9 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import GRANULARITIES, Granularity
-from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled
+from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.core.kinds import check_model
+from permtrain.core.names import modules_of, parameters_of
 from permtrain.core.notes import leave_note, notes_of
 from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
 from permtrain.initial.checks import as_integer, as_number, check_choice, nearest
@@ -46,7 +47,7 @@ def initialize_(
 
     Args:
         model: its parameters are float64, float32, float16 or bfloat16, on any device. Of
-            `torch.compile(model)` the model inside, whose names count.
+            a wrapper (`torch.compile`, DDP) the model inside, whose names count.
         rule: the distribution and its scale: a name in `rules.RULES`, or a `Rule`. Fans are those
             of `rules.fans`. `"shuffle"` moves the values that are there within each weight vector.
         structure: how values lie in weight vectors, and which weights are zero.
@@ -90,7 +91,6 @@ def initialize_(
         )
     check_model(model)
     seed = as_integer(seed)
-    model = uncompiled(model)
     _refuse_undrawable(model)
     tensors = named_tensors(model)
     weights = [tensor for tensor in tensors if tensor.is_weight and not tensor.has_padding]
@@ -202,7 +202,7 @@ def recorded_initial_weights(model: nn.Module, *, of_last_name: bool = False) ->
 
 
 def _refuse_undrawable(model: nn.Module) -> None:
-    for module_name, module in model.named_modules():
+    for module_name, module in modules_of(model):
         if isinstance(module, ParametrizationList):
             raise SettingError(
                 f"{module_name} is a parametrization; allowed: plain parameters (initialize before "
@@ -215,7 +215,7 @@ def _refuse_undrawable(model: nn.Module) -> None:
                     f"{name} are the lengths of a weight norm; allowed: plain parameters "
                     f"(initialize before normalizing)"
                 )
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters_of(model):
         if parameter.is_meta:
             raise SettingError(
                 f"{name} is on the meta device; allowed: a device with memory "

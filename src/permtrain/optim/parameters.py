@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, TypeAlias
 from torch import Tensor, nn
 
 from permtrain.core.cut import Cut
-from permtrain.core.granularity import NamedTensor, named_tensors, uncompiled, unnamed_tensor
+from permtrain.core.granularity import NamedTensor, named_tensors, unnamed_tensor
 from permtrain.core.kinds import check_model
+from permtrain.core.names import parameters_of
 from permtrain.core.notes import leave_note, notes_of, remove_notes
 from permtrain.errors import GranularityError, SettingError
 
@@ -112,7 +113,7 @@ def cuts_left(model: nn.Module) -> tuple[dict[str, Cut], dict[str, str]]:
         >>> cuts_left(model)[0]["weight"].granularity
         'layer'
     """
-    parameters = dict(uncompiled(model).named_parameters())
+    parameters = dict(parameters_of(model))
     cuts: dict[str, Cut] = {}
     biases: dict[str, str] = {}
     for name, notes in notes_of(model, _NOTES).items():

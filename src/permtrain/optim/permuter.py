@@ -23,6 +23,7 @@ from permtrain.core.granularity import (
     cut_by_rule,
 )
 from permtrain.core.kinds import check_numbers
+from permtrain.core.names import parameters_of, plain_state
 from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import vectors_of
@@ -335,8 +336,9 @@ class Permuter(Attached):
         self._places.check()
         self._adopt_new_parameters()
         self._check_state(state_dict)
+        saved = plain_state(state_dict["tensors"], self.cuts)
         for tensor in self.tensors:
-            tensor.load_state_dict(state_dict["tensors"][tensor.name])
+            tensor.load_state_dict(saved[tensor.name])
         self.num_steps = state_dict["num_steps"]
         self.num_synchronizations = state_dict["num_synchronizations"]
         self._inside_step = False
@@ -554,7 +556,7 @@ class Permuter(Attached):
     def _all_parameters(self, named: list[NamedTensor]) -> list[tuple[str, Tensor]]:
         """Those of the model, or where there is none those of the optimizer, with names."""
         if self._model is not None:
-            return list(self._model.named_parameters())
+            return list(parameters_of(self._model))
         return [*self.parameters.items(), *((each.name, each.parameter) for each in named)]
 
     def _permuted_by_others(self) -> dict[int, str]:
@@ -580,14 +582,15 @@ class Permuter(Attached):
             raise CheckpointError(
                 f"permuter state is of a {state_dict['method']}; allowed: {type(self).__name__}"
             )
-        saved_names, names = set(state_dict["tensors"]), {tensor.name for tensor in self.tensors}
+        saved = plain_state(state_dict["tensors"], self.cuts)
+        saved_names, names = set(saved), {tensor.name for tensor in self.tensors}
         if saved_names != names:
             raise CheckpointError(
                 f"permuter state holds other tensors: missing {sorted(names - saved_names)}, "
                 f"unexpected {sorted(saved_names - names)}"
             )
         for tensor in self.tensors:
-            tensor.check_state(state_dict["tensors"][tensor.name], self.keep_latent)
+            tensor.check_state(saved[tensor.name], self.keep_latent)
 
     def _check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote since the last step; loaded ones may come."""

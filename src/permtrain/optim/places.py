@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from permtrain.core.layouts import COMPUTED_FROM
+from permtrain.core.names import parameters_of
 from permtrain.errors import ChangedWeightsError
 
 _Link: TypeAlias = tuple[dict[str, Any], str, object]
@@ -64,7 +65,7 @@ class Places:
     def _refuse_replaced(self) -> None:
         if self._model is None:
             return
-        present = dict(self._model.named_parameters(remove_duplicate=False))
+        present = dict(parameters_of(self._model, remove_duplicate=False))
         present_ids = {id(parameter) for parameter in present.values()}
         known = {id(parameter) for parameter in self._parameters.values()}
         for name, parameter in self._parameters.items():

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from permtrain.core.cut import Cut
+from permtrain.core.names import plain_state
 from permtrain.core.profile import holding
 from permtrain.errors import CheckpointError, KindError, ProfileError, SettingError
 from permtrain.optim.attached import Attached
@@ -161,8 +162,10 @@ class Rewiring(Attached):
                 f"rewiring state has keys {sorted(map(str, state_dict))}; "
                 f"allowed: {sorted(expected)}, version 1"
             )
-        rewired = state_dict["rewired"]
         shapes = {tensor.name: tuple(tensor.cut.shape) for tensor in self.permuter.tensors}
+        rewired = state_dict["rewired"]
+        if rewired is not None:
+            rewired = plain_state(rewired, shapes)
         # Layers added after the switch were never permuted.
         saved = {name: tuple(weight.shape) for name, weight in (rewired or {}).items()}
         if not saved.items() <= shapes.items():

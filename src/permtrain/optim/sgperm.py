@@ -23,6 +23,7 @@ from permtrain.core.granularity import (
     named_tensors,
 )
 from permtrain.core.kinds import check_numbers
+from permtrain.core.names import parameters_of, plain_state
 from permtrain.core.profile import holding
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import (
@@ -379,6 +380,7 @@ class SGPerm(Optimizer, Method):
         if saved is None or saved.get("version") != 1:
             raise CheckpointError("optimizer state holds no permutation, version 1, of an SGPerm")
         names = {rows.weight.name for rows in self._rows}
+        saved = {**saved, "rows": plain_state(saved["rows"], names)}
         if set(saved["rows"]) != names:
             raise CheckpointError(
                 f"optimizer state holds rows of {sorted(saved['rows'])}; allowed: {sorted(names)}"
@@ -442,7 +444,7 @@ class SGPerm(Optimizer, Method):
             self._rows.append(SortedRows(tensor, cut, bias, index, first_row))
             in_rows |= {id(tensor.parameter)} | ({id(bias)} if bias is not None else set())
         written = {each.name: each.parameter for each in named if id(each.parameter) in in_rows}
-        everything = [] if self._model is None else self._model.named_parameters()
+        everything = [] if self._model is None else parameters_of(self._model)
         refuse_aliases(
             self.parameters | written, [*everything, *((t.name, t.parameter) for t in named)]
         )

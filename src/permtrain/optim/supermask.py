@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from permtrain.core.aliases import refuse_aliases
 from permtrain.core.granularity import named_tensors, refuse_sharded
 from permtrain.core.kinds import check_model, check_numbers
+from permtrain.core.names import parameters_of
 from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
 from permtrain.optim.attached import Attached, closure_of, optimizer_inside
 from permtrain.optim.places import Places
@@ -148,9 +149,7 @@ class Supermask(Attached):
                 raise SettingError(
                     f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: floating point"
                 )
-        refuse_aliases(
-            {tensor.name: tensor.parameter for tensor in masked}, model.named_parameters()
-        )
+        refuse_aliases({tensor.name: tensor.parameter for tensor in masked}, parameters_of(model))
         self.optimizer = optimizer
         self.keep = keep
         self._places = Places(model)

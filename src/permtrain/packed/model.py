@@ -14,16 +14,14 @@ from torch.nn.parameter import is_lazy
 from permtrain.core import live
 from permtrain.core.cut import GRANULARITIES, Cut
 from permtrain.core.granularity import (
-    COMPILED_PREFIX,
     GranularityRule,
     NamedTensor,
     check_rule,
     cut_by_rule,
-    first_names,
     named_tensors,
-    uncompiled,
 )
 from permtrain.core.kinds import check_model, check_numbers
+from permtrain.core.names import first_names, plain_state, unwrapped
 from permtrain.errors import GranularityError, KindError, PackedFileError
 from permtrain.initial.initialize import records_of
 from permtrain.initial.record import TensorRecord
@@ -52,13 +50,13 @@ def pack(
 
     Args:
         model: its state is stored; in LaPerm's mid-period, which is warned of, inside
-            `permuter.arranged()`. Of `torch.compile(model)` that of the model inside.
+            `permuter.arranged()`. Of a wrapper (`torch.compile`, DDP) that of the model inside.
         path: written whole and durable or not at all, and only if the bytes read back.
         granularity: as in `LaPerm`, for weights whose vectors are to be these; what it cuts is
             stored as an arrangement even without a record, its sorted values beside. `"any"` takes
             for each tensor the finest granularity at which it holds its initial values.
         weights: the state to store, instead of the model's own; of its names and shapes. Of a
-            compiled model they have its names or those of the model inside.
+            wrapped model they have its names or those of the model inside.
         threads: tensors worked on at a time; None chooses by the processors.
 
     Raises:
@@ -164,15 +162,13 @@ def tensors_of(
     model: nn.Module, granularity: GranularityRule, weights: Mapping[str, Tensor] | None
 ) -> list[TensorToPack | Alias]:
     """A model's state with what is known of each tensor, in the state's order."""
-    inside = uncompiled(model)
-    if weights is not None and inside is not model:
-        weights = {name.removeprefix(COMPILED_PREFIX): value for name, value in weights.items()}
-    model = inside
+    model = unwrapped(model)
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise PackedFileError(f"{name} has no shape yet; allowed: run the model once before")
     state = model.state_dict()
     if weights is not None:
+        weights = plain_state(weights, state)
         _check_names(weights, state)
         state = {name: weights[name] for name in state}
     named = {tensor.name: tensor for tensor in named_tensors(model)}
