@@ -108,16 +108,16 @@ def first_names(model: nn.Module) -> dict[str, str]:
 def plain_state(state: Mapping[str, _T], names: Iterable[str]) -> dict[str, _T]:
     """A state, by the names that are asked for, though it was saved of a wrapped model.
 
-    A name that is not asked for loses what wrappers add to names, if it is asked for then.
+    A name loses what wrappers add to names where that gives one that is asked for and not there.
 
     Example:
         >>> plain_state({"module.0.weight": 1, "1._orig_mod.bias": 2, "other": 3},
         ...             ["0.weight", "1.bias"])
         {'0.weight': 1, '1.bias': 2, 'other': 3}
     """
-    asked, added = set(names), set(WRAPPERS.values())
+    missing, added = set(names) - state.keys(), set(WRAPPERS.values())
     found: dict[str, _T] = {}
     for name, value in state.items():
         plain = ".".join(part for part in name.split(".") if part not in added)
-        found[plain if name not in asked and plain in asked else name] = value
+        found[plain if plain in missing else name] = value
     return found
