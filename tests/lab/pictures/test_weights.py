@@ -78,8 +78,8 @@ def test_keras_kernels_have_their_output_units_last(tmp_path: Path) -> None:
         file["model_weights/conv/conv/bias:0"] = np.zeros(2, dtype=np.float32)
         file["optimizer_weights/m"] = kernel
     layers = read_layers(tmp_path / "net.h5")
-    assert list(layers) == ["conv/conv/kernel"]
-    assert layers["conv/conv/kernel"].tolist() == [kernel[..., i].ravel().tolist() for i in (0, 1)]
+    assert list(layers) == ["conv/kernel"]
+    assert layers["conv/kernel"].tolist() == [kernel[..., i].ravel().tolist() for i in (0, 1)]
 
 
 def test_keras_files_read_no_other_files(tmp_path: Path) -> None:

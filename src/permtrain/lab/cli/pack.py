@@ -28,7 +28,8 @@ def pack(
     """Write a run's arranged weights as a seed and permutations; or any checkpoint, packed.
 
     Args:
-        source: The run's folder; or a file of anybody's model, safetensors or a PyTorch state dict.
+        source: The run's folder; or a file of anybody's model: safetensors, a PyTorch state dict,
+            or Keras's .h5 and .keras (with permtrain[keras]).
         checkpoint: Of a run: last, best, or a checkpoint file.
         output: The file to write; left out, packed.safetensors in the run's folder, of another
             checkpoint than the last packed-best.safetensors or packed-CHECKPOINT.safetensors; of a

@@ -1,25 +1,25 @@
 """The weights of any checkpoint, as matrices of output units. Nothing in a file is executed.
 
 A file is recognised by its first bytes, not by its name: safetensors, our packed file, what
-`torch.save` writes, Keras's .h5; or it is the folder of a run.
+`torch.save` writes, Keras's files; or it is the folder of a run.
 """
 
-import math
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from permtrain.core.cut import Cut
-from permtrain.errors import CheckpointError, PermtrainError, PictureError, one_line
+from permtrain.errors import CheckpointError, PictureError, one_line
 from permtrain.initial.record import TensorRecord
+from permtrain.lab.pictures.keras_file import is_keras, keras_variables
 from permtrain.lab.pictures.numbers.arrays import Floats
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
@@ -31,7 +31,6 @@ Layers = dict[str, Floats]
 """Layer name to a matrix of its weights, (V, L): a row for each output unit, or weight vector."""
 
 _TORCH_BEFORE_ZIP = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[:-1]
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
@@ -46,7 +45,8 @@ def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
 
     Args:
         path: safetensors, a packed file, a PyTorch state dict (also inside a dict under
-            `state_dict` or `model`, or a checkpoint of ours), Keras .h5, or a run's folder.
+            `state_dict` or `model`, or a checkpoint of ours), Keras .h5 or .keras, or a run's
+            folder.
         ceilings: what the file may claim. One of any format may claim more than it holds:
             compressed, repeated or never written.
 
@@ -65,21 +65,19 @@ def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
         {'a.weight': (4, 12)}
     """
     file = _weights_file(path) if path.is_dir() else path
-    if _head(file).startswith(_HDF5):
-        kernels = _keras_kernels(file, ceilings)
-        layers = {name: _vectors(np.moveaxis(kernel, -1, 0)) for name, kernel in kernels.items()}
-    else:
-        cuts = _cuts_in(file, ceilings)
-        tensors = {
-            name: tensor
-            for name, tensor in _tensors_in(file, ceilings).items()
-            if _holds_weights(tensor)
-        }
-        _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), ceilings)
-        layers = {
-            name: rows_by_unit(tuple(tensor.shape), cuts.get(name)).to_vectors(as_numpy(tensor))
-            for name, tensor in tensors.items()
-        }
+    tensors = {
+        name: tensor
+        for name, tensor in _tensors_in(file, ceilings).items()
+        if _holds_weights(tensor)
+    }
+    _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), ceilings)
+    if is_keras(file):
+        tensors = {name: kernel.movedim(-1, 0) for name, kernel in tensors.items()}
+    cuts = _cuts_in(file, ceilings)
+    layers = {
+        name: rows_by_unit(tuple(tensor.shape), cuts.get(name)).to_vectors(as_numpy(tensor))
+        for name, tensor in tensors.items()
+    }
     if not layers:
         raise PictureError(f"{path}: holds no weights of two or more dimensions to draw")
     return layers
@@ -91,9 +89,7 @@ def read_state(folder: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(file: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Tensor]:
-    """All tensors of a checkpoint that is no Keras file, by name; errors as `read_layers`."""
-    if _head(file).startswith(_HDF5):
-        raise CheckpointError(f"{file}: a Keras file; allowed: safetensors, a PyTorch state dict")
+    """All tensors of a checkpoint, by name; errors as `read_layers`."""
     return _tensors_in(file, ceilings)
 
 
@@ -147,11 +143,9 @@ def _check_claim(file: Path, claimed: int, ceilings: Ceilings) -> None:
 def _tensors_in(file: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Tensor]:
     if _is_safetensors(file):
         return _safetensors(file, ceilings)
+    if is_keras(file):
+        return keras_variables(file, partial(_check_claim, file, ceilings=ceilings))
     return _state_dict(file, ceilings)
-
-
-def _vectors(weights: Floats) -> Floats:
-    return weights.reshape(weights.shape[0], -1)
 
 
 def _safetensors(file: Path, ceilings: Ceilings) -> dict[str, Tensor]:
@@ -234,35 +228,3 @@ def _candidates(loaded: Any) -> Iterator[Mapping[Any, Any]]:
             found = found.get(key) if isinstance(found, Mapping) else None
         if isinstance(found, Mapping):
             yield found
-
-
-def _keras_kernels(file: Path, ceilings: Ceilings) -> Layers:
-    try:
-        import h5py
-    except ImportError:
-        raise PictureError(
-            f"{file}: Keras files need h5py; allowed: after pip install 'permtrain[keras]'"
-        ) from None
-    found: dict[str, Any] = {}
-
-    def look_at(name: str, item: Any) -> None:
-        is_weight = isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind == "f"
-        if is_weight and not name.startswith("optimizer") and item.size:
-            if item.external or item.is_virtual:
-                raise CheckpointError(
-                    f"{file}: {name} has its values in other files, which are not read; allowed: "
-                    "values in the file itself"
-                )
-            found[name.removeprefix("model_weights/").removesuffix(":0")] = item
-
-    try:
-        with h5py.File(file, "r") as opened:
-            opened.visititems(look_at)
-            # Chunks are read whole, also where the data set is smaller.
-            sizes = (max(item.size, math.prod(item.chunks or ())) for item in found.values())
-            _check_claim(file, sum(sizes), ceilings)
-            return {name: item[()] for name, item in found.items()}
-    except PermtrainError:
-        raise
-    except (OSError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{file}: not readable as HDF5 ({one_line(error)})") from error
