@@ -56,7 +56,7 @@ from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.core.arrangement import arrange_vectors
 from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut
-from permtrain.core.granularity import GranularityRule, cut_by_rule, named_tensors
+from permtrain.core.granularity import GranularityRule, decide, named_tensors
 from permtrain.core.profile import profile_of
 from permtrain.errors import SettingError
 from permtrain.initial.initialize import initialize_
@@ -237,7 +237,7 @@ def moved_tensors(
     """The weights that a rule permutes, their present values being the initial ones."""
     found = []
     for tensor in named_tensors(model):
-        cut = cut_by_rule(tensor, rule)
+        cut = decide(tensor, rule).cut
         if cut is not None:
             initial = tensor.parameter.detach().clone()
             profile = profile_of(initial, cut)

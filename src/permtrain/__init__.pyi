@@ -1,6 +1,8 @@
 from .core.arrangement import arrange, straight_through
 from .core.cut import Granularity
+from .core.description import Description, describe
 from .core.granularity import GranularityRule
+from .core.layouts import register_layout
 from .core.permutation import Permutation, permutation_between, ranking_distance
 from .core.profile import profile_of
 from .core.ranking import ranking
@@ -11,6 +13,7 @@ from .errors import (
     DataError,
     GranularityError,
     KindError,
+    LeftAloneWarning,
     NonFiniteError,
     NoVectorsError,
     PackedFileError,
@@ -42,6 +45,7 @@ __all__ = [
     "CheckpointError",
     "CircuitError",
     "DataError",
+    "Description",
     "FrozenZeros",
     "Granularity",
     "GranularityError",
@@ -49,6 +53,7 @@ __all__ = [
     "IndexOptimizer",
     "KindError",
     "LaPerm",
+    "LeftAloneWarning",
     "NoVectorsError",
     "NonFiniteError",
     "PackedFile",
@@ -66,6 +71,7 @@ __all__ = [
     "Supermask",
     "Verification",
     "arrange",
+    "describe",
     "initial_values",
     "initialize_",
     "pack",
@@ -74,6 +80,7 @@ __all__ = [
     "ranking",
     "ranking_distance",
     "records_of",
+    "register_layout",
     "straight_through",
     "unpack",
     "verify",

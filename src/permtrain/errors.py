@@ -47,6 +47,10 @@ class NoVectorsError(GranularityError):
     """No granularity that was named cuts a tensor into vectors; another one may."""
 
 
+class LeftAloneWarning(UserWarning):
+    """Weights that a rule for all of them meant have no weight vectors, and are left alone."""
+
+
 class NonFiniteError(PermtrainError, ValueError):
     """NaN or infinity was about to enter a ranking."""
 

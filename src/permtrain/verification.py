@@ -12,7 +12,7 @@ from permtrain.core.granularity import (
     Biases,
     GranularityRule,
     check_rule,
-    cut_by_rule,
+    decide,
     named_tensors,
 )
 from permtrain.core.kinds import check_model, check_numbers
@@ -154,7 +154,7 @@ def verify(
     else:
         check_rule(granularity, weights)
         found = {
-            tensor.name: cut_by_rule(tensor, granularity, biases=biases, may_go_across=True)
+            tensor.name: decide(tensor, granularity, biases=biases, may_go_across=True).cut
             for tensor in named
         }
         cuts, in_rows = {name: cut for name, cut in found.items() if cut is not None}, {}

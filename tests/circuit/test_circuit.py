@@ -49,7 +49,7 @@ def circuits_of(path: Path) -> dict[str, LayerCircuit]:
 def turned(path: Path) -> nn.Linear:
     """A layer of two units whose first one's values moved: place 2 to input 0, 0 to 1, 1 to 2."""
     model = nn.Linear(3, 2, bias=False)
-    initialize_(model, seed=1)
+    initialize_(model, seed=1, bias_values="rule")
     with torch.no_grad():
         model.weight[0] = model.weight[0, [2, 0, 1]]
     pack(model, path)
@@ -86,7 +86,7 @@ def test_routed_fixed_values_are_the_weights(net: str, tmp_path: Path) -> None:
 def test_the_routing_is_the_permutation_of_the_library(levels: int | None, tmp_path: Path) -> None:
     """Ties included: equal values that stand still stay."""
     model = nn.Linear(9, 4, bias=False)
-    initialize_(model, structure=Structure(levels=levels), seed=3)
+    initialize_(model, structure=Structure(levels=levels), seed=3, bias_values="rule")
     before = model.weight.detach().clone()
     pack(shuffled_(model, "neuron"), tmp_path / "m")
     circuit = circuits_of(tmp_path / "m")["weight"]
@@ -146,7 +146,7 @@ def test_the_output_is_that_of_the_layer(
     model = LAYERS[layer]()
     if how != "stored":
         cut = "layer" if "another" in how else granularity
-        initialize_(model, structure=Structure(granularity=cut), seed=2)
+        initialize_(model, structure=Structure(granularity=cut), seed=2, bias_values="rule")
     shuffled_(model, granularity)
     pack(model, tmp_path / "m", granularity=granularity)
     (circuit,) = circuits_of(tmp_path / "m").values()
@@ -168,7 +168,7 @@ def test_units_of_a_tensor_of_no_known_layer(tmp_path: Path) -> None:
 
 def test_what_is_not_routed_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = nn.ModuleDict({"born": nn.Linear(40, 1), "own": nn.Linear(3, 2)})
-    initialize_(model, structure=Structure(levels=2, granularity="layer"))
+    initialize_(model, structure=Structure(levels=2, granularity="layer"), bias_values="rule")
     with torch.no_grad():
         model["own"].weight.copy_(torch.randn(2, 3))
         model["own"].bias.fill_(0.5)
@@ -233,7 +233,7 @@ def test_weights_that_no_output_can_tell_are_refused(
 def test_weights_exchanged_across_units(tmp_path: Path) -> None:
     """At granularity layer one network serves all units."""
     model = nn.Linear(2, 2, bias=False)
-    initialize_(model, structure=Structure(granularity="layer"), seed=1)
+    initialize_(model, structure=Structure(granularity="layer"), seed=1, bias_values="rule")
     with torch.no_grad():
         model.weight.copy_(model.weight.flip(0, 1))
     pack(model, tmp_path / "m")
@@ -288,7 +288,7 @@ def test_what_is_written(tmp_path: Path) -> None:
 
 def test_names_are_quoted(tmp_path: Path) -> None:
     model = nn.ModuleDict({'a,"b': nn.Linear(3, 2, bias=False)})
-    initialize_(model, seed=1)
+    initialize_(model, seed=1, bias_values="rule")
     pack(shuffled_(model, "neuron"), tmp_path / "m")
     export_circuit(PackedFile(tmp_path / "m"), tmp_path / "out")
     with open(tmp_path / "out" / "connections.csv", newline="") as file:
@@ -449,7 +449,7 @@ def test_probes_are_odd_integers_that_differ() -> None:
 
 def test_every_exchange_of_two_connections_is_found_out() -> None:
     model = nn.Linear(100, 1, bias=False)
-    initialize_(model, structure=Structure(levels=4), seed=0)
+    initialize_(model, structure=Structure(levels=4), seed=0, bias_values="rule")
     fixed = model.weight.detach().numpy()
     places = np.arange(100)[None]
     right = layer_output(fixed, places, probe(100))

@@ -12,7 +12,7 @@ from torch import nn
 from permtrain.core.across import check_exact, from_units, origins, to_units
 from permtrain.core.bits import bits_of
 from permtrain.core.cut import Cut
-from permtrain.core.granularity import cut_by_rule, named_tensors
+from permtrain.core.granularity import decide, named_tensors
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import GranularityError, ProfileError
 
@@ -89,7 +89,7 @@ def test_origins_tell_where_to_from_where_from() -> None:
 def test_callers_that_know_of_no_joint_vectors_are_refused() -> None:
     [weight, _] = named_tensors(nn.Linear(3, 2))
     with pytest.raises(GranularityError, match=r"^weight: granularity is 'across'; allowed h"):
-        cut_by_rule(weight, "across")
-    cut = cut_by_rule(weight, ("across", "layer"), may_go_across=True)
+        decide(weight, "across")
+    cut = decide(weight, ("across", "layer"), may_go_across=True).cut
     assert cut is not None
     assert cut.is_across

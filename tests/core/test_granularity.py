@@ -15,7 +15,7 @@ from permtrain.core.granularity import (
     Biases,
     GranularityRule,
     check_rule,
-    cut_by_rule,
+    decide,
     named_tensors,
     unnamed_tensor,
 )
@@ -28,7 +28,7 @@ def plan(
     """The cuts of all tensors that are permuted, as an optimizer asks for them."""
     tensors = named_tensors(model)
     check_rule(rule, [tensor.name for tensor in tensors])
-    cuts = {tensor.name: cut_by_rule(tensor, rule, biases=biases) for tensor in tensors}
+    cuts = {tensor.name: decide(tensor, rule, biases=biases).cut for tensor in tensors}
     return {name: cut for name, cut in cuts.items() if cut is not None}
 
 
@@ -109,8 +109,14 @@ def test_looking_at_a_parametrized_model_changes_nothing() -> None:
 
 def test_a_parametrized_embedding_with_a_padding_row_is_refused() -> None:
     model = parametrizations.spectral_norm(nn.Embedding(5, 3, padding_idx=0))
+    assert plan(model, "neuron") == {}
     with pytest.raises(GranularityError, match="padding_idx"):
-        plan(model, "neuron")
+        plan(model, {"parametrizations.weight.original": "neuron"})
+
+
+def test_a_parametrized_norm_is_left_alone() -> None:
+    model = nn.Sequential(parametrizations.weight_norm(nn.LayerNorm((3, 4))), nn.Linear(4, 2))
+    assert set(plan(model)) == {"1.weight"}
 
 
 class TiedOutput(nn.Module):
@@ -180,7 +186,7 @@ def test_a_granularity_that_does_not_fit_is_refused_naming_tensor_and_way_out() 
 
 def test_several_that_do_not_fit_are_all_named() -> None:
     with pytest.raises(GranularityError) as caught:
-        plan(nn.Linear(1, 2), ("kernel", "neuron"))
+        plan(nn.Linear(1, 2), {"weight": ("kernel", "neuron")})
     text = str(caught.value)
     assert text.startswith("weight: granularity is 'kernel', but")
     assert "; granularity is 'neuron', but" in text
@@ -295,6 +301,21 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_names_there_are() ->
 
 def test_names_may_come_from_a_generator() -> None:
     check_rule({"a": "neuron", "b": "layer"}, (name for name in ["a", "b"]))
+
+
+def test_the_pattern_for_all_others_concerns_weights_as_the_plain_rule_does() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    for granularity in ("neuron", "layer"):
+        rule = {"0.weight": None, "*": granularity}
+        assert granularities(model, rule) == dict.fromkeys(["1.weight", "3.weight"], granularity)
+
+
+def test_a_pattern_for_many_leaves_what_has_no_vectors_and_a_name_insists() -> None:
+    assert set(plan(small_net(), {"4.*": "neuron"})) == {"4.weight"}
+    with pytest.raises(
+        GranularityError, match=r"^4\.bias: granularity is 'neuron', but a neuron's"
+    ):
+        plan(small_net(), {"4.bias": "neuron"})
 
 
 # --- functions ----------------------------------------------------------------------------------
@@ -426,15 +447,16 @@ def test_a_cut_along_a_kernels_own_axis_mixes_no_kernels() -> None:
 def test_an_embedding_with_a_padding_row_is_refused_by_name() -> None:
     model = nn.ModuleDict({"words": nn.Embedding(5, 3, padding_idx=0), "out": nn.Linear(3, 2)})
     with pytest.raises(GranularityError, match=r"words\.weight: the embedding has a padding_idx"):
-        plan(model)
+        plan(model, {"words.weight": "neuron"})
     assert set(plan(model, {"words.*": None, "*.weight": "neuron"})) == {"out.weight"}
 
 
 def test_a_weight_tied_to_an_embedding_with_a_padding_row_is_refused_wherever_it_stands() -> None:
     output, embed = nn.Linear(3, 5), nn.Embedding(5, 3, padding_idx=0)
     embed.weight = output.weight
+    assert plan(nn.Sequential(output, embed)) == {}
     with pytest.raises(GranularityError, match=r"^0\.weight: the embedding has a padding_idx"):
-        plan(nn.Sequential(output, embed))
+        plan(nn.Sequential(output, embed), {"0.weight": "neuron"})
 
 
 def test_a_model_that_remembers_its_padding_index_has_no_padding_row_itself() -> None:

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch.nn.utils import parametrizations, weight_norm
 from permtrain import verify
 from permtrain.core.bits import bits_of
 from permtrain.core.granularity import named_tensors
-from permtrain.errors import NonFiniteError, SettingError
+from permtrain.errors import LeftAloneWarning, NonFiniteError, SettingError
 from permtrain.initial.initialize import initialize_, records_of
 from permtrain.initial.record import TensorRecord, initial_values
 from permtrain.initial.rules import RULES, Rule, is_distribution
@@ -98,7 +99,7 @@ def test_parameters_equal_their_records(granularity, structure, zeros):
 def test_every_rule_in_every_dtype(rule, dtype):
     model = zoo(dtype)
     value = 0.25 if rule == "constant" else None
-    for name, record in initialize_(model, Rule(rule, value)).items():
+    for name, record in initialize_(model, Rule(rule, value), bias_values="rule").items():
         parameter = model.get_parameter(name)
         assert record.rule == rule
         assert parameter.dtype == dtype
@@ -150,7 +151,7 @@ def test_memory_formats_and_frozen_parameters():
     plain, last = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
     last.requires_grad_(False)
     initialize_(plain)
-    initialize_(last)
+    initialize_(last, {"weight": "kaiming_uniform"})
     assert torch.equal(plain.weight, last.weight)
     assert last.weight.is_contiguous(memory_format=torch.channels_last)
     assert not last.weight.requires_grad
@@ -245,11 +246,13 @@ def test_an_embedding_with_a_padding_row_is_left_alone_and_so_is_what_is_tied_to
 
 def test_biases():
     model = nn.Linear(20, 500)
-    drawn = initialize_(model)["bias"]
+    drawn = initialize_(model, bias_values="rule")["bias"]
     assert drawn.rule == "kaiming_uniform"
     assert model.bias.abs().max().item() == pytest.approx((6 / 500) ** 0.5, rel=0.02)
-    assert initialize_(model, bias_values="zero")["bias"].rule == "constant"
-    assert not model.bias.any()
+    for options in ({}, {"bias_values": "zero"}):
+        model.bias.data.fill_(3)
+        assert initialize_(model, **options)["bias"].rule == "constant"
+        assert not model.bias.any()
     assert equals_record(model.bias, records_of(model)["bias"])
     model.bias.data.fill_(3)
     assert list(initialize_(model, bias_values="keep")) == ["weight"]
@@ -259,18 +262,81 @@ def test_biases():
 def test_biases_have_no_structure():
     model = nn.Linear(20, 500)
     plain = copy.deepcopy(model)
-    initialize_(plain, seed=1)
-    initialize_(
-        model, structure=Structure(sparsity=0.5, levels=4, share=True, granularity="layer"), seed=1
-    )
+    structure = Structure(sparsity=0.5, levels=4, share=True, granularity="layer")
+    initialize_(plain, seed=1, bias_values="rule")
+    initialize_(model, structure=structure, seed=1, bias_values="rule")
     assert torch.equal(plain.bias, model.bias)
 
 
 def test_a_bias_follows_the_rule_of_its_weight():
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    initialize_(model, {"0.*": Rule("constant", np.float32(0.5)), "1.*": Rule("constant", -2)})
+    initialize_(
+        model,
+        {"0.*": Rule("constant", np.float32(0.5)), "1.*": Rule("constant", -2)},
+        bias_values="rule",
+    )
     assert all((each == 0.5).all() for each in model[0].parameters())
     assert all((each == -2).all() for each in model[1].parameters())
+
+
+class Transformerlike(nn.Module):
+    """Parameters of every kind that are no weights, beside a layer of a type nobody knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.full((1, 1, 4), 2.0))
+        self.pos_embed = nn.Parameter(torch.full((1, 3, 4), 2.0))
+        self.gain = nn.Parameter(torch.full((1, 4, 1, 1), 2.0))
+        self.A_log = nn.Parameter(torch.full((4, 3), 2.0))
+        self.own = nn.Parameter(torch.full((4, 3), 2.0))
+        self.slope = nn.PReLU(4, 2.0)
+        self.attention = nn.MultiheadAttention(4, 2, add_bias_kv=True)
+        self.adapter = nn.Linear(4, 2)
+        self.base = nn.Linear(4, 3)
+        self.base.requires_grad_(False).weight.fill_(2.0)
+
+
+LEFT = "initialize_ left these weights of unknown layers as they are: own; register_layout makes"
+
+
+def kept(model):
+    return [name for name, each in model.named_parameters() if each.dim() > 1 and (each == 2).all()]
+
+
+def test_birth_touches_weights_of_known_layers_that_are_trained():
+    model = Transformerlike()
+    model.attention.bias_k.data.fill_(2)
+    with pytest.warns(LeftAloneWarning, match=LEFT):
+        records = initialize_(model)
+    assert kept(model) == [
+        "cls_token", "pos_embed", "gain", "A_log", "own", "attention.bias_k", "base.weight"
+    ]  # fmt: skip
+    assert list(records) == [
+        "attention.in_proj_weight", "attention.in_proj_bias", "attention.out_proj.weight",
+        "attention.out_proj.bias", "adapter.weight", "adapter.bias",
+    ]  # fmt: skip
+    assert not model.attention.in_proj_bias.any()
+    assert (model.slope.weight == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "drawn"),
+    [
+        ("adapter.*", set()),
+        ("base.*", {"base.weight"}),
+        ("own", {"own"}),
+        ("A_log", {"A_log"}),
+        ("pos_*", set()),
+        ("*", set()),
+    ],
+)
+def test_a_pattern_draws_what_it_names_and_no_more(pattern, drawn):
+    model = Transformerlike()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftAloneWarning)
+        initialize_(model, {pattern: "xavier_normal"})
+    all_kept = {"cls_token", "pos_embed", "gain", "A_log", "own", "base.weight"}
+    assert set(kept(model)) == all_kept - drawn
 
 
 def test_tied_parameters_are_drawn_once():
@@ -466,8 +532,8 @@ def test_refusals_write_nothing(options, text):
     [
         (
             nn.BatchNorm1d(3),
-            "model has no parameter of two or more dimensions, but of norms and embeddings with a "
-            "padding_idx; nothing to draw",
+            "model has no weights to draw: none of a known layer that is trained and has no "
+            "padding_idx; a pattern in rule names others: none",
         ),
         (
             nn.Linear(3, 2, dtype=torch.complex64),

@@ -452,7 +452,7 @@ def test_a_record_is_a_dictionary():
 
 
 FAN = "1 or larger, an integer"
-GROUPS = "1, or with output_axis 1 a divisor of size 0"
+GROUPS = "1, or with output_axis 1 or more a divisor of size 0"
 
 
 @pytest.mark.parametrize(

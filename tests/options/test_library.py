@@ -341,7 +341,7 @@ INITIALIZE: Table = {
     "structure.first_layer_sparsity_cap": Option(0.25, zeros_drawn, gives=[32, 16], beside=HALF),
     "seed": Option(1, values_drawn),
     "bias_values": (
-        Option("zero", bias_drawn, gives=[0.0] * 4),
+        Option("rule", bias_drawn),
         Option("keep", bias_drawn, gives=[7.0] * 4),
     ),
 }

@@ -47,19 +47,19 @@ def _born(
     rule: str | Rule = "kaiming_uniform",
     **structure: Any,
 ) -> nn.Module:
-    initialize_(model, rule, Structure(granularity, **structure))
+    initialize_(model, rule, Structure(granularity, **structure), bias_values="rule")
     return shuffled_(model, granularity)
 
 
 def _unmoved() -> nn.Module:
     model = nn.Linear(5, 4)
-    initialize_(model, seed=2)
+    initialize_(model, seed=2, bias_values="rule")
     return model
 
 
 def _mixed() -> nn.Module:
     model = conv_net()
-    initialize_(model, seed=5)
+    initialize_(model, seed=5, bias_values="rule")
     shuffled_(model[0], "kernel")
     shuffled_(model[3], "layer")
     return model
@@ -75,14 +75,14 @@ def _changed() -> nn.Module:
 def _drawn_in_parts() -> nn.Module:
     """Modules that were drawn before they became parts of a model."""
     body, head = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 6)), nn.Linear(6, 3)
-    initialize_(body, seed=1)
-    initialize_(head, seed=2)
+    initialize_(body, seed=1, bias_values="rule")
+    initialize_(head, seed=2, bias_values="rule")
     return shuffled_(nn.ModuleDict({"body": body, "head": head}), "neuron")
 
 
 def _part_of_a_whole() -> nn.Module:
     model = nn.ModuleDict({"a part": nn.Linear(20, 8), "head": nn.Linear(8, 3)})
-    initialize_(model, seed=6)
+    initialize_(model, seed=6, bias_values="rule")
     return shuffled_(model["a part"], "neuron")
 
 
@@ -102,7 +102,7 @@ def _zeros_of_both_signs() -> nn.Module:
 
 def _hardly_moved() -> nn.Module:
     model = nn.Linear(60, 20)
-    initialize_(model, seed=4)
+    initialize_(model, seed=4, bias_values="rule")
     with torch.no_grad():
         model.weight[:, :4] = model.weight[:, :4].flip(1)
     return model

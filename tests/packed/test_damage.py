@@ -169,7 +169,11 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "cut": ("20x30 l", "20x30 r", r"line 2 holds 'r'; allowed: n, k, l"),
     "cut spelt out": ("20x30 l", "20x30 l0,0,1", r"line 2 is .*; allowed: 'u0 20x30 l "),
     "axis": ("20x30 l", "20x30 n2,0,1", r"weight: output_axis 2 and .* that shape \[20, 30\]"),
-    "groups": ("20x30 l", "20x30 n1,0,3", r"groups is 3; allowed: 1, or with output_axis 1 a"),
+    "groups": (
+        "20x30 l",
+        "20x30 n1,0,3",
+        r"groups is 3; allowed: 1, or with output_axis 1 or",
+    ),
     "a field twice": ("20x30", "20x30 fan_in=3 fan_in=3", "line 2 has fan_in twice; allowed: once"),
     "prefix beyond all names": (
         "* kaiming_uniform 0 gran",

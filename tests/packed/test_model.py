@@ -97,7 +97,7 @@ def test_how_tensors_are_stored(tmp_path: Path) -> None:
 def test_one_changed_vector_of_many_is_enough(tmp_path: Path) -> None:
     """A few vectors are looked at first; this one is not among them."""
     model = nn.Linear(9, 20)
-    initialize_(model)
+    initialize_(model, bias_values="rule")
     shuffled_(model, "neuron")
     with torch.no_grad():
         model.weight[13, 2] += 1
@@ -182,7 +182,7 @@ def test_a_profile_shared_by_all_vectors_is_stored_once(tmp_path: Path) -> None:
 
 def test_a_compiled_model_is_stored_as_the_model_inside(tmp_path: Path) -> None:
     model = nn.Linear(64, 4)
-    initialize_(model)
+    initialize_(model, bias_values="rule")
     for each, name in (model, "plain"), (torch.compile(model, backend="eager"), "compiled"):
         pack(each, tmp_path / name)
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "compiled").read_bytes()
@@ -194,7 +194,7 @@ def test_weights_of_a_compiled_model_are_stored_by_their_seeds(
     names_of: str, tmp_path: Path
 ) -> None:
     model = nn.Linear(64, 4)
-    initialize_(model)
+    initialize_(model, bias_values="rule")
     compiled = torch.compile(model, backend="eager")
     state = (compiled if names_of == "compiled" else model).state_dict()
     weights = {name: value.flip(-1) for name, value in state.items()}
@@ -249,7 +249,7 @@ def test_a_part_of_a_model_is_stored_by_the_seed_of_the_whole(tmp_path: Path) ->
 
 def test_a_weight_that_got_another_name_is_stored_by_its_seed(tmp_path: Path) -> None:
     part = nn.ModuleDict({"a layer": nn.Linear(20, 8, bias=False)})
-    initialize_(part)
+    initialize_(part, bias_values="rule")
     model = nn.ModuleDict({"first": nn.Linear(20, 8, bias=False), "part": part})
     model["first"].weight = part["a layer"].weight
     assert set(records_of(model)) == {"first.weight"}
@@ -263,7 +263,7 @@ def test_a_weight_that_got_another_name_is_stored_by_its_seed(tmp_path: Path) ->
 
 def test_a_part_that_was_compiled_later_is_stored_by_its_seed(tmp_path: Path) -> None:
     model = nn.ModuleDict({"body": nn.Linear(20, 8), "head": nn.Linear(8, 3)})
-    initialize_(model)
+    initialize_(model, bias_values="rule")
     model["body"] = torch.compile(model["body"], backend="eager")
     pack(shuffled_(model, "neuron"), tmp_path / "m")
     assert coders_in(tmp_path / "m")["body._orig_mod.weight"] == "uniform record"
@@ -307,7 +307,7 @@ def test_a_parameter_without_axes_is_stored_as_it_is(granularity, tmp_path: Path
 
 def test_other_weights_than_the_models_own(tmp_path: Path) -> None:
     model = conv_net()
-    initialize_(model)
+    initialize_(model, bias_values="rule")
     other = {name: value.clone() for name, value in model.state_dict().items()}
     other["3.weight"] = other["3.weight"].flip(1)
     pack(model, tmp_path / "m", weights=other)
@@ -355,7 +355,7 @@ def test_refused_models(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="granularity is 'neurom'"):
         pack(nn.Linear(3, 2), tmp_path / "m", granularity="neurom")
     with pytest.raises(GranularityError, match="single weight"):
-        pack(nn.Linear(1, 2), tmp_path / "m", granularity="neuron")
+        pack(nn.Linear(1, 2), tmp_path / "m", granularity={"weight": "neuron"})
     with pytest.raises(PackedFileError, match=r"weight has shape \(3, 2\); allowed: \(2, 3\)"):
         pack(
             nn.Linear(3, 2),

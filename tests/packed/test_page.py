@@ -42,7 +42,7 @@ def drawn_by_the_page(file: Path) -> dict[str, bool]:
 
 def test_the_page_draws_lenet5(tmp_path: Path) -> None:
     model = lenet5()
-    initialize_(model, seed=2**64 - 3)
+    initialize_(model, seed=2**64 - 3, bias_values="rule")
     pack(model, tmp_path / "m")
     agrees = drawn_by_the_page(tmp_path / "m")
     assert agrees == dict.fromkeys(model.state_dict(), True)
@@ -76,7 +76,12 @@ def small() -> nn.Module:
 )
 def test_the_page_draws_by_every_rule(rule: str | Rule, dtype: torch.dtype, tmp_path: Path) -> None:
     model = small().to(dtype)
-    initialize_(model, rule, Structure(sparsity=0.25, share=rule == Rule("constant", 0.3)))
+    initialize_(
+        model,
+        rule,
+        Structure(sparsity=0.25, share=rule == Rule("constant", 0.3)),
+        bias_values="rule",
+    )
     pack(model, tmp_path / "m")
     agrees = drawn_by_the_page(tmp_path / "m")
     assert len(agrees) >= 4
@@ -107,7 +112,7 @@ STRUCTURES: dict[str, Structure] = {
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_the_page_draws_every_structure(structure: str, rule: str, tmp_path: Path) -> None:
     model = small()
-    initialize_(model, rule, STRUCTURES[structure], seed=7)
+    initialize_(model, rule, STRUCTURES[structure], seed=7, bias_values="rule")
     pack(model, tmp_path / "m")
     agrees = drawn_by_the_page(tmp_path / "m")
     assert len(agrees) >= 4
@@ -119,7 +124,7 @@ def test_the_page_says_under_which_name_a_tensor_was_drawn(
     make: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     part = make()
-    initialize_(part, seed=3)
+    initialize_(part, seed=3, bias_values="rule")
     pack(nn.ModuleDict({"a b": part}), tmp_path / "m")
     agrees = drawn_by_the_page(tmp_path / "m")
     assert agrees

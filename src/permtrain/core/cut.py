@@ -51,9 +51,12 @@ class Cut:
         granularity: one of `GRANULARITIES`, or `ACROSS`.
         output_axis: the axis that counts output units (0 for linear and convolution weights).
         num_kernel_axes: how many trailing axes form one kernel; 0 where there are none.
-        groups: blocks of the *input* axis 0 that hold different output units (transposed
-            convolutions with groups); 1 otherwise.
+        groups: blocks of axis 0 that hold different output units, which `output_axis`, 1 or more,
+            counts in each (inputs of a transposed convolution with groups); 1 otherwise.
         shape: the tensor's shape; () for a cut that is not bound to a tensor yet (`of`).
+        is_stack: whether axis 0 counts layers of their own, such as experts or the members of an
+            ensemble, so that "layer" is one entry of it. Binding to a tensor (`of`) says the same
+            by the other fields: with as many groups as layers, or "layer" as "neuron".
 
     Nothing is checked here; `of` and `at` check.
 
@@ -70,6 +73,11 @@ class Cut:
         array([[0, 3],
                [1, 4],
                [2, 5]])
+        >>> experts = Cut("neuron", output_axis=1, is_stack=True)  # (experts, out, in)
+        >>> experts.of((8, 6, 4)).num_vectors, experts.of((8, 6, 4)).vector_length
+        (48, 4)
+        >>> Cut("layer", is_stack=True).of((8, 6, 4)).num_vectors
+        8
     """
 
     granularity: AnyGranularity
@@ -77,6 +85,7 @@ class Cut:
     num_kernel_axes: int = 0
     groups: int = 1
     shape: tuple[int, ...] = ()
+    is_stack: bool = False
 
     def of(self, shape: tuple[int, ...]) -> "Cut":
         """This cut, of a tensor of a shape.
@@ -86,6 +95,7 @@ class Cut:
                 of a single weight, which leave nothing to permute.
         """
         cut = replace(self, shape=tuple(shape))
+        cut = cut._unstacked() if cut.is_stack else cut
         cut._check()
         return cut
 
@@ -197,6 +207,18 @@ class Cut:
             return tuple(axes)
         first = (0, self.output_axis + 1) if self.groups > 1 else (self.output_axis,)
         return (*first, *(axis for axis in axes if axis not in first))
+
+    def _unstacked(self) -> "Cut":
+        """The same vectors of a stack, said by groups or by rows."""
+        if self.granularity == "layer":
+            return Cut("neuron", shape=self.shape)
+        if self.groups > 1 or self.output_axis < 1 or not self.shape or not self.shape[0]:
+            raise GranularityError(
+                f"a stack has groups {self.groups}, output_axis {self.output_axis} and shape "
+                f"{self.shape}; allowed: groups 1, output_axis 1 or more, an axis 0 that counts "
+                "its layers"
+            )
+        return replace(self, groups=self.shape[0], is_stack=False)
 
     def _check(self) -> None:
         shape, dims = self.shape, len(self.shape)

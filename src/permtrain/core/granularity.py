@@ -4,19 +4,25 @@ One function decides for every tensor, from its name, its shape and its module's
 """
 
 import difflib
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from permtrain.core.cut import ACROSS, GRANULARITIES, AnyGranularity, Cut, plain_cut
-from permtrain.core.layouts import COMPUTED_FROM, neuron_cut
+from permtrain.core.layouts import COMPUTED_FROM, is_known, neuron_cut, why_no_weight
 from permtrain.core.names import modules_of
-from permtrain.errors import GranularityError, NoVectorsError, SettingError
+from permtrain.errors import (
+    GranularityError,
+    LeftAloneWarning,
+    NoVectorsError,
+    SettingError,
+)
 
 Answer: TypeAlias = str | Cut | tuple[str | Cut | None, ...] | None
 """A granularity ("across" too), None for "leave alone", or several, the first that fits taken. A
@@ -38,7 +44,9 @@ class NamedTensor:
         name: its first name in the model.
         parameter: the parameter itself.
         cut: into the weights of its output units, its neurons; it may have none of more than one.
-        is_norm: whether it scales or shifts a normalisation layer.
+        why_left: why plain rules leave it alone, in words; empty where it is a weight.
+        is_known: whether it is a weight of a registered type of layer.
+        is_embedding: whether it is the table of an embedding.
         bias_of: the weight that it is the bias of, if it is one.
         has_padding: whether a row of it must stay as it is: an embedding's `padding_idx`.
     """
@@ -46,18 +54,19 @@ class NamedTensor:
     name: str
     parameter: Tensor
     cut: Cut
-    is_norm: bool = False
+    why_left: str = ""
+    is_known: bool = False
+    is_embedding: bool = False
     bias_of: Tensor | None = None
     has_padding: bool = False
 
     @property
     def is_weight(self) -> bool:
-        """Whether plain rules concern it: two or more dimensions, no norm, no bias by name."""
-        is_named_bias = self.name.rpartition(".")[2].startswith("bias")
-        return self.parameter.dim() >= 2 and not self.is_norm and not is_named_bias
+        """Whether plain rules concern it."""
+        return not self.why_left
 
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_LENGTHS = "what a parametrization scales a weight with"
 
 
 def named_tensors(model: nn.Module) -> list[NamedTensor]:
@@ -90,12 +99,19 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
                 full_name = f"{module_name}.{name}" if module_name else name
                 _refuse_lazy(full_name, parameter)
                 owner, own_name = owners.get(id(parameter), (module, name))
+                is_length = isinstance(owner, ParametrizationList) or (
+                    name.endswith("_g") and f"{name.removesuffix('_g')}_v" in own
+                )
                 found.append(
                     NamedTensor(
                         full_name,
                         parameter,
                         neuron_cut(owner, own_name, parameter),
-                        is_norm=isinstance(owner, _NORMS),
+                        why_left=_LENGTHS
+                        if is_length
+                        else why_no_weight(owner, own_name, parameter, module_name),
+                        is_known=is_known(owner, own_name, parameter),
+                        is_embedding=isinstance(owner, nn.Embedding | nn.EmbeddingBag),
                         bias_of=_weight_beside(name, beside),
                         has_padding=id(parameter) in padded,
                     )
@@ -128,7 +144,8 @@ def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
         SettingError: it has no shape yet.
     """
     _refuse_lazy(name, parameter)
-    return NamedTensor(name, parameter, plain_cut(parameter))
+    why_left = why_no_weight(None, name, parameter)
+    return NamedTensor(name, parameter, plain_cut(parameter), why_left)
 
 
 def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
@@ -176,51 +193,109 @@ def _check_answer(answer: object) -> None:
             raise SettingError(f"granularity is {name!r}{hint}; allowed: {', '.join(_ALL)}, None")
 
 
-def cut_by_rule(
+class Decision(NamedTuple):
+    """What a rule says of a tensor.
+
+    Attributes:
+        cut: how it is cut; None where it is left alone.
+        why: in words, why it is left alone; empty where it is cut.
+        is_unfit: whether the rule meant it, as one of many, and it has no vectors.
+    """
+
+    cut: Cut | None
+    why: str = ""
+    is_unfit: bool = False
+
+
+def decide(
     tensor: NamedTensor,
     rule: GranularityRule,
     *,
     biases: Biases = "inner",
     may_go_across: bool = False,
-) -> Cut | None:
-    """The weight vectors of one tensor under a rule, or None if it is left alone.
+) -> Decision:
+    """The weight vectors of one tensor under a rule, or why it is left alone.
 
-    A single answer concerns weights of two or more dimensions; norm parameters are left alone, and
-    biases too (the authors' setting on CIFAR-10) unless they are `"apart"`: each layer's bias a
-    vector of its own (their `skip_bias=False` on MNIST). Patterns and functions concern
-    every parameter; what no pattern matches is left alone.
+    A single answer concerns weights (`core.layouts.why_no_weight`); norm parameters are left alone,
+    and biases too (the authors' setting on CIFAR-10) unless they are `"apart"`: each layer's bias a
+    vector of its own (their `skip_bias=False` on MNIST). So does the pattern `"*"`, which stands
+    for all other weights. Other patterns, and functions, concern every parameter; what no pattern
+    matches is left alone.
+
+    A tensor that has no vectors at the granularity asked for is refused where a name or a function
+    asked for it, and left alone where a rule for many did: neurons of a single weight, an embedding
+    with a padding row. Kernels are refused in any case to layers that have none.
 
     Raises:
         GranularityError: naming the tensor, if it has no vectors at any granularity of the answer;
             if each process holds a part of it; if one of its rows must stay zero; or if they go
             across tensors, which the caller does not know of.
     """
+    is_for_many = not callable(rule)
     if callable(rule):
         answer = rule(tensor.name, tensor.parameter)
         _check_answer(answer)
     elif isinstance(rule, Mapping):
-        patterns = [pattern for pattern in rule if fnmatchcase(tensor.name, pattern)]
-        answer = rule[patterns[0]] if patterns else None
+        pattern = next((each for each in rule if fnmatchcase(tensor.name, each)), None)
+        if pattern is None:
+            return Decision(None, "no pattern matches it")
+        if pattern == "*" and not tensor.is_weight:
+            return Decision(None, tensor.why_left)
+        answer = rule[pattern]
+        is_for_many = any(letter in pattern for letter in "*?[")
     elif tensor.is_weight:
         answer = rule
     elif biases == "apart" and tensor.bias_of is not None:
         answer = "layer"
     else:
-        answer = None
-    cut = _first_that_fits(tensor, answer)
-    if cut is not None:
-        refuse_sharded(tensor)
-    if cut is not None and tensor.has_padding:
+        return Decision(None, tensor.why_left)
+    try:
+        cut = _first_that_fits(tensor, answer)
+    except NoVectorsError as error:
+        if not is_for_many or (tensor.is_weight and _insists(answer)):
+            raise
+        return Decision(None, tensor.why_left or _reason(error, tensor), tensor.is_weight)
+    if cut is None:
+        return Decision(None, "the rule says None")
+    refuse_sharded(tensor)
+    if tensor.has_padding:
+        if is_for_many:
+            return Decision(None, "the row of its padding_idx must stay zero", True)
         raise GranularityError(
             f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero, and a "
             f"permutation would move values into it; allowed: None, as in {{{tensor.name!r}: None}}"
         )
-    if cut is not None and cut.is_across and not may_go_across:
+    if cut.is_across and not may_go_across:
         raise GranularityError(
             f"{tensor.name}: granularity is {ACROSS!r}; allowed here: {', '.join(GRANULARITIES)} "
             "(LaPerm, IndexOptimizer and verify know of vectors across tensors)"
         )
-    return cut
+    return Decision(cut)
+
+
+def warn_of_unfit(decisions: Mapping[str, Decision]) -> None:
+    """Say once which weights a rule for many meant and left alone, by name."""
+    unfit = {name: decision.why for name, decision in decisions.items() if decision.is_unfit}
+    if unfit:
+        warnings.warn(
+            "left to the inner optimizer, for they have no weight vectors: "
+            + "; ".join(f"{name} ({why})" for name, why in unfit.items())
+            + ". To silence this, give them None by name, as in "
+            f"{{{next(iter(unfit))!r}: None, '*': ...}}",
+            LeftAloneWarning,
+            stacklevel=2,
+        )
+
+
+def _insists(answer: Answer) -> bool:
+    """Whether an answer asks for what few tensors have: kernels alone, or an axis by number."""
+    choices = answer if isinstance(answer, tuple) else (answer,)
+    return set(choices) == {"kernel"} or any(isinstance(choice, Cut) for choice in choices)
+
+
+def _reason(error: NoVectorsError, tensor: NamedTensor) -> str:
+    said = str(error).removeprefix(f"{tensor.name}: ")
+    return said.partition(", but ")[2].partition(", nothing to permute")[0] or said
 
 
 def refuse_sharded(tensor: NamedTensor) -> None:

@@ -1,14 +1,87 @@
-"""Where each kind of layer keeps its output units and its kernels."""
+"""Where each kind of layer keeps its output units and its kernels, and which tensors are weights.
 
+A registry by module type. Users add their own layers with `register_layout`.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
 from permtrain.core.cut import Cut, plain_cut
+from permtrain.errors import SettingError
+
+Layout: TypeAlias = Cut | Callable[[Any, Tensor], Cut | None] | None
+"""How a weight is cut into neurons; None where a parameter is no weight; or what tells from both
+the module and the parameter."""
 
 COMPUTED_FROM = ("", "_orig", "_v")
 """Endings of the parameter that torch's hooks compute a weight from: as it is, spectral norm and
 pruning, weight norm's direction."""
+
+_LAYOUTS: dict[str, dict[str, Layout]] = {}
+
+_NO_WEIGHTS = {
+    "*bias*": "a bias by its name",
+    "*token*": "a learned token by its name",
+    "*latents*": "learned inputs by their name",
+    "*embed*": "a table of positions or tokens by its name",
+    "rel_pos*": "a table of positions by its name",
+    "relative_pos*": "a table of positions by its name",
+    "A_log": "a state-space decay by its name",
+}
+"""Names, in layers that nobody registered, of what is learned and is no weight."""
+
+
+def register_layout(module_type: type[nn.Module] | str, **parameters: Layout) -> None:
+    """Say how a type of layer keeps its weights, for all rules and for `initialize_`.
+
+    Counts for subclasses too, from then on in this process. A later call for the same parameter
+    replaces the earlier one.
+
+    Args:
+        module_type: the type, or its qualified name where its library is not imported, in which
+            `*` stands for anything (`"some_library.models.*Experts"`).
+        parameters: for each parameter, by its name in the module (or a pattern, `**{"w_*": ...}`):
+            a `Cut` of granularity `"neuron"` that says where output units lie
+            (`Cut("neuron", output_axis=1)` for weights kept as (in, out), `is_stack=True` where
+            axis 0 counts layers of their own, such as experts); or None for what is no weight, such
+            as a table of positions; or a function of module and parameter that gives one of these.
+
+    Raises:
+        SettingError: no module type, or a layout of another kind.
+
+    Example:
+        >>> class Transposed(nn.Module):
+        ...     def __init__(self) -> None:
+        ...         super().__init__()
+        ...         self.w = nn.Parameter(torch.zeros(3, 5))  # (in, out)
+        >>> import torch
+        >>> register_layout(Transposed, w=Cut("neuron", output_axis=1))
+        >>> neuron_cut(Transposed(), "w").at("neuron").num_vectors
+        5
+    """
+    if not isinstance(module_type, str):
+        if not (isinstance(module_type, type) and issubclass(module_type, nn.Module)):
+            raise SettingError(
+                f"module_type is {module_type!r}; allowed: a subclass of torch.nn.Module, or the "
+                "qualified name of one"
+            )
+        module_type = _qualified(module_type)
+    for name, layout in parameters.items():
+        is_neuron = isinstance(layout, Cut) and layout.granularity == "neuron" and not layout.shape
+        if not (layout is None or is_neuron or callable(layout)):
+            raise SettingError(
+                f"layout of {name} is {layout!r}; allowed: a Cut of granularity 'neuron' without a "
+                "shape, None, or a function of module and parameter"
+            )
+    known = _LAYOUTS.pop(module_type, {})  # the newest is looked at first
+    _LAYOUTS[module_type] = {
+        **parameters,
+        **{k: v for k, v in known.items() if k not in parameters},
+    }
 
 
 def neuron_cut(module: nn.Module, parameter_name: str, weight: Tensor | None = None) -> Cut:
@@ -28,12 +101,131 @@ def neuron_cut(module: nn.Module, parameter_name: str, weight: Tensor | None = N
         (1, 2, 2)
     """
     weight = getattr(module, parameter_name) if weight is None else weight
-    plain = plain_cut(weight)
-    is_weight = parameter_name in {"weight" + ending for ending in COMPUTED_FROM}
-    if is_weight and isinstance(module, nn.modules.conv._ConvTransposeNd):
-        return replace(plain, output_axis=1, groups=module.groups)
-    if is_weight and isinstance(module, nn.modules.conv._ConvNd):
-        return plain
-    if is_weight and isinstance(module, nn.Embedding | nn.EmbeddingBag):
-        return replace(plain, output_axis=1, num_kernel_axes=0)
-    return replace(plain, num_kernel_axes=0)
+    _, layout = _registered(module, parameter_name, weight)
+    if layout is None:
+        return replace(plain_cut(weight), num_kernel_axes=0)
+    return replace(layout, shape=tuple(weight.shape))
+
+
+def why_no_weight(
+    module: nn.Module | None, parameter_name: str, parameter: Tensor, module_name: str = ""
+) -> str:
+    """Why plain rules leave a parameter alone, in words; empty where it is a weight.
+
+    A registered layer's weights are those that it says; an embedding whose name says so is a table
+    of positions. Of other layers, weights are parameters of two or more axes, unless their name
+    says what else they are, or their shape: a first axis of one (of three or more) is one for all
+    images, a table; one axis larger than one is a gain.
+
+    Args:
+        module: the layer; None where it is not known.
+        parameter_name: the parameter's name there.
+        parameter: the parameter.
+        module_name: the layer's name in its model.
+
+    Example:
+        >>> import torch
+        >>> why_no_weight(nn.Linear(3, 1), "weight", torch.zeros(1, 3))
+        ''
+        >>> why_no_weight(None, "tokens", torch.zeros(1, 1, 8))
+        'a learned token by its name'
+        >>> why_no_weight(None, "scale", torch.zeros(8, 1, 1))
+        'a gain: one axis only is larger than 1'
+    """
+    if parameter.dim() < 2:
+        return "one dimension"
+    is_known, layout = _registered(module, parameter_name, parameter)
+    if is_known and layout is None:
+        return "no weight, as its layer's layout says"
+    if is_known:
+        return _why_no_table_of_words(module, module_name)
+    own_name = parameter_name.rpartition(".")[2]
+    for pattern, why in _NO_WEIGHTS.items():
+        if fnmatchcase(own_name, pattern):
+            return why
+    if parameter.dim() > 2 and sum(size > 1 for size in parameter.shape) <= 1:
+        return "a gain: one axis only is larger than 1"
+    if parameter.dim() > 2 and parameter.shape[0] == 1:
+        return "a table: the first of its axes is 1"
+    return ""
+
+
+def _why_no_table_of_words(module: nn.Module | None, module_name: str) -> str:
+    own_name = module_name.rpartition(".")[2]
+    is_of_positions = any(fnmatchcase(own_name, each) for each in ("*pos*", "wpe", "*_bias"))
+    is_table = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    return "a table of positions by its name" if is_table and is_of_positions else ""
+
+
+def is_known(module: nn.Module | None, parameter_name: str, parameter: Tensor) -> bool:
+    """Whether the parameter is a weight of a registered type of layer."""
+    return _registered(module, parameter_name, parameter)[1] is not None
+
+
+def _registered(
+    module: nn.Module | None, parameter_name: str, parameter: Tensor
+) -> tuple[bool, Cut | None]:
+    """Whether anything was registered for a module's parameter, and what.
+
+    What a hook computes a weight from counts as the weight.
+    """
+    stems = [parameter_name.removesuffix(ending) for ending in COMPUTED_FROM]
+    for module_type in type(module).__mro__:
+        qualified = _qualified(module_type)
+        for pattern, layouts in reversed(_LAYOUTS.items()):
+            if not fnmatchcase(qualified, pattern):
+                continue
+            for name, layout in layouts.items():
+                if any(fnmatchcase(stem, name) for stem in stems):
+                    if isinstance(layout, Cut) or layout is None:
+                        return True, layout
+                    return True, layout(module, parameter)
+    return False, None
+
+
+def _qualified(module_type: type) -> str:
+    return f"{module_type.__module__}.{module_type.__qualname__}"
+
+
+def _of_convolution(module: Any, weight: Tensor) -> Cut:
+    return Cut("neuron", num_kernel_axes=max(weight.dim() - 2, 0))
+
+
+def _of_transposed_convolution(module: Any, weight: Tensor) -> Cut:
+    kernel_axes = max(weight.dim() - 2, 0)
+    return Cut("neuron", output_axis=1, num_kernel_axes=kernel_axes, groups=module.groups)
+
+
+def _of_experts(module: Any, weight: Tensor) -> Cut | None:
+    """One layer for each expert, kept as (experts, out, in), or transposed where it says so."""
+    if weight.dim() != 3:
+        return None  # biases
+    is_transposed = bool(getattr(module, "is_transposed", False))
+    return Cut("neuron", output_axis=2 if is_transposed else 1, is_stack=True)
+
+
+_ROWS = Cut("neuron")
+_BUILT_IN: Mapping[type[nn.Module] | str, Mapping[str, Layout]] = {
+    nn.Linear: {"weight": _ROWS},
+    nn.Bilinear: {"weight": _ROWS},
+    nn.modules.conv._ConvNd: {"weight": _of_convolution},
+    nn.modules.conv._ConvTransposeNd: {"weight": _of_transposed_convolution},
+    nn.Embedding: {"weight": Cut("neuron", output_axis=1)},
+    nn.EmbeddingBag: {"weight": Cut("neuron", output_axis=1)},
+    nn.RNNBase: {"weight_*": _ROWS},
+    nn.RNNCellBase: {"weight_*": _ROWS},
+    nn.MultiheadAttention: {"*_proj_weight": _ROWS, "bias_k": None, "bias_v": None},
+    nn.modules.batchnorm._NormBase: {"*": None},
+    nn.LayerNorm: {"*": None},
+    nn.GroupNorm: {"*": None},
+    nn.RMSNorm: {"*": None},
+    "transformers.pytorch_utils.Conv1D": {"weight": Cut("neuron", output_axis=1)},
+    "transformers.models.*Router": {"weight": _ROWS},
+    "transformers.models.*Experts": {"gate_up_proj": _of_experts, "down_proj": _of_experts},
+    "transformers.models.llama4.*Experts": {
+        name: Cut("neuron", output_axis=2, is_stack=True) for name in ("gate_up_proj", "down_proj")
+    },
+}
+
+for _module_type, _layouts in _BUILT_IN.items():
+    register_layout(_module_type, **_layouts)

@@ -1,5 +1,6 @@
 """Draws a model's weights so that they can be made again anywhere, and remembers how."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -10,12 +11,18 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from permtrain.core.aliases import refuse_aliases
-from permtrain.core.cut import GRANULARITIES, Granularity
+from permtrain.core.cut import GRANULARITIES, Cut, Granularity
 from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.core.kinds import check_model
 from permtrain.core.names import modules_of, parameters_of
 from permtrain.core.notes import leave_note, notes_of
-from permtrain.errors import GranularityError, NonFiniteError, ProfileError, SettingError
+from permtrain.errors import (
+    GranularityError,
+    LeftAloneWarning,
+    NonFiniteError,
+    ProfileError,
+    SettingError,
+)
 from permtrain.initial.checks import as_integer, as_number, check_choice, nearest
 from permtrain.initial.record import TensorRecord, initial_values, shuffled_values
 from permtrain.initial.rules import DTYPES, Rule, fans
@@ -31,7 +38,7 @@ def initialize_(
     structure: Structure = Structure(),
     *,
     seed: int = 0,
-    bias_values: BiasBirth = "rule",
+    bias_values: BiasBirth | None = None,
 ) -> dict[str, TensorRecord]:
     """Draws the weights of a model in place; the same seed gives the same bytes everywhere.
 
@@ -40,10 +47,13 @@ def initialize_(
     gives its values again (`record.initial_values`, NumPy only). The records also stay with the
     model, as plain data (`records_of`); a state dict does not hold them.
 
-    Drawn are weights, that is parameters of two or more dimensions, frozen ones too, and by
-    `bias_values` the biases beside them. Norm layers, embeddings with a `padding_idx`, whose row
-    stays zero, and one-dimensional parameters that are no weight's bias keep their values. A tied
-    parameter is drawn once, under its first name and for its first module.
+    Drawn are the weights of linear, convolution, recurrent, attention and embedding layers, and of
+    those that `register_layout` knows, and by `bias_values` the biases beside them. All else keeps
+    its values: frozen parameters, norms, learned tokens, tables of positions, gains, embeddings
+    with a `padding_idx`, whose row stays zero. Weights of unknown layers are left with a warning.
+    A pattern in `rule` draws what it names: weights that are frozen or of unknown layers, and by
+    its full name any parameter of two or more dimensions. A tied parameter is drawn once, under its
+    first name and for its first module.
 
     Args:
         model: its parameters are float64, float32, float16 or bfloat16, on any device. Of
@@ -52,14 +62,15 @@ def initialize_(
             of `rules.fans`. `"shuffle"` moves the values that are there within each weight vector.
         structure: how values lie in weight vectors, and which weights are zero.
         seed: 0 to 2**64 - 1.
-        bias_values: `"rule"` draws a bias by its weight's rule with its own length as fan-in and
-            fan-out, as Keras does and the papers' networks have it; `"zero"` sets it to 0;
-            `"keep"` leaves it. A bias never has a structure: it stays dense, and `"shuffle"` takes
-            it as one vector.
+        bias_values: `"zero"` sets the biases of the weights drawn to 0; `"rule"` draws a bias by
+            its weight's rule with its own length as fan-in and fan-out, as the papers' networks
+            have it; `"keep"` leaves it; None: zero, but shuffled where its weight is. A bias never
+            has a structure: it stays dense, and `"shuffle"` takes it as one vector.
 
     `rule`, and `granularity` and `sparsity` of the structure, also take a mapping from name
     patterns (`fnmatch`) to values. Patterns are held against the names of weights (a bias follows
-    its weight); the first that matches counts; a weight that none matches gets the default.
+    its weight); the first that matches counts; a weight that none matches gets the default. `"*"`
+    is for all that would be drawn anyway.
 
     Returns: records by parameter name, in the model's order; none for parameters left alone.
     Randomness: Philox words keyed by seed and name; no global generator is touched.
@@ -84,7 +95,8 @@ def initialize_(
         >>> bool((torch.from_numpy(initial_values(records["0.bias"])) == model[0].bias).all())
         True
     """
-    check_choice("bias_values", bias_values, get_args(BiasBirth))
+    if bias_values is not None:
+        check_choice("bias_values", bias_values, get_args(BiasBirth))
     if not isinstance(structure, Structure):
         raise SettingError(
             f"structure is {structure!r}; allowed: a Structure, as Structure(levels=2)"
@@ -93,15 +105,18 @@ def initialize_(
     seed = as_integer(seed)
     _refuse_undrawable(model)
     tensors = named_tensors(model)
-    weights = [tensor for tensor in tensors if tensor.is_weight and not tensor.has_padding]
+    weights = [tensor for tensor in tensors if _is_drawn(tensor, rule)]
+    if isinstance(rule, Mapping):
+        _refuse_patterns_without_match("rule", rule, _drawable(tensors))
     if not weights:
         raise SettingError(
-            "model has no parameter of two or more dimensions, but of norms and embeddings with a "
-            "padding_idx; nothing to draw"
+            "model has no weights to draw: none of a known layer that is trained and has no "
+            "padding_idx; a pattern in rule names others: "
+            + (", ".join(_drawable(tensors)) or "none")
         )
 
     names = [weight.name for weight in weights]
-    rules: dict[str, str | Rule] = _per_weight("rule", rule, names, Rule())
+    rules: dict[str, str | Rule] = _by_pattern(rule, names, Rule())
     granularities: dict[str, Granularity] = _per_weight(
         "granularity", structure.granularity, names, Structure.granularity
     )
@@ -127,9 +142,12 @@ def initialize_(
     for tensor in tensors:
         if (own := by_id.get(id(tensor.parameter))) is not None:
             records[tensor.name] = own
-        elif id(tensor.bias_of) in by_id and bias_values != "keep":
+        elif (
+            id(tensor.bias_of) in by_id and bias_values != "keep" and tensor.parameter.requires_grad
+        ):
             of_weight = by_id[id(tensor.bias_of)]
-            records[tensor.name] = _bias_record(tensor, of_weight, bias_values == "zero")
+            is_zero = (bias_values or ("zero" if of_weight.regenerable else "rule")) == "zero"
+            records[tensor.name] = _bias_record(tensor, of_weight, is_zero)
 
     parameters = {tensor.name: tensor.parameter for tensor in tensors}
     for name, record in records.items():
@@ -140,6 +158,7 @@ def initialize_(
         for name, record in records.items():
             _write(parameters[name], record)
             leave_note(model, "permtrain_records", name, record.to_dict())
+    _warn_of_unknown(tensors, records)
     return records
 
 
@@ -223,18 +242,67 @@ def _refuse_undrawable(model: nn.Module) -> None:
             )
 
 
-def _per_weight(
-    setting: str, given: _T | Mapping[str, _T], names: list[str], default: Any
-) -> dict[str, _T]:
-    """The setting's value for each weight."""
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(names, given)
+def _is_drawn(tensor: NamedTensor, rule: str | Rule | Mapping[str, str | Rule]) -> bool:
+    """Whether a weight is drawn: as a known layer's that is trained, or because a pattern names it.
+
+    A pattern with wildcards names weights only; a full name any parameter of two or more axes.
+    """
+    if tensor.has_padding or tensor.parameter.dim() < 2:
+        return False
+    if isinstance(rule, Mapping):
+        pattern = next((each for each in rule if fnmatchcase(tensor.name, each)), "*")
+        if pattern != "*" and (tensor.is_weight or pattern == tensor.name):
+            return True
+    return tensor.is_weight and tensor.is_known and tensor.parameter.requires_grad
+
+
+def _drawable(tensors: list[NamedTensor]) -> list[str]:
+    """What a pattern may name."""
+    return [each.name for each in tensors if each.parameter.dim() >= 2 and not each.has_padding]
+
+
+def _warn_of_unknown(tensors: list[NamedTensor], records: Mapping[str, TensorRecord]) -> None:
+    left = [
+        tensor.name
+        for tensor in tensors
+        if tensor.is_weight
+        and not tensor.is_known
+        and tensor.parameter.requires_grad
+        and tensor.name not in records
+    ]
+    if left:
+        warnings.warn(
+            f"initialize_ left these weights of unknown layers as they are: {', '.join(left)}; "
+            f"register_layout makes a layer known, and a name in rule draws one, as in "
+            f"{{{left[0]!r}: ...}}",
+            LeftAloneWarning,
+            stacklevel=3,
+        )
+
+
+def _refuse_patterns_without_match(
+    setting: str, given: Mapping[str, Any], names: list[str]
+) -> None:
     for pattern in given:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise SettingError(
                 f"{setting} pattern {pattern!r} matches no weight; there are: "
                 f"{', '.join(names)}{nearest(pattern, names)}"
             )
+
+
+def _per_weight(
+    setting: str, given: _T | Mapping[str, _T], names: list[str], default: Any
+) -> dict[str, _T]:
+    """The setting's value for each weight."""
+    if isinstance(given, Mapping):
+        _refuse_patterns_without_match(setting, given, names)
+    return _by_pattern(given, names, default)
+
+
+def _by_pattern(given: _T | Mapping[str, _T], names: list[str], default: Any) -> dict[str, _T]:
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names, given)
     return {
         name: next((each for pattern, each in given.items() if fnmatchcase(name, pattern)), default)
         for name in names
@@ -251,9 +319,8 @@ def _weight_record(
 ) -> TensorRecord:
     """The weight's record; granularity and sparsity are what the structure says of this weight."""
     shape = tuple(weight.parameter.shape)
-    cut = weight.cut
-    is_transposed = cut.output_axis == 1 and cut.num_kernel_axes > 0
-    fan_in, fan_out = fans(shape, transposed=is_transposed, groups=cut.groups)
+    own_granularity, cut = _that_fits(weight, granularity)
+    fan_in, fan_out = _fans_of(weight)
     if rule.sparse_fans:
         fan_in, fan_out = (max(1, round((1 - sparsity) * fan)) for fan in (fan_in, fan_out))
     fan_in, fan_out = rule.num_branches * fan_in, rule.num_branches * fan_out
@@ -265,7 +332,7 @@ def _weight_record(
         seed=seed,
         fan_in=fan_in,
         fan_out=fan_out,
-        granularity=_granularity_that_fits(weight, granularity),
+        granularity=own_granularity,
         output_axis=cut.output_axis,
         num_kernel_axes=cut.num_kernel_axes,
         groups=cut.groups,
@@ -296,16 +363,33 @@ def _bias_record(bias: NamedTensor, of_weight: TensorRecord, is_zero: bool) -> T
     return replace(record, rule="constant", value=0.0) if is_zero else record
 
 
-def _granularity_that_fits(weight: NamedTensor, granularity: Granularity) -> Granularity:
-    """This granularity, or the next coarser one whose vectors are more than a single weight."""
+def _fans_of(weight: NamedTensor) -> tuple[int, int]:
+    """Counted as `fans` does, in one layer of a stack, whatever axis its output units are on."""
+    cut, shape = weight.cut, list(weight.parameter.shape)
+    axis = cut.output_axis
+    if cut.is_stack:
+        shape, axis = shape[1:], axis - 1
+    is_transposed = axis == 1 and cut.num_kernel_axes > 0
+    if not is_transposed and not weight.is_embedding:
+        shape.insert(0, shape.pop(axis))
+    return fans(tuple(shape), transposed=is_transposed, groups=cut.groups)
+
+
+def _that_fits(weight: NamedTensor, granularity: Granularity) -> tuple[Granularity, Cut]:
+    """This granularity, or the next coarser one whose vectors are more than a single weight.
+
+    And a cut that has its layout.
+    """
     coarser = GRANULARITIES[GRANULARITIES.index(granularity) :]
     for each in coarser[:-1]:
         try:
-            weight.cut.at(each)
+            cut = weight.cut.at(each)
         except GranularityError:
             continue
-        return each
-    return "layer"
+        return each, cut
+    cut = weight.cut.at("layer")
+    granularity_there: Any = cut.granularity  # a stack's layers are its neurons
+    return granularity_there, cut
 
 
 def _dtype_of(tensor: NamedTensor) -> str:

@@ -193,9 +193,11 @@ class TensorRecord:
         kernel_is_fine = _is_int(self.num_kernel_axes, 0, dims)
         self._check("num_kernel_axes", kernel_is_fine, f"0 to {dims} for shape {self.shape}")
         groups_are_fine = _is_int(self.groups, 1) and (
-            self.groups == 1 or (self.output_axis == 1 and self.shape[0] % self.groups == 0)
+            self.groups == 1 or (self.output_axis >= 1 and self.shape[0] % self.groups == 0)
         )
-        self._check("groups", groups_are_fine, "1, or with output_axis 1 a divisor of size 0")
+        self._check(
+            "groups", groups_are_fine, "1, or with output_axis 1 or more a divisor of size 0"
+        )
 
     def _check_together(self) -> None:
         if self.rule == "constant":

@@ -20,7 +20,8 @@ from permtrain.core.granularity import (
     GranularityRule,
     NamedTensor,
     check_rule,
-    cut_by_rule,
+    decide,
+    warn_of_unfit,
 )
 from permtrain.core.kinds import check_numbers
 from permtrain.core.names import parameters_of, plain_state
@@ -522,10 +523,11 @@ class Permuter(Attached):
         taken = self._permuted_by_others()
         names = {tensor.name for tensor in self.tensors}
         rules = [group.get("granularity", self.granularity) for *_, group in new]
-        cuts = [
-            cut_by_rule(tensor, rule, biases=self.biases, may_go_across=True)
+        decisions = [
+            decide(tensor, rule, biases=self.biases, may_go_across=True)
             for tensor, rule in zip(named, rules, strict=True)
         ]
+        cuts = [decision.cut for decision in decisions]
         refuse_aliases(
             {t.name: t.parameter for t, cut in zip(named, cuts, strict=True) if cut is not None},
             self._all_parameters(named),
@@ -552,6 +554,7 @@ class Permuter(Attached):
             self._tensors[id(parameter)] = block.tensor(tensor.name, parameter, cut)
         self._places.add({tensor.name: tensor.parameter for tensor in named})
         leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts)
+        warn_of_unfit({t.name: each for t, each in zip(named, decisions, strict=True)})
 
     def _all_parameters(self, named: list[NamedTensor]) -> list[tuple[str, Tensor]]:
         """Those of the model, or where there is none those of the optimizer, with names."""

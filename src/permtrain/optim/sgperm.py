@@ -19,8 +19,9 @@ from permtrain.core.granularity import (
     GranularityRule,
     NamedTensor,
     check_rule,
-    cut_by_rule,
+    decide,
     named_tensors,
+    warn_of_unfit,
 )
 from permtrain.core.kinds import check_numbers
 from permtrain.core.names import parameters_of, plain_state
@@ -427,8 +428,9 @@ class SGPerm(Optimizer, Method):
         rule = group["granularity"]
         check_rule(rule, [tensor.name for tensor in named])
         in_rows: set[int] = set()
+        decisions = {t.name: decide(t, rule, biases=self.biases) for t in named}
         for tensor in named:
-            cut = cut_by_rule(tensor, rule, biases=self.biases)
+            cut = decisions[tensor.name].cut
             if cut is None:
                 continue
             check_numbers(tensor.name, tensor.parameter)
@@ -450,6 +452,7 @@ class SGPerm(Optimizer, Method):
         )
         self._places.add({tensor.name: tensor.parameter for tensor in named})
         leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts, self.biases_in_rows)
+        warn_of_unfit(decisions)
         return [tensor.parameter for tensor in named if id(tensor.parameter) not in in_rows]
 
     def _bias_in_row(

@@ -130,10 +130,10 @@ def _check_cut(cut: Cut, name: str) -> None:
             f"name axes that shape {list(shape)} has not"
         )
     has_groups = cut.groups != 1
-    if has_groups and (cut.output_axis != 1 or not cut.groups or shape[0] % cut.groups):
+    if has_groups and (cut.output_axis < 1 or not cut.groups or shape[0] % cut.groups):
         raise PackedFileError(
-            f"{name}: groups is {cut.groups}; allowed: 1, or with output_axis 1 a divisor of "
-            f"{shape[0]}"
+            f"{name}: groups is {cut.groups}; allowed: 1, or with output_axis 1 or more a divisor "
+            f"of {shape[0]}"
         )
     if cut.vector_length > MAX_VECTOR_LENGTH:
         raise PackedFileError(

@@ -17,7 +17,7 @@ from permtrain.core.granularity import (
     GranularityRule,
     NamedTensor,
     check_rule,
-    cut_by_rule,
+    decide,
     named_tensors,
 )
 from permtrain.core.kinds import check_model, check_numbers
@@ -236,7 +236,7 @@ def _cuts(tensor: NamedTensor, rule: GranularityRule, shape: tuple[int, ...]) ->
     if not shape:
         return ()
     if rule != "any":
-        cut = cut_by_rule(tensor, rule)
+        cut = decide(tensor, rule).cut
         return () if cut is None else (_stored(cut),)
     cuts = []
     for granularity in GRANULARITIES:

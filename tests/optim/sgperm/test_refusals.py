@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from training_problem import small_net, train
 
-from permtrain import SGPerm
+from permtrain import LeftAloneWarning, SGPerm
 from permtrain.errors import GranularityError, SettingError
 from sgperm_problem import adam
 
@@ -84,8 +84,13 @@ def test_a_setting_out_of_range_is_refused(setting, message):
 
 
 def test_rows_of_one_weight_and_half_precision_are_refused_by_name():
-    with pytest.raises(GranularityError, match="group 0, parameter 0: granularity is 'neuron'"):
-        SGPerm(nn.Linear(1, 4).parameters(), model=None)
+    rule = {"weight": "neuron"}
+    layer = nn.Linear(1, 4)
+    with pytest.raises(GranularityError, match="weight: granularity is 'neuron'"):
+        SGPerm(layer.parameters(), model=layer, granularity=rule)
+    nothing = pytest.raises(SettingError, match="leaves every parameter of the optimizer alone")
+    with pytest.warns(LeftAloneWarning, match=r"parameter 0 \(a neuron's weight vector"), nothing:
+        SGPerm(layer.parameters(), model=None)
     model = small_net(dtype=torch.bfloat16)
     with pytest.raises(GranularityError, match=r"0\.weight: dtype is torch\.bfloat16"):
         SGPerm(model.parameters(), model=model)

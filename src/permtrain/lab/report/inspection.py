@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from permtrain.core.cut import Cut
-from permtrain.core.granularity import cut_by_rule, named_tensors
+from permtrain.core.granularity import decide, named_tensors
 from permtrain.errors import CheckpointError, DataError, PermtrainError
 from permtrain.lab.data.images import Split
 from permtrain.lab.pictures.numbers.arrays import evenly
@@ -159,5 +159,5 @@ def _weight_cuts(trainer: Trainer) -> dict[str, Cut]:
     Neurons with a single input have no vectors: of them the layer is one.
     """
     tensors = named_tensors(trainer.model)
-    cuts = {tensor.name: cut_by_rule(tensor, ("neuron", "layer", None)) for tensor in tensors}
+    cuts = {tensor.name: decide(tensor, ("neuron", "layer", None)).cut for tensor in tensors}
     return {name: cut for name, cut in cuts.items() if cut is not None}
