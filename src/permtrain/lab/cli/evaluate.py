@@ -1,5 +1,6 @@
 """`permtrain evaluate`: a run's accuracy, measured anew."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,19 +47,20 @@ def evaluate(
     for name, split in (("validation", trainer.validation_split), ("test", trainer.test_split)):
         if split is not None:
             score, counts_CC = trainer.confusion(split)
-            say(f"{name}: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}")
+            bits = f", {score.loss / math.log(2):.4f} bits a character" if trainer.is_text else ""
+            say(f"{name}: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}{bits}")
     say("")
-    _show_classes(counts_CC, trainer.class_names)
+    _show_classes(counts_CC, trainer.class_names, "characters" if trainer.is_text else "images")
 
 
-def _show_classes(counts_CC: "Tensor", names: tuple[str, ...]) -> None:
+def _show_classes(counts_CC: "Tensor", names: tuple[str, ...], counted: str) -> None:
     from rich.table import Table
 
     from permtrain.lab.training.confusion import MOST_CLASSES, by_class
 
     console = PlainConsole()
     table = Table(box=None)
-    heads = ("class", "images", "accuracy", "most often taken for")
+    heads = ("class", counted, "accuracy", "most often taken for")
     for head, right in zip(heads, (False, True, True, False), strict=True):
         table.add_column(head, justify="right" if right else "left", overflow="fold")
     for each in by_class(counts_CC, names):

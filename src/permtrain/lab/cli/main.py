@@ -27,6 +27,7 @@ from permtrain.lab.cli.predict import predict
 from permtrain.lab.cli.process import settle
 from permtrain.lab.cli.recipes import gather, recipes, run
 from permtrain.lab.cli.report import report
+from permtrain.lab.cli.sample import sample
 from permtrain.lab.cli.train import resume, train
 from permtrain.lab.cli.verify import verify
 from permtrain.lab.training.settings import Place, PlaceOfFlags
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "verify": verify,
     "predict": predict,
+    "sample": sample,
     "pack": pack,
     "unpack": unpack,
     "inspect": inspect,

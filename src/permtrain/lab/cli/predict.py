@@ -41,6 +41,10 @@ def predict(
     from permtrain.lab.training.run import load_run
 
     trainer = load_run(run, place, checkpoint, trust_model=trust_model, say=say_note)
+    if trainer.is_text:
+        raise SettingError(
+            f"{run}: was trained on text; allowed: runs on images (permtrain sample)"
+        )
     names = trainer.class_names
     for path in images:
         image, note = read_image(path, trainer.image_shape, trainer.cuts_images)

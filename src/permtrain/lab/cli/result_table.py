@@ -23,12 +23,16 @@ def show_result(
     table.add_column("method")
     table.add_column("test accuracy, last epoch", justify="right")
     table.add_column(f"best epoch (chosen on {chosen_on})", justify="right")
+    of_text = any(result.test_bits is not None for result in results.values())
+    if of_text:
+        table.add_column("bits a character", justify="right")
     table.add_column("time", justify="right")
     for method, result in results.items():
         table.add_row(
             method,
             f"{result.test_accuracy:.2%}",
             f"{result.best_test_accuracy:.2%} ({result.best_epoch})",
+            *([f"{result.test_bits:.4f}"] if of_text else []),
             f"{result.wall_s:.0f} s",
         )
     console.print(table)

@@ -31,7 +31,7 @@ def by_class(counts_CC: Tensor, names: Sequence[str], most: int = 3) -> list[Mis
 
     Args:
         counts_CC: images by their class and by what they are taken for.
-        names: of the classes.
+        names: of the classes; one that is nothing but space is told in quotes.
         most: other classes that are told.
 
     Example:
@@ -42,6 +42,7 @@ def by_class(counts_CC: Tensor, names: Sequence[str], most: int = 3) -> list[Mis
         >>> dog.accuracy is None
         True
     """
+    names = [name if name.strip() else repr(name) for name in names]
     found = []
     for label, (name, row) in enumerate(zip(names, counts_CC.tolist(), strict=True)):
         total = sum(row)

@@ -65,12 +65,12 @@ class DataSettings:
     data: str = "digits"
     """A data set by name (`permtrain list`), or a folder with train.parquet and test.parquet, or
     with train/ and test/ folders of class-named image folders. A folder with train/ and val/, or
-    with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory. Or
-    text, or the path of a text file, for networks that tell the next character."""
+    with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory. For
+    gpt-char: text, or a text file."""
     validation_fraction: Fraction = 0.0
     """Part of the training images set aside for choosing anything, in [0, 1)."""
     train_images: Count | None = None
-    """Use the first so many training images only; at least 1. Of text, windows of characters."""
+    """Use the first so many training images only; at least 1."""
     test_images: Count | None = None
     """Evaluate on the first so many test images only; at least 1."""
     image_size: Count | None = None

@@ -193,6 +193,11 @@ class Trainer:
         return is_asked_for or isinstance(self.test_split, StreamedSplit)
 
     @property
+    def is_text(self) -> bool:
+        """Whether windows of text take the place of images."""
+        return isinstance(self.test_split, TextSplit)
+
+    @property
     def batches_per_epoch(self) -> int:
         return math.ceil(len(self.train_split) / self.settings.batch_size)
 
