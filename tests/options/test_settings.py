@@ -566,6 +566,9 @@ PLACE: Table = {
     ),
     "keep_checkpoints": Option(1, checkpoints, gives=["step-000000010"]),
     "tensorboard": Option(True, has_event_files, gives=True),
+    "logger": Elsewhere(
+        "lab/training/test_service.py::test_a_service_gets_every_number_of_every_epoch"
+    ),
 }  # fmt: skip
 
 

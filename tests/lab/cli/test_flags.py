@@ -7,7 +7,14 @@ import pytest
 from permtrain.lab.cli.main import main
 
 LOOKING = {"data-folder", "device", "threads"}
-RESUMING = {"memory-format", "compile", "checkpoint-steps", "keep-checkpoints", "tensorboard"}
+RESUMING = {
+    "memory-format",
+    "compile",
+    "checkpoint-steps",
+    "keep-checkpoints",
+    "tensorboard",
+    "logger",
+}
 
 
 @pytest.mark.parametrize(
@@ -16,7 +23,7 @@ RESUMING = {"memory-format", "compile", "checkpoint-steps", "keep-checkpoints", 
         ("evaluate", LOOKING | {"memory-format", "checkpoint", "trust-model", "accept-changes"}),
         ("predict", LOOKING | {"memory-format", "checkpoint", "most", "trust-model"}),
         ("verify", LOOKING | {"checkpoint", "trust-model"}),
-        ("pack", LOOKING | {"checkpoint", "output", "trust-model"}),
+        ("pack", LOOKING | {"checkpoint", "output", "trust-model", "max-weights", "max-header"}),
         ("report", LOOKING | {"runs-folder", "output", "watch", "every", "budget", "trust-model"}),
         ("gather", LOOKING | {"runs-folder", "more-runs-folders", "results-folder", "budget"}),
         ("resume", LOOKING | RESUMING | {"checkpoint", "accept-changes", "strict"}),

@@ -39,6 +39,7 @@ class PlaceToResume(Place):
     flags: ClassVar[tuple[str, ...]] = (
         *_LOOKING,
         *("memory_format", "compile", "checkpoint_steps", "keep_checkpoints", "tensorboard"),
+        "logger",
     )
 
 

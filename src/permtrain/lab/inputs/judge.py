@@ -58,7 +58,7 @@ def trained_run(settings: Settings, place: Place) -> RunFolder:
         as `start_run` and `resume_run`.
     """
     name = run_name(settings)
-    plain = replace(place, tensorboard=False, checkpoint_steps=None)
+    plain = replace(place, tensorboard=False, logger=None, checkpoint_steps=None)
     place.runs_folder.mkdir(parents=True, exist_ok=True)
     with locked(place.runs_folder / f".{name}.lock"):
         folder = RunFolder(folder_of(place.runs_folder, name, settings))

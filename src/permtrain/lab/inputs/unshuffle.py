@@ -65,7 +65,7 @@ class Unshuffle(InputSession):
                 settings.seed,
                 settings.num_classifiers,
                 settings.guide_epochs,
-                replace(place, tensorboard=False),
+                replace(place, tensorboard=False, logger=None),
             )
         self.means_KCP = class_means(self.splits.train, num_classes)
         self.prior: NormalPrior | None = None

@@ -67,6 +67,20 @@ def read_record(folder: RunFolder) -> list[Metrics]:
     return history
 
 
+def numbers_of(metrics: Metrics) -> Metrics:
+    """What loggers are given of a line of the record: its numbers, but for the epoch's.
+
+    Example:
+        >>> numbers_of({"epoch": 3, "test_loss": 0.5, "note": "text"})
+        {'test_loss': 0.5}
+    """
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name != "epoch" and isinstance(value, int | float)
+    }
+
+
 def selection_key(metrics: Metrics) -> str:
     """The accuracy by which the best epoch is chosen."""
     return "validation_accuracy" if "validation_accuracy" in metrics else "test_accuracy"

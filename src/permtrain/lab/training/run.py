@@ -4,6 +4,7 @@ import math
 import shlex
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from permtrain.lab.training.run_folder import (
     alone_in,
     new_run_folder,
 )
+from permtrain.lab.training.service import ServiceLog, require_service, service_of
 from permtrain.lab.training.settings import (
     Place,
     Settings,
@@ -74,6 +76,7 @@ def start_run(
         SettingError, DataError: before any folder is made, if the settings cannot be run.
         Interrupted: the user stopped it.
     """
+    require_service(place.logger)
     trained = _trained_weights(settings, place, callbacks, display)
     trainer, origin = _prepared(settings, place, trained)
     folder = new_run_folder(
@@ -87,8 +90,8 @@ def start_run(
     )
     with alone_in(folder):
         _keep(trained, folder)
-        session = ClassifierSession(trainer, folder, place, callbacks)
-        compute(session, folder, place, display, resumed=False)
+        with closing(ClassifierSession(trainer, folder, place, callbacks)) as session:
+            compute(session, folder, place, display, resumed=False)
         return RunResult.read(folder)
 
 
@@ -159,6 +162,7 @@ def resume_run(
     """
     folder = RunFolder(path, trust_model=True)  # training runs the user's own code
     place = folder.place(place)
+    require_service(place.logger)
     settings = folder.settings()
     if folder.trained_file.is_file():
         trained = folder.trained()
@@ -180,16 +184,16 @@ def resume_run(
         if now != before:
             write_json(folder.origin_file, now.to_dict())
         _keep(trained, folder)
-        session = ClassifierSession(trainer, folder, place, callbacks)
-        compute(
-            session,
-            folder,
-            place,
-            display,
-            resumed=True,
-            checkpoint=checkpoint,
-            strict=strict,
-        )
+        with closing(ClassifierSession(trainer, folder, place, callbacks)) as session:
+            compute(
+                session,
+                folder,
+                place,
+                display,
+                resumed=True,
+                checkpoint=checkpoint,
+                strict=strict,
+            )
         return RunResult.read(folder)
 
 
@@ -339,6 +343,7 @@ class ClassifierSession(TrainerSession):
         self.folder = folder
         self.place = place
         self._callbacks = callbacks
+        self._service: ServiceLog | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -363,7 +368,16 @@ class ClassifierSession(TrainerSession):
             watches.append(RankingWatch(file, self.trainer, settings.watch_every_layer))
         if self.place.tensorboard:
             watches.append(TensorBoardLog(self.folder.tensorboard_folder, self.trainer))
+        if self.place.logger is not None:
+            library = service_of(self.place.logger)
+            self._service = ServiceLog(library, self.folder.path.name, self.trainer)
+            watches.append(self._service)
         return [*watches, *self._callbacks]
+
+    def close(self) -> None:
+        """Tell who keeps the run's numbers elsewhere that no more come."""
+        if self._service is not None:
+            self._service.close()
 
     def is_best(self) -> bool:
         *earlier, last = self.history

@@ -388,6 +388,9 @@ class Place:
     tensorboard: bool = False
     """Also write TensorBoard's event files into the run's folder: the numbers of each epoch, and
     the figures at the end."""
+    logger: str | None = None
+    """Also give the numbers of each epoch to the service whose library is imported by this name, as
+    wandb or trackio: its project permtrain, a run of the folder's name with these settings."""
 
     def __post_init__(self) -> None:
         check_fields(self)

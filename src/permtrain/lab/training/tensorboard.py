@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from permtrain.errors import SettingError
+from permtrain.lab.training.record import numbers_of
 from permtrain.lab.training.run_folder import Metrics
 from permtrain.lab.training.trainer import Trainer
 
@@ -35,9 +36,8 @@ class TensorBoardLog:
         """Nothing: epochs are logged."""
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            if name != "epoch" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, metrics["epoch"])
+        for name, value in numbers_of(metrics).items():
+            self._writer.add_scalar(name, value, metrics["epoch"])
         self._writer.flush()
 
 
