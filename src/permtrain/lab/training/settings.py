@@ -63,10 +63,10 @@ class DataSettings:
     """What is learnt."""
 
     data: str = "digits"
-    """A data set by name (`permtrain list`), or a folder with train.parquet and test.parquet, or
-    with train/ and test/ folders of class-named image folders. A folder with train/ and val/, or
-    with the hub's train-*.parquet and validation-*.parquet, is streamed, not kept in memory. For
-    gpt-char: text, or a text file."""
+    """A data set or text by name (`permtrain list`), a text file, or a
+    folder: train.parquet and test.parquet, or train/ and test/ with image
+    folders named by class. A folder with train/ and val/, or with the hub's
+    train-*.parquet and validation-*.parquet, is streamed, not kept in memory."""
     validation_fraction: Fraction = 0.0
     """Part of the training images set aside for choosing anything, in [0, 1)."""
     train_images: Count | None = None
