@@ -44,8 +44,9 @@ ALLOWED = {
     "optim": {"core", "graph", "errors", "ranges"},
     "packed": {"core", "files", "initial", "errors", "ranges"},
     "circuit": {"core", "files", "initial", "packed", "errors", "text"},
-    "verification": LIBRARY - {"circuit", "expert", "packed"},
-    "expert": LIBRARY - {"circuit", "packed", "verification"},
+    "verification": LIBRARY - {"circuit", "expert", "integrations", "packed"},
+    "expert": LIBRARY - {"circuit", "integrations", "packed", "verification"},
+    "integrations": {"core", "errors", "files", "optim"},
     "lab.data": {"errors", "files", "ranges"},
     "lab.models": {"errors"},
     "lab.training": LIBRARY | {"lab.data", "lab.models"},
@@ -127,6 +128,13 @@ def doc_below(path: Path, name: str) -> str | None:
 def test_names_for_experts_are_documented_and_not_among_the_public_ones(name: str) -> None:
     assert getattr(permtrain.expert, name).__doc__
     assert name not in permtrain.__all__
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("integrations/*.py")), ids=lambda p: p.stem)
+def test_an_integration_imports_its_own_framework_only(path: Path) -> None:
+    frameworks = {"accelerate", "lightning", "pytorch_lightning", "transformers"}
+    found = {name.split(".")[0] for name in modules_named_in(path)} & frameworks
+    assert {name.removeprefix("pytorch_") for name in found} == ({path.stem} & frameworks)
 
 
 def test_public_names_are_all_there_is_to_see() -> None:

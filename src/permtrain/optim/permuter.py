@@ -143,6 +143,15 @@ class Permuter(Attached):
         return [tensor.name for tensor in self.tensors if self._is_to_be_arranged(tensor)]
 
     @property
+    def replaced_when_arranged(self) -> dict[str, Tensor]:
+        """The parameters, by name, whose weights `arranged()` shows otherwise than they are."""
+        return {
+            tensor.name: tensor.parameter
+            for tensor in self.tensors
+            if self._is_to_be_arranged(tensor)
+        }
+
+    @property
     def has_begun(self) -> bool:
         """Whether a first step has fixed the initial values."""
         return any(tensor.profile is not None for tensor in self.tensors)
