@@ -7,6 +7,7 @@ import pytest
 from permtrain.lab.cli.main import main
 
 LOOKING = {"data-folder", "device", "threads"}
+CEILINGS = {"max-weights", "max-header"}
 RESUMING = {
     "memory-format",
     "compile",
@@ -23,9 +24,17 @@ RESUMING = {
         ("evaluate", LOOKING | {"memory-format", "checkpoint", "trust-model", "accept-changes"}),
         ("predict", LOOKING | {"memory-format", "checkpoint", "most", "trust-model"}),
         ("verify", LOOKING | {"checkpoint", "trust-model"}),
-        ("pack", LOOKING | {"checkpoint", "output", "trust-model", "max-weights", "max-header"}),
-        ("report", LOOKING | {"runs-folder", "output", "watch", "every", "budget", "trust-model"}),
-        ("gather", LOOKING | {"runs-folder", "more-runs-folders", "results-folder", "budget"}),
+        ("pack", LOOKING | CEILINGS | {"checkpoint", "output", "trust-model"}),
+        (
+            "report",
+            LOOKING
+            | CEILINGS
+            | {"runs-folder", "output", "watch", "every", "budget", "trust-model"},
+        ),
+        (
+            "gather",
+            LOOKING | CEILINGS | {"runs-folder", "more-runs-folders", "results-folder", "budget"},
+        ),
         ("resume", LOOKING | RESUMING | {"checkpoint", "accept-changes", "strict"}),
     ],
 )
