@@ -130,6 +130,29 @@ def test_epochs_are_counted_in_words(epochs: int, words: str, tmp_path: Path) ->
     assert said.get().splitlines()[0].strip() == f"digits-cnn on digits, {words}"
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("laperm", "a larger --lr (now 0.001) or --sync-period (now 4) moves them farther, and"),
+        ("index", "a larger --lr (now 0.001) moves them farther, and"),
+        ("sgperm", "a larger --aggressiveness (now 0.05) moves them farther, and"),
+    ],
+)
+def test_where_weights_hardly_moved_a_line_says_what_to_change(
+    method: str, told: str, tmp_path: Path
+) -> None:
+    period = 4 if method == "laperm" else None
+    settings = tiny(epochs=1, permutation=PermutationSettings(method, sync_period=period))
+    result = start_run(settings, place_in(tmp_path))
+    assert result.travel is not None
+    for distance, lines in ((0.0099, [f"hint:   weights hardly moved: {told}"]), (0.01, [])):
+        moved = replace(result, travel=replace(result.travel, mean_ranking_distance=distance))
+        with (console := Console(width=200)).capture() as said:
+            show_result(settings, {method: moved}, console)
+        hints = [each for each in said.get().splitlines() if each.startswith("hint")]
+        assert [each.removesuffix(" so do more epochs") for each in hints] == lines
+
+
 def test_methods_that_permute_nothing_have_no_proof(tmp_path: Path) -> None:
     result = start_run(plain(epochs=1), place_in(tmp_path))
     assert (result.verification, result.intact, result.travel) == (None, None, None)

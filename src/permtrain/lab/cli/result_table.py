@@ -10,6 +10,11 @@ from permtrain.lab.cli.console import PlainConsole
 from permtrain.lab.cli.extras import with_extra
 from permtrain.lab.training.result import RunResult
 from permtrain.lab.training.settings import Settings
+from permtrain.lab.training.travel import Travel
+
+HARDLY_MOVED = 0.01
+"""A mean ranking distance below it, as part of a vector's ranks, is told. Of the runs in `results/`
+whose weights moved less none reached 84%; dense ones above 90% moved 1.9 to 31%."""
 
 
 def show_result(
@@ -57,6 +62,8 @@ def show_result(
                 highlight=False,
                 soft_wrap=True,
             )
+            if hint := _hint(settings, result.travel):
+                console.print(f"hint:   {hint}", highlight=False, soft_wrap=True)
     verifiable = [result.folder for result in results.values() if result.intact is not None]
     for result in results.values():
         console.print(f"folder: {result.folder}", highlight=False, soft_wrap=True)
@@ -71,3 +78,17 @@ def show_result(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _hint(settings: Settings, travel: Travel) -> str | None:
+    """What to change where weights hardly moved; None where they did."""
+    if travel.mean_ranking_distance >= HARDLY_MOVED:
+        return None
+    permutation = settings.permutation
+    if permutation.method == "sgperm":
+        changes = f"--aggressiveness (now {settings.sgperm.aggressiveness:g})"
+    else:
+        changes = f"--lr (now {settings.optimizer.lr:g})"
+        if permutation.method == "laperm":
+            changes += f" or --sync-period (now {permutation.sync_period or 20})"
+    return f"weights hardly moved: a larger {changes} moves them farther, and so do more epochs"
