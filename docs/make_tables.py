@@ -13,6 +13,7 @@ from pages.reproduction import reproduction_page, summary
 from pages.sgperm import sgperm_page
 from pages.speed import speed_page
 from pages.tiny import tiny_page
+from pages.transformers import transformers_page
 
 from permtrain.files import written_whole
 
@@ -38,6 +39,7 @@ def main() -> int:
         DOCS / "sgperm.md": sgperm_page(),
         DOCS / "speed.md": speed_page(),
         DOCS / "tiny.md": tiny_page(),
+        DOCS / "transformers.md": transformers_page(),
         README: with_summary(README.read_text()),
     }
     if "--check" in sys.argv:

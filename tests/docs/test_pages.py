@@ -10,6 +10,7 @@ import pytest
 from pages.across import across_tables
 from pages.inputs import inputs_tables
 from pages.regression import published_table, regression_tables
+from pages.transformers import chosen_of, transformers_tables
 
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.lab.recipes.registry import RECIPES
@@ -21,6 +22,8 @@ TABLES = {
     "sortgan-mnist": partial(inputs_tables, "sortgan-mnist"),
     "unshuffle-mnist": partial(inputs_tables, "unshuffle-mnist"),
     "regression-1d": partial(regression_tables, "regression-1d"),
+    "gpt-char": partial(transformers_tables, "gpt-char"),
+    "vit-digits": partial(transformers_tables, "vit-digits"),
 }
 COLUMNS: dict[str, dict[str, Any]] = {
     "across-layers": {
@@ -30,6 +33,18 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "changed_layer_fraction": 0.0,
         "layer_rms_ratio": "a=0.99 b=1.01",
         "intact": True,
+    },
+    "gpt-char": {
+        "validation_bits": 2.5,
+        "test_bits": 2.25,
+        "intact": True,
+        "file_bytes": 1000,
+    },
+    "vit-digits": {
+        "validation_percent": 91.25,
+        "test_percent": 92.5,
+        "intact": True,
+        "file_bytes": 1000,
     },
     "regression-1d": {
         "linf": 0.25,
@@ -91,9 +106,9 @@ def line_of(page: str, arm: str) -> str:
 def test_a_failed_arm_is_named_and_hides_no_other(recipe_id: str, tmp_path: Path) -> None:
     first, *rest = rows_of(recipe_id, "quick")
     page = tables_of(recipe_id, tmp_path, quick=[failed(first), *rest])
-    name = first["arm"].partition(", n=")[0]
+    name = first["arm"].partition(", n=")[0].partition(", rate ")[0]
     assert f"\nFailed: {name}" in page
-    assert line_of(page, rest[-1]["arm"].partition(", n=")[0])
+    assert line_of(page, rest[-1]["arm"].partition(", n=")[0].partition(", rate ")[0])
     whole = tables_of(recipe_id, tmp_path, quick=[first, *rest])
     assert "Failed" not in whole
 
@@ -111,7 +126,7 @@ def test_rows_of_other_settings_are_left_out(recipe_id: str, tmp_path: Path) -> 
     first, *rest = rows_of(recipe_id, "quick")
     stale = first | {"settings_hash": "00000000", "status": OTHER}
     page = tables_of(recipe_id, tmp_path, quick=[stale, *rest])
-    name = first["arm"].partition(", n=")[0]
+    name = first["arm"].partition(", n=")[0].partition(", rate ")[0]
     assert f"\nNot run: {name}" in page
     assert RECIPES[recipe_id].cost in page
 
@@ -125,6 +140,28 @@ def test_a_full_run_that_is_not_done_hides_no_quick_one(recipe_id: str, tmp_path
     done = tables_of(recipe_id, tmp_path, quick=quick, paper=paper)
     assert "--budget quick" not in done
     assert "Not run:" not in done
+
+
+@pytest.mark.parametrize(
+    ("recipe_id", "unit", "best"), [("gpt-char", "bits", "2.0"), ("vit-digits", "percent", "3.0")]
+)
+def test_rates_are_chosen_on_data_set_aside(recipe_id: str, unit: str, best: str) -> None:
+    rows = [
+        {
+            "arm": f"Adam, rate {rate}",
+            "seed": seed,
+            f"validation_{unit}": aside + seed,
+            f"test_{unit}": -aside,
+            "file_bytes": 10,
+        }
+        for rate, aside in (("1.0", 4.0), ("2.0", 3.0), ("3.0", 5.0))
+        for seed in (0, 1)
+    ]
+    found = chosen_of(recipe_id, rows)["Adam"]
+    assert found.rate == best
+    assert found.tried == {"1.0": 4.5, "2.0": 3.5, "3.0": 5.5}
+    assert found.test == -found.tried[best] + 0.5
+    assert found.at_edge is (best == "3.0")
 
 
 def test_seeds_of_an_arm_that_are_missing_are_counted(tmp_path: Path) -> None:
