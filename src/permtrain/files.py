@@ -47,6 +47,16 @@ def require_file(path: Path) -> None:
         raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
+def from_home(path: Path | str) -> Path:
+    """A path whose leading ~ is the user's home folder; of a user who is not known it stays.
+
+    Example:
+        >>> str(from_home("~nobody-of-this-name/runs"))
+        '~nobody-of-this-name/runs'
+    """
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to write, which takes its name only when it is complete and on the disk.

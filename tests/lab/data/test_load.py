@@ -562,13 +562,12 @@ def test_registered_name_with_fewer_images(
     assert len(load_images(tmp_path / "mnist").test) == 2
 
 
-def test_settings_of_datasets_are_put_back(own_parquet: MakeData) -> None:
-    datasets.enable_progress_bars()
+@pytest.mark.parametrize("are_shown", [True, False])
+def test_settings_of_datasets_are_the_users(are_shown: bool, own_parquet: MakeData) -> None:
+    (datasets.enable_progress_bars if are_shown else datasets.disable_progress_bars)()
     level = datasets.logging.get_verbosity()
-    load_images(own_parquet())
-    datasets.disable_progress_bars()
-    datasets.enable_progress_bars()
     load_images(own_parquet(images=[picture(1)], labels=[0]))
+    assert datasets.are_progress_bars_disabled() is not are_shown
     assert datasets.logging.get_verbosity() == level
 
 

@@ -135,13 +135,6 @@ def test_own_module_may_stand_in_a_package(own_directory: Path) -> None:
     assert isinstance(build_network("own_package.deep:both", (1, 28, 28), 10), nn.Linear)
 
 
-def test_import_path_is_left_as_it_was(own_directory: Path) -> None:
-    before = list(sys.path)
-    build_network("own_networks:both", (1, 28, 28), 10)
-    refusal("own_missing:both")
-    assert sys.path == before
-
-
 def test_own_functions_own_error_is_passed_on(own_directory: Path) -> None:
     with pytest.raises(KeyError, match="the user's own mistake"):
         build_network("own_networks:broken", (1, 28, 28), 10)
@@ -159,27 +152,6 @@ def test_module_that_does_not_exist_is_named(own_directory: Path) -> None:
         "network 'own_missing:both': cannot import 'own_missing': "
         "ModuleNotFoundError: No module named 'own_missing'"
     )
-
-
-@pytest.mark.parametrize("is_loaded", [False, True])
-def test_an_own_module_of_a_librarys_name_is_its_own_and_the_library_stays(
-    own_directory: Path, monkeypatch: pytest.MonkeyPatch, is_loaded: bool
-) -> None:
-    (own_directory / "elsewhere").mkdir()
-    (own_directory / "elsewhere" / "own_library.py").write_text("size = 5")
-    own = own_directory / "own"
-    own.mkdir()
-    (own / "own_library.py").write_text("size = 3")
-    (own / "own_user.py").write_text(
-        "import torch\nfrom own_library import size\nbuild = lambda: torch.nn.Linear(2, size)"
-    )
-    monkeypatch.syspath_prepend(own_directory / "elsewhere")
-    library = importlib.import_module("own_library") if is_loaded else None
-    monkeypatch.chdir(own)
-    assert build_network("own_user:build", (1, 28, 28), 10).out_features == 3
-    after = importlib.import_module("own_library")
-    assert after.size == 5
-    assert after is library or not is_loaded
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 Commands import what they need when they run, so that `--help` answers before torch is loaded.
 """
 
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial, wraps
 from typing import Any
 
@@ -15,7 +14,7 @@ import tyro
 
 from permtrain import __version__
 from permtrain.errors import PermtrainError
-from permtrain.lab.cli import common_options, paths
+from permtrain.lab.cli import common_options, paths, refusals
 from permtrain.lab.cli.circuit import check_circuit, export_circuit
 from permtrain.lab.cli.console import say
 from permtrain.lab.cli.evaluate import evaluate
@@ -74,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"{'' if interrupted else 'error: '}{error}", sys.stderr)
         return 130 if interrupted else 1
     except BrokenPipeError:  # whoever reads has seen enough, as in: permtrain list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if arguments is None:  # else the stream is the caller's
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         say(f"error: {error}", sys.stderr)
@@ -92,7 +92,6 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
         PermtrainError: what the settings themselves refused; tyro would draw a box around it.
         SystemExit: after help (0) or bad flags (2).
     """
-    said = io.StringIO()
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["--version"]:
         return partial(print, f"permtrain {__version__}")
@@ -102,7 +101,7 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
     elif given[:1] == ["train"] and {"-h", "--help"} & set(given):
         given, shown = ["train", "--help"], common_options.registry
     try:
-        with redirect_stderr(said), shown:
+        with shown:
             command: Callable[[], Any] = tyro.extras.subcommand_cli_from_dict(
                 {name: _deferred(command) for name, command in COMMANDS.items()},
                 prog="permtrain",
@@ -113,15 +112,9 @@ def _parsed(arguments: list[str] | None) -> Callable[[], Any]:
                 args=given,
                 registry=paths.registry,
             )
-            return _with_flags(command, given)
-    except SystemExit as stopped:
-        cause: BaseException | None = stopped
-        while cause is not None:
-            if isinstance(cause, PermtrainError):
-                raise cause from None
-            cause = cause.__context__
-        sys.stderr.write(said.getvalue())
-        raise
+    except refusals.Refused as refused:
+        raise refused.error from None
+    return _with_flags(command, given)
 
 
 def _with_flags(command: Callable[[], Any], given: Sequence[str]) -> Callable[[], Any]:

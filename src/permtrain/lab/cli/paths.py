@@ -4,6 +4,8 @@ from pathlib import Path
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from permtrain.files import from_home
+
 registry = ConstructorRegistry()
 
 
@@ -15,7 +17,7 @@ def path_from_home(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | 
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: Path(words[0]).expanduser(),
+        instance_from_str=lambda words: from_home(words[0]),
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda path: [str(path)],
     )

@@ -4,8 +4,18 @@ import os
 import shutil
 import sys
 
+from permtrain.lab.training.memory import keep_freed_memory
+
 LEAST_COLUMNS = 40
 """Narrower help and tables are not made; libraries that lay them out never end, or fail."""
+
+_SILENT = {
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "DATASETS_VERBOSITY": "critical",
+    "HF_HUB_VERBOSITY": "critical",
+}
+_TRAINING = ("train", "resume", "run")
 
 
 def settle() -> None:
@@ -17,6 +27,9 @@ def settle() -> None:
       its number, and a library's message would be written into it.
     - What an encoding lacks is written as an escape.
     - A terminal of fewer than `LEAST_COLUMNS` counts as that wide.
+    - Libraries that fetch data show no progress and log no more than errors, unless they are told
+      to (their variables).
+    - A command that trains keeps the memory that its steps free.
     - `MPLBACKEND` of a notebook is forgotten: pictures are drawn without a backend, and matplotlib
       refuses to be imported where the named one is not installed.
     """
@@ -32,6 +45,10 @@ def settle() -> None:
     if shutil.get_terminal_size().columns < LEAST_COLUMNS or (said.isdigit() and int(said) == 0):
         os.environ["COLUMNS"] = str(LEAST_COLUMNS)
     os.environ.pop("MPLBACKEND", None)
+    for name, value in _SILENT.items():
+        os.environ.setdefault(name, value)
+    if sys.argv[1:2] and sys.argv[1] in _TRAINING:
+        keep_freed_memory()
 
 
 def _is_open(number: int) -> bool:

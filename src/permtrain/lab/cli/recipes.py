@@ -127,7 +127,6 @@ def run(
         require_libraries,
         state_of,
     )
-    from permtrain.lab.training.memory import keep_freed_memory
     from permtrain.lab.training.run_folder import RunFolder, RunIsBegun, RunIsBusy
     from permtrain.lab.training.trainer import Diverged
 
@@ -143,7 +142,6 @@ def run(
     for name in data_of(due):
         require_data(name, place.data_folder)
     require_libraries(due)
-    keep_freed_memory()
     console = PlainConsole()
     if budget != "paper":
         less = "; ".join(left_out(chosen, budget))

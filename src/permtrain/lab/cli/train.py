@@ -33,10 +33,8 @@ def train(
     """
     from permtrain.lab.cli.progress import Progress
     from permtrain.lab.cli.result_table import show_result
-    from permtrain.lab.training.memory import keep_freed_memory
     from permtrain.lab.training.run import start_run
 
-    keep_freed_memory()
     results: dict[str, RunResult] = {}
     with Progress(settings.permutation.method) as progress:
         results[settings.permutation.method] = start_run(settings, place, display=progress)
@@ -74,10 +72,8 @@ def resume(
     settings = folder.settings()  # refuses what is no run; what follows imports torch
     from permtrain.lab.cli.progress import Progress
     from permtrain.lab.cli.result_table import show_result
-    from permtrain.lab.training.memory import keep_freed_memory
     from permtrain.lab.training.run import resume_run
 
-    keep_freed_memory()
     file = None if checkpoint is None else folder.checkpoint(checkpoint)
     with Progress(settings.permutation.method) as progress:
         result = resume_run(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from permtrain.files import written_whole
+from permtrain.files import from_home, written_whole
 
 if TYPE_CHECKING:
     from permtrain.lab.data.images import ImageData, Split
@@ -29,9 +29,9 @@ def default_cache_folder() -> Path:
     A user without a home, as in a container, gets a folder that cannot be written.
     """
     if own := os.environ.get("PERMTRAIN_CACHE"):
-        return Path(own).expanduser()
+        return from_home(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser() / "permtrain"
+        return from_home(shared) / "permtrain"
     try:
         return Path("~/.cache/permtrain").expanduser()
     except RuntimeError:

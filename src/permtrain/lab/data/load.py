@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from permtrain.errors import DataError
+from permtrain.files import from_home
 from permtrain.lab.data.cache import (
     cache_path,
     default_cache_folder,
@@ -76,7 +77,7 @@ def load_images(
     key = _read_as(key, source)
     if source.kind in STREAMED_KINDS:
         raise DataError(f"{name_or_path} is streamed, and cannot be loaded whole")
-    folder = default_cache_folder() if cache_folder is None else cache_folder.expanduser()
+    folder = default_cache_folder() if cache_folder is None else from_home(cache_folder)
     path = cache_path(folder, source.name, source.location)
     if source.kind == "hub":
         return _load_hub(source, path)

@@ -1,11 +1,10 @@
 """Parquet files and the Hugging Face hub to decoded images, through `datasets`.
 
-Imported only when something has to be decoded: importing `datasets` takes seconds.
+Imported only when something has to be decoded: importing `datasets` takes seconds. It shows its
+progress as its own settings say, which are the process's; the command line begins with it silent
+(`cli.process`).
 """
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,7 @@ def open_hub(source: Source) -> Any:
     entry = source.entry
     assert entry is not None
     try:
-        with quiet():
-            return datasets.load_dataset(source.location)
+        return datasets.load_dataset(source.location)
     except Exception as error:
         raise DataError(
             f"{entry.name}: {source.location} cannot be fetched from the Hugging Face hub "
@@ -72,8 +70,7 @@ def read_hub(source: Source, both: Any) -> ImageData:
         if name not in both:
             raise DataError(f"{source.location} has no split {name!r}; it has {', '.join(both)}")
     where = f"{source.location} (hub)"
-    with quiet():
-        return _to_images(source, both["train"], both["test"], f"{where} train", f"{where} test")
+    return _to_images(source, both["train"], both["test"], f"{where} train", f"{where} test")
 
 
 def _no_rows(where: str) -> DataError:
@@ -292,23 +289,3 @@ def reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip() or type(error).__name__).partition("\n")[0][:160]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars, log lines or warnings from `datasets`; restored after."""
-    were_disabled = datasets.are_progress_bars_disabled()
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        datasets.disable_progress_bars()
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            if not were_disabled:
-                datasets.enable_progress_bars()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from permtrain.errors import DataError
+from permtrain.files import from_home
 from permtrain.lab.data.digits import digits_source
 from permtrain.lab.data.registry import DATASETS, TEXTS, DatasetEntry
 
@@ -101,7 +102,7 @@ def find_source(name_or_path: str, data_folder: Path | None) -> Source:
     entry = DATASETS.get(name_or_path)
     if entry is None:
         if _looks_like_path(name_or_path):
-            return _own_data(Path(name_or_path).expanduser())
+            return _own_data(from_home(name_or_path))
         hint = "; or give the path of a folder of your own"
         raise DataError(unknown_name(name_or_path) + hint)
     if entry.name == "digits":
@@ -109,7 +110,7 @@ def find_source(name_or_path: str, data_folder: Path | None) -> Source:
     if data_folder is None and (from_environment := os.environ.get("PERMTRAIN_DATA")):
         data_folder = Path(from_environment)
     if data_folder is not None:
-        return _registered_files(entry, data_folder.expanduser())
+        return _registered_files(entry, from_home(data_folder))
     if entry.hub_id is None:
         raise DataError(
             f"{entry.name} is not on the Hugging Face hub: put {' and '.join(PARQUET_FILES)} into "
@@ -132,7 +133,7 @@ def is_streamed(name_or_path: str) -> bool:
     """
     if name_or_path in DATASETS:
         return DATASETS[name_or_path].streamed
-    folder = Path(name_or_path).expanduser()
+    folder = from_home(name_or_path)
     return folder.is_dir() and _streamed_files(folder) is not None
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from permtrain.errors import DataError, SettingError
 from permtrain.files import require_file
 from permtrain.lab.data.decode import EncodedImage
-from permtrain.lab.data.read import image_column, label_column, quiet, reason
+from permtrain.lab.data.read import image_column, label_column, reason
 from permtrain.lab.data.sources import STREAMED_SHARDS, Source
 from permtrain.lab.data.stream import Labelled, StreamedData, StreamedSplit
 
@@ -72,8 +72,7 @@ class ShardImages:
         yield str(self.num_images)
 
     def _rows(self, table: Any) -> Iterator[Labelled]:
-        with quiet():
-            rows = iter(table)
+        rows = iter(table)
         for number in range(self.num_images):
             try:
                 row = next(rows)
@@ -120,30 +119,29 @@ def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
     split = pattern.partition("-")[0]
     where = f"{source.location} {split}"
     try:
-        with quiet():
-            if source.kind == "streamed hub":
-                table = datasets.load_dataset(source.location, split=split, streaming=True)
-                num_images = (table.info.splits or {})[split].num_examples
-            else:
-                files = [path for path in source.files if fnmatchcase(path.name, pattern)]
-                for path in files:
-                    require_file(path)
-                num_images = sum(pyarrow.parquet.read_metadata(path).num_rows for path in files)
-                table = datasets.load_dataset(
-                    "parquet",
-                    data_files={split: [glob.escape(str(path)) for path in files]},
-                    split=split,
-                    streaming=True,
-                )
-            wanted = source.columns
-            columns = (
-                image_column(table, where, wanted.image),
-                label_column(table, where, wanted.label),
+        if source.kind == "streamed hub":
+            table = datasets.load_dataset(source.location, split=split, streaming=True)
+            num_images = (table.info.splits or {})[split].num_examples
+        else:
+            files = [path for path in source.files if fnmatchcase(path.name, pattern)]
+            for path in files:
+                require_file(path)
+            num_images = sum(pyarrow.parquet.read_metadata(path).num_rows for path in files)
+            table = datasets.load_dataset(
+                "parquet",
+                data_files={split: [glob.escape(str(path)) for path in files]},
+                split=split,
+                streaming=True,
             )
-            # Nothing else is decoded: a column of sounds could name files elsewhere.
-            table = table.select_columns([*columns]).cast_column(
-                columns[0], datasets.Image(decode=False)
-            )
+        wanted = source.columns
+        columns = (
+            image_column(table, where, wanted.image),
+            label_column(table, where, wanted.label),
+        )
+        # Nothing else is decoded: a column of sounds could name files elsewhere.
+        table = table.select_columns([*columns]).cast_column(
+            columns[0], datasets.Image(decode=False)
+        )
     except DataError:
         raise
     except Exception as error:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.machinery
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from permtrain.errors import SettingError
+from permtrain.lab.models.own_code import importable_from
 
 if TYPE_CHECKING:
     from torch import nn
@@ -248,7 +247,7 @@ def build_network(
 ) -> nn.Module:
     """Build a network by its name, or by `module:function` where the user's own code makes it.
 
-    A function of the user's own is imported with the current directory on the import path, and
+    A function of the user's own is imported from the current directory (`own_code`), and is
     given `image_shape` and `num_classes` by keyword, each only if it accepts it.
 
     Args:
@@ -296,15 +295,16 @@ def _build_own(
 ) -> nn.Module:
     from torch import nn
 
-    function = _import_object(path, import_from)
-    # A network that is already built is callable too, but calling it would run it.
-    if not callable(function) or isinstance(function, nn.Module):
-        raise SettingError(
-            f"network {path!r}: is of type {type(function).__name__}, "
-            "must be a function that returns a torch.nn.Module"
-        )
-    offered = {"image_shape": image_shape, "num_classes": num_classes}
-    network = function(**_accepted_arguments(path, function, offered))
+    with importable_from(import_from) as import_own:
+        function = _import_object(path, import_own)
+        # A network that is already built is callable too, but calling it would run it.
+        if not callable(function) or isinstance(function, nn.Module):
+            raise SettingError(
+                f"network {path!r}: is of type {type(function).__name__}, "
+                "must be a function that returns a torch.nn.Module"
+            )
+        offered = {"image_shape": image_shape, "num_classes": num_classes}
+        network = function(**_accepted_arguments(path, function, offered))
     if not isinstance(network, nn.Module):
         raise SettingError(
             f"network {path!r}: returned type {type(network).__name__}, "
@@ -313,15 +313,14 @@ def _build_own(
     return network
 
 
-def _import_object(path: str, import_from: Sequence[Path]) -> object:
+def _import_object(path: str, import_own: Callable[[str], ModuleType]) -> object:
     module_name, _, object_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), object_name)):
         raise SettingError(
             f"network {path!r}: must be module:function, as in my_package.networks:build"
         )
     try:
-        with _importable_from(import_from):
-            module = importlib.import_module(module_name)
+        module = import_own(module_name)
     except (Exception, SystemExit) as error:  # a module of the user's own may fail in any way
         reason = " ".join(str(error).split())
         raise SettingError(
@@ -351,44 +350,3 @@ def _accepted_arguments(
             f"network {path!r}: {error}; only image_shape and num_classes are given, by keyword"
         ) from error
     return accepted
-
-
-@contextmanager
-def _importable_from(folders: Sequence[Path]) -> Iterator[None]:
-    """Put folders first on the import path, as `python -m` does with one, and take them off."""
-    added = [str(folder) for folder in folders]
-    importlib.invalidate_caches()
-    shared = {name for folder in folders for name in _names_of_libraries(folder)}
-    libraries = {name: sys.modules.pop(name) for name in _modules_called(shared)}
-    sys.path[:0] = added
-    try:
-        yield
-    finally:
-        # The imported module may have changed the path itself.
-        for folder in added:
-            if folder in sys.path:
-                sys.path.remove(folder)
-        for name in _modules_called(shared):
-            del sys.modules[name]  # who imported it has it, and others are to find the library
-        sys.modules.update(libraries)
-
-
-def _names_of_libraries(directory: Path) -> set[str]:
-    """Names of a directory's modules that a library has too, as `datasets`.
-
-    Not of those that come with Python, or that a network is made with.
-    """
-    found = {each.stem for each in directory.glob("*.py")}
-    found |= {each.parent.name for each in directory.glob("*/__init__.py")}
-    found -= {"torch", "numpy", "permtrain", *sys.stdlib_module_names}
-    return {name for name in found if _is_library(name, directory)}
-
-
-def _modules_called(names: set[str]) -> list[str]:
-    return [name for name in sys.modules if name.partition(".")[0] in names]
-
-
-def _is_library(name: str, directory: Path) -> bool:
-    spec = importlib.machinery.PathFinder.find_spec(name)
-    origin = None if spec is None else spec.origin
-    return origin is not None and not Path(origin).is_relative_to(directory)

@@ -32,7 +32,7 @@ def newborn_network(
         import_from: as in `build_network`.
 
     Randomness: torch's global generator is set to the settings' seed, and used for biases that are
-    kept as torch draws them.
+    kept as torch draws them. It is the process's: torch's layers and dropout draw from no other.
 
     Raises:
         SettingError, GranularityError: settings that do not fit together.

@@ -29,7 +29,10 @@ def device_at(place: Place) -> torch.device:
 
 
 def take_threads(number: int | None) -> None:
-    """Let torch take so many threads from now on; None for as many as it took before us."""
+    """Let torch take so many threads from now on; None for as many as it took before us.
+
+    The number is the process's: torch has none for a single operation.
+    """
     global _ours
     now = torch.get_num_threads()
     own = _ours[1] if _ours is not None and _ours[0] == now else now

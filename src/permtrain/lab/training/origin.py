@@ -27,6 +27,7 @@ from typing import Any
 from torch import nn
 
 from permtrain.errors import CheckpointError, SettingError
+from permtrain.files import from_home
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.outline import OutlinedData, outlined
 from permtrain.lab.data.registry import DATASETS, TEXTS
@@ -179,7 +180,7 @@ def data_origin(name: str, data: ImageData | StreamedData | TextData) -> DataOri
         num_images=(train, test),
         image_shape=data.image_shape,
         class_names=data.class_names,
-        location=None if name in (*DATASETS, *TEXTS) else str(Path(name).expanduser().resolve()),
+        location=None if name in (*DATASETS, *TEXTS) else str(from_home(name).resolve()),
     )
 
 
@@ -296,7 +297,7 @@ def key_file() -> Path | None:
     None for a user without a home.
     """
     if folder := os.environ.get("XDG_STATE_HOME"):
-        return Path(folder).expanduser() / "permtrain" / "key"
+        return from_home(folder) / "permtrain" / "key"
     try:
         return Path("~/.local/state/permtrain/key").expanduser()
     except RuntimeError:
