@@ -146,7 +146,7 @@ def is_text(name_or_path: str) -> bool:
     """
     if name_or_path in DATASETS:
         return False
-    return name_or_path in TEXTS or Path(name_or_path).expanduser().is_file()
+    return name_or_path in TEXTS or from_home(name_or_path).is_file()
 
 
 def _looks_like_path(text: str) -> bool:

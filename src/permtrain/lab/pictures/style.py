@@ -171,7 +171,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure as SVG, PDF or PNG, by the file's name; whole or not at all.
 
     Three settings of matplotlib's are others meanwhile: its writers of SVG and PDF take them from
-    the process's `rcParams` alone.
+    the process's settings alone.
 
     Text stays text in SVG and PDF; large point clouds and matrices are rasters of 200 dots an inch
     inside them, of fewer on large sheets. The same figure gives the same bytes: no date is written.
