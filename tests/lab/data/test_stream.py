@@ -5,9 +5,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -63,19 +65,25 @@ def write_folders(folder: Path) -> Path:
     return folder
 
 
-def write_shards(folder: Path, num_shards: int = 2, names: tuple[str, ...] = CLASSES) -> Path:
+def write_shards(
+    folder: Path,
+    num_shards: int = 2,
+    names: tuple[str, ...] = CLASSES,
+    labels_are: str = "ClassLabel",
+) -> Path:
     """data/train-00000-of-00002.parquet and so on, one validation file: the hub's layout."""
     datasets.disable_progress_bars()
     (folder / "data").mkdir(parents=True)
     jpeg = folder / "image.JPEG"
-    label = datasets.ClassLabel(names=[*names])
+    is_class = labels_are == "ClassLabel"
+    label: Any = datasets.ClassLabel(names=[*names]) if is_class else datasets.Value(labels_are)
     features = datasets.Features({"image": datasets.Image(), "label": label})
     for split, written, num in (("train", "train", num_shards), ("val", "validation", 1)):
         images, labels = [], []
         for image, place, name in photographs(split):
             image.save(jpeg, "JPEG")
             images.append({"bytes": jpeg.read_bytes(), "path": name})
-            labels.append(place)
+            labels.append(names[place] if labels_are == "string" else place)
         for shard in range(num):
             columns = {"image": images[shard::num], "label": labels[shard::num]}
             table = datasets.Dataset.from_dict(columns, features=features)
@@ -289,6 +297,58 @@ def test_statistics_are_the_usual_ones(tmp_path: Path) -> None:
         data.train.statistics("mean-image")
     assert data.train.statistics("unit") == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     assert data.image_shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize("labels_are", ["string", "int32"])
+def test_labels_need_no_names_in_local_shards(labels_are: str, tmp_path: Path) -> None:
+    """Text is numbered in alphabetical order, here the other way round; order and crops stay."""
+    turned = ("c", "b", "a")
+    data, plain = (
+        open_stream(write_shards(tmp_path / kind, names=turned, labels_are=kind), image_size=8)
+        for kind in (labels_are, "ClassLabel")
+    )
+    is_text = labels_are == "string"
+    assert data.class_names == (("a", "b", "c") if is_text else ("0", "1", "2"))
+    for found, known in zip(epoch_of(data.train), epoch_of(plain.train), strict=True):
+        assert torch.equal(found[0], known[0])
+        assert torch.equal(found[1], 2 - known[1] if is_text else known[1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "validation", "message"),
+    [
+        ("string", ("a", "b", "x"), "validation, column 'label', has the label 'x'; allowed, as"),
+        ("string", (None, "b", "a"), "validation has 2 rows without a label in 'label'"),
+        ("int32", (0, 1, 3), "validation row 4 has the label 3; allowed: 0 to 2"),
+        ("int32", (0, -1, 2), "validation row 2 has the label -1; allowed: 0 to 2"),
+    ],
+)
+def test_labels_that_training_lacks_are_refused_at_once(
+    kind: str, validation: tuple[Any, ...], message: str, tmp_path: Path
+) -> None:
+    folder = write_shards(tmp_path / "tiny", names=("a", "b", "c"), labels_are=kind)
+    (file,) = folder.glob("data/validation-*")
+    rows = pq.read_table(file).to_pydict()
+    rows["label"] = [each for each in validation for _ in range(2)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(file)
+    with pytest.raises(DataError, match=message):
+        open_stream(folder)
+
+
+def test_transparency_that_is_dropped_is_said_once_for_a_split(tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "tiny")
+    for number in range(2):
+        image = photograph(number).convert("RGBA")
+        image.save(folder / "train" / CLASSES[0] / f"opaque{number}.png")
+        image.putpixel((3, 3), (1, 2, 3, 254))
+        image.save(folder / "train" / CLASSES[0] / f"clear{number}.png")
+    train = open_stream(folder, image_size=8).train
+    with pytest.warns(UserWarning, match=r"clear[01]\.png has transparency, which is drop") as said:
+        first = epoch_of(train, batch_size=3)
+    assert len(said) == 1
+    assert same(first, epoch_of(train, batch_size=3))  # and no further warning
+    assert len(list(train.to("cpu").limited(16).in_order())) == 1
 
 
 # Bad input

@@ -149,6 +149,18 @@ def decode_image(encoded: EncodedImage) -> Image.Image:
     return _plain(_opened(encoded))
 
 
+def decode_rgb(encoded: EncodedImage, look: bool) -> tuple[Image.Image, bool]:
+    """One image of mode RGB, and whether it has transparency, which is dropped.
+
+    Args:
+        look: for transparency; else the answer is False.
+
+    Raises: DataError as `decode_image`.
+    """
+    original = _opened(encoded)
+    return _plain(original).convert("RGB"), look and _is_seen_through(original)
+
+
 def _opened(encoded: EncodedImage) -> Image.Image:
     """The image in its own mode."""
     content = encoded.content

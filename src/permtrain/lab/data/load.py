@@ -103,7 +103,8 @@ def open_stream(
     - `imagenet`, with a data folder: imagenet/ inside it, in one of the forms below.
     - `imagenet`, without one: the Hugging Face hub, streamed; it asks to log in.
     - a path: train/ and val/ with one folder of images for each class, ImageNet's usual layout; or
-      train-*.parquet and validation-*.parquet, in data/ or beside it, as the hub has them.
+      train-*.parquet and validation-*.parquet, in data/ or beside it, as the hub has them. Labels
+      are as in `load_images`; on the hub, a `ClassLabel`.
 
     The images of folders are shuffled whole, those of Parquet files and of the hub by files and
     within a buffer of 10,000. Both orders are functions of seed and epoch.

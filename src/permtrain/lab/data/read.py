@@ -90,24 +90,16 @@ def _to_images(
         if len(table) == 0:
             raise _no_rows(where)
     columns = source.columns
-    train_labels, train_names = _read_labels(train, train_where, columns.label)
-    test_labels, test_names = _read_labels(test, test_where, columns.label, train_names)
+    train_labels, train_names = read_labels(train, train_where, columns.label)
+    test_labels, test_names = read_labels(test, test_where, columns.label, train_names)
     if train_names != test_names:
         raise DataError(
             f"{test_where} names its classes {_listed(test_names)}, "
             f"but {train_where} names them {_listed(train_names)}"
         )
-    if train_names is None:
-        num_different = len(np.unique(train_labels))
-        largest = int(train_labels.max())
-        if train_labels.min() >= 0 and largest >= num_different:
-            raise DataError(
-                f"{train_where} has {num_different} different labels but the largest is {largest}; "
-                "number the classes from 0 without gaps"
-            )
-        train_names = tuple(str(label) for label in range(num_different))
+    train_names = train_names or names_of_numbers(train_labels, train_where)
     for labels, where in ((train_labels, train_where), (test_labels, test_where)):
-        _check_labels(labels, len(train_names), where)
+        check_labels(labels, len(train_names), where)
     train_images, form = _read_images(train, train_where, source, None, folder)
     test_images, _ = _read_images(test, test_where, source, form, folder)
     return ImageData(
@@ -199,7 +191,7 @@ def _holds_images(feature: Any) -> bool:
     return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
 
 
-def _read_labels(
+def read_labels(
     table: Any, where: str, wanted: str | None, known: tuple[str, ...] | None = None
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
     """The labels, and the names of the classes where the column has them.
@@ -212,7 +204,7 @@ def _read_labels(
     if cells.null_count:
         raise DataError(f"{where} has {cells.null_count} rows without a label in {column!r}")
     feature = table.features[column]
-    if _is_text(feature):
+    if is_text(feature):
         return _numbered(cells.to_pylist(), known, f"{where}, column {column!r},")
     labels = cells.to_numpy().astype(np.int64)
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
@@ -235,6 +227,23 @@ def _numbered(
             f"{where} has the label {unknown[0]!r}; allowed, as in training: {', '.join(names)}"
         )
     return np.array([numbers[word] for word in words], dtype=np.int64), names
+
+
+def names_of_numbers(labels: npt.NDArray[np.int64], where: str) -> tuple[str, ...]:
+    """Names of classes that training images have by number only.
+
+    Example:
+        >>> names_of_numbers(np.array([1, 0, 1]), "train")
+        ('0', '1')
+    """
+    num_different = len(np.unique(labels))
+    largest = int(labels.max())
+    if labels.min() >= 0 and largest >= num_different:
+        raise DataError(
+            f"{where} has {num_different} different labels but the largest is {largest}; "
+            "number the classes from 0 without gaps"
+        )
+    return tuple(str(label) for label in range(num_different))
 
 
 def label_column(table: Any, where: str, wanted: str | None = None) -> str:
@@ -264,14 +273,14 @@ def label_column(table: Any, where: str, wanted: str | None = None) -> str:
 
 def _is_label(feature: Any) -> bool:
     is_integer = isinstance(feature, datasets.Value) and feature.dtype.lstrip("u").startswith("int")
-    return is_integer or _is_text(feature)
+    return is_integer or is_text(feature)
 
 
-def _is_text(feature: Any) -> bool:
+def is_text(feature: Any) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype in _TEXT
 
 
-def _check_labels(labels: npt.NDArray[np.int64], num_classes: int, where: str) -> None:
+def check_labels(labels: npt.NDArray[np.int64], num_classes: int, where: str) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         row = int(wrong[0])

@@ -6,10 +6,11 @@ Pillow is imported when the first image is.
 """
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,6 +23,8 @@ from permtrain.errors import SettingError
 from permtrain.lab.data.normalize_settings import Normalization
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from permtrain.lab.data.decode import EncodedImage
 
 MEAN = (0.485, 0.456, 0.406)
@@ -33,7 +36,8 @@ DEFAULT_SIZE = 224
 _EVALUATED_AT_ONCE = 128
 
 Labelled = tuple["EncodedImage", int]
-Pixels = tuple[npt.NDArray[np.uint8], int]
+Pixels = tuple[npt.NDArray[np.uint8], int, str | None]
+"""Of an image, with its label, and its name where transparency was dropped."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,6 +64,23 @@ class Encoded(Protocol):
         """What tells these images from others without reading them, in any order."""
 
 
+class Notice:
+    """Says once that transparency is dropped, of the first image that has some."""
+
+    def __init__(self) -> None:
+        self.is_due = True
+
+    def of(self, names: Iterable[str | None]) -> None:
+        """What was dropped in these images; None for those without."""
+        if self.is_due and (first := next(filter(None, names), None)):
+            self.is_due = False
+            warnings.warn(
+                f"{first} has transparency, which is dropped: what lies under it is seen; further "
+                "images of its split may have some too",
+                stacklevel=2,
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class StreamedSplit:
     """Images with labels that are not in memory.
@@ -68,18 +89,20 @@ class StreamedSplit:
         encoded: where they come from.
         size: they are cut to squares of this side, in pixels.
         device: where batches are put.
+        notice: of what is dropped; one for all parts of a split.
     """
 
     encoded: Encoded
     size: int
     device: torch.device = CPU
+    notice: Notice = field(default_factory=Notice)
 
     def __len__(self) -> int:
         return len(self.encoded)
 
     def to(self, device: torch.device | str) -> "StreamedSplit":
         """The same split, its batches on a device."""
-        return StreamedSplit(self.encoded, self.size, torch.device(device))
+        return replace(self, device=torch.device(device))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -103,11 +126,11 @@ class StreamedSplit:
 
         Raises: SettingError where they come from a stream that has to be read from its beginning.
         """
-        return StreamedSplit(self.encoded.part(chosen), self.size, self.device)
+        return replace(self, encoded=self.encoded.part(chosen))
 
     def limited(self, num_images: int) -> "StreamedSplit":
         """The first images; the whole split if it has no more than that."""
-        return StreamedSplit(self.encoded.limited(num_images), self.size, self.device)
+        return replace(self, encoded=self.encoded.limited(num_images))
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, the middle of each.
@@ -116,11 +139,9 @@ class StreamedSplit:
         Raises: DataError for an image that cannot be decoded, by its name.
         """
         from permtrain.lab.data.crops import middle_square
-        from permtrain.lab.data.decode import decode_image
 
-        def middle(item: tuple[int, Labelled]) -> Pixels:
-            _, (encoded, label) = item
-            return middle_square(decode_image(encoded).convert("RGB"), self.size), label
+        def middle(_: int, image: "Image.Image") -> npt.NDArray[np.uint8]:
+            return middle_square(image, self.size)
 
         items = enumerate(self.encoded.in_order())
         yield from self._batches(middle, items, _EVALUATED_AT_ONCE)
@@ -140,14 +161,11 @@ class StreamedSplit:
         Raises: DataError for an image that cannot be decoded, by its name.
         """
         from permtrain.lab.data.crops import crop_draws, random_square
-        from permtrain.lab.data.decode import decode_image
 
         start = first * batch_size
 
-        def at_random(item: tuple[int, Labelled]) -> Pixels:
-            place, (encoded, label) = item
-            image = decode_image(encoded).convert("RGB")
-            return random_square(image, self.size, crop_draws(seed, epoch, place)), label
+        def at_random(place: int, image: "Image.Image") -> npt.NDArray[np.uint8]:
+            return random_square(image, self.size, crop_draws(seed, epoch, place))
 
         items = enumerate(self.encoded.shuffled(seed, epoch, start), start)
         for images, labels in self._batches(at_random, items, batch_size):
@@ -155,13 +173,21 @@ class StreamedSplit:
 
     def _batches(
         self,
-        decoded: Callable[[tuple[int, Labelled]], Pixels],
+        cut: Callable[[int, "Image.Image"], npt.NDArray[np.uint8]],
         items: Iterable[tuple[int, Labelled]],
         batch_size: int,
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        from permtrain.lab.data.decode import decode_rgb
+
+        def decoded(item: tuple[int, Labelled]) -> Pixels:
+            place, (encoded, label) = item
+            image, is_seen_through = decode_rgb(encoded, self.notice.is_due)
+            return cut(place, image), label, encoded.where if is_seen_through else None
+
         ready = _on_threads(decoded, items, batch_size)
         while batch := list(islice(ready, batch_size)):
-            pixels, labels = zip(*batch, strict=True)
+            pixels, labels, transparent = zip(*batch, strict=True)
+            self.notice.of(transparent)
             yield (
                 torch.from_numpy(np.stack(pixels)).to(self.device),
                 torch.tensor(labels).to(self.device),

@@ -6,10 +6,12 @@ held, and `skip` after `shuffle` gives another order.
 """
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -19,7 +21,15 @@ from torch import Tensor
 from permtrain.errors import DataError, SettingError
 from permtrain.files import require_file
 from permtrain.lab.data.decode import EncodedImage
-from permtrain.lab.data.read import image_column, label_column, reason
+from permtrain.lab.data.read import (
+    check_labels,
+    image_column,
+    is_text,
+    label_column,
+    names_of_numbers,
+    read_labels,
+    reason,
+)
 from permtrain.lab.data.sources import STREAMED_SHARDS, Source
 from permtrain.lab.data.stream import Labelled, StreamedData, StreamedSplit
 
@@ -37,6 +47,7 @@ class ShardImages:
         where: how errors name it.
         image_column, label_column: their names.
         num_classes: labels are 0 to num_classes - 1.
+        numbers: of labels that are text; None where they are numbers.
     """
 
     table: Any
@@ -45,6 +56,7 @@ class ShardImages:
     image_column: str
     label_column: str
     num_classes: int
+    numbers: Mapping[str, int] | None = None
 
     def __len__(self) -> int:
         return self.num_images
@@ -86,11 +98,12 @@ class ShardImages:
             name = f"{self.where} {cell.get('path') or f'row {number}'}"
             if cell.get("bytes") is None:
                 raise DataError(f"{name} has no image in its column {self.image_column!r}")
-            if label is None or not 0 <= label < self.num_classes:
+            place = label if self.numbers is None else self.numbers.get(label)
+            if place is None or not 0 <= place < self.num_classes:
                 raise DataError(
                     f"{name} has the label {label}; allowed: 0 to {self.num_classes - 1}"
                 )
-            yield EncodedImage(name, cell["bytes"]), label
+            yield EncodedImage(name, cell["bytes"]), place
 
 
 def open_shards(source: Source, size: int) -> StreamedData:
@@ -98,9 +111,8 @@ def open_shards(source: Source, size: int) -> StreamedData:
 
     Raises: DataError if they cannot be read, have no images, no names of classes, or other ones.
     """
-    (train, train_names), (test, test_names) = (
-        _opened(source, place) for place in range(len(STREAMED_SHARDS))
-    )
+    train, train_names = _opened(source, 0)
+    test, test_names = _opened(source, 1, train_names)
     if train_names != test_names:
         extra = [name for name in test_names if name not in train_names]
         difference = f"the class {extra[0]!r}, which it lacks" if extra else "others in number"
@@ -114,7 +126,10 @@ def open_shards(source: Source, size: int) -> StreamedData:
     )
 
 
-def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
+def _opened(
+    source: Source, place: int, known: tuple[str, ...] | None = None
+) -> tuple[ShardImages, tuple[str, ...]]:
+    """The images of a split, and the names of their classes; `known` are those of training."""
     pattern = STREAMED_SHARDS[place]
     split = pattern.partition("-")[0]
     where = f"{source.location} {split}"
@@ -154,8 +169,31 @@ def _opened(source: Source, place: int) -> tuple[ShardImages, tuple[str, ...]]:
         raise DataError(f"{where} cannot be read ({reason(error)}){hint}") from error
     if not num_images:
         raise DataError(f"{where} has no images; both splits need at least one")
-    label = table.features[columns[1]]
-    if not isinstance(label, datasets.ClassLabel):
-        raise DataError(f"{where} has no names of classes in its column {columns[1]!r}")
-    names = tuple(label.names)
-    return ShardImages(table, num_images, where, *columns, len(names)), names
+    label, numbers = table.features[columns[1]], None
+    if isinstance(label, datasets.ClassLabel):
+        names = tuple(label.names)
+    elif source.kind == "streamed hub":
+        raise DataError(
+            f"{where} has no names of classes in its column {columns[1]!r}; allowed on the hub: a "
+            "ClassLabel column"
+        )
+    else:
+        names = _names_in(files, columns[1], where, known)
+        if is_text(label):
+            numbers = {name: number for number, name in enumerate(names)}
+    return ShardImages(table, num_images, where, *columns, len(names), numbers), names
+
+
+def _names_in(
+    files: Sequence[Path], column: str, where: str, known: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """The classes of local shards that do not name them: all labels are read, and checked."""
+    read = partial(pyarrow.parquet.read_table, columns=[column], partitioning=None)
+    try:
+        table = datasets.Dataset(pyarrow.concat_tables(map(read, files)))
+    except Exception as error:
+        raise DataError(f"{where} cannot be read ({reason(error)})") from error
+    labels, names = read_labels(table, where, column, known)
+    names = names or known or names_of_numbers(labels, where)
+    check_labels(labels, len(names), where)
+    return names
