@@ -12,6 +12,7 @@ from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.kinds import check_numbers, check_weights
 from permtrain.core.ranking import NOT_FINITE, sorting_key, sorting_order
+from permtrain.core.traced import arrange_traced, is_traced
 from permtrain.errors import NonFiniteError, ProfileError
 
 
@@ -115,6 +116,8 @@ def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neu
 
     Shapes: out has the shape of `like` and the dtype of `profile`; exactly the profile's values.
     Ties: equal weights in `like` take ascending values in the order of their positions.
+    Traced: one operator under `torch.compile(fullgraph=True)`, `torch.export` and `torch.vmap`,
+        which adds an axis of members to both or one of them; no gradient reaches the profile there.
     Raises:
         KindError: one of them is no tensor, or holds no numbers that have an order.
         ProfileError: the profile's shape does not fit, or it does not ascend.
@@ -124,6 +127,8 @@ def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neu
         >>> arrange(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]]))
         tensor([[3., 1., 2.]])
     """
+    if is_traced():
+        return arrange_traced(profile, like, granularity)
     check_weights("like", like)
     check_numbers("profile", profile)
     if profile.is_floating_point() or profile.is_complex():
@@ -141,9 +146,11 @@ def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neu
 
 
 class _StraightThrough(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(profile: Tensor, scores: Tensor, cut: Cut) -> Tensor:
-        return arrange(profile, scores, cut)
+    def forward(profile: Tensor, scores: Tensor, granularity: Granularity | Cut) -> Tensor:
+        return arrange(profile, scores, granularity)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -172,4 +179,4 @@ def straight_through(
         (tensor([[3., 1., 2.]]), tensor([[10., 20., 30.]]))
     """
     check_weights("scores", scores)
-    return _StraightThrough.apply(profile, scores, as_cut(scores, granularity))  # type: ignore[no-any-return]
+    return _StraightThrough.apply(profile, scores, granularity)  # type: ignore[no-any-return]

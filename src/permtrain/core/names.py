@@ -6,7 +6,7 @@ into a module of their own, whose attribute's name then stands in all names. Her
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -103,6 +103,16 @@ def first_names(model: nn.Module) -> dict[str, str]:
         model.named_buffers(remove_duplicate=False),
     )
     return {name: first.get(id(tensor), name) for name, tensor in (*plain, *as_saved)}
+
+
+def state_of(model: nn.Module) -> dict[str, Any]:
+    """As `model.state_dict()`, by plain names, of values that are references.
+
+    Example:
+        >>> list(state_of(nn.Sequential(nn.DataParallel(nn.Linear(3, 2)))))
+        ['0.weight', '0.bias']
+    """
+    return plain_state(unwrapped(model).state_dict(), first_names(model))
 
 
 def plain_state(state: Mapping[str, _T], names: Iterable[str]) -> dict[str, _T]:

@@ -49,7 +49,9 @@ class LaPerm(Permuter):
         `state_dict`.
 
     The initial values are those found at the first step (weights loaded after attaching and before
-    it count). Later writes to the weights by anyone else are an error at the next step; those
+    it count). Later writes to the weights by anyone else are an error at the next step, but
+    for a permutation of the initial values (the best weights put back) and for what is written
+    inside `allow_changes()`; those
     through `.data`, which torch does not count, go unnoticed. Weights that are all equal, as of a
     layer or token that begins at zero, cannot learn by permutation, and are warned of.
 

@@ -14,11 +14,13 @@ from permtrain.core.arrangement import arrange_on_device, arrange_vectors
 from permtrain.core.cut import Cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.kinds import check_numbers
-from permtrain.core.profile import profile_of
+from permtrain.core.profile import holding, profile_of
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.errors import CheckpointError, NonFiniteError, ProfileError
 from permtrain.optim.seen import Seen, changed, refuse_resized, same
 from permtrain.optim.sync_period import SyncPeriod, period_at
+
+_ALLOWED = "write them inside `with permuter.allow_changes():`, "
 
 
 @dataclass(eq=False)
@@ -304,9 +306,9 @@ class PermutedTensor:
             self.note_seen()
         elif self.seen.differs(self.parameter):
             refuse_resized(self.name, self.parameter, self.cut.shape)
-            if self.was_written:
+            if self.was_written and not self._is_a_permutation_to_go_on_from():
                 dtype = self.parameter.dtype if self.profile is None else self.profile.dtype
-                raise changed(self.name, self.parameter, dtype)
+                raise changed(self.name, self.parameter, dtype, _ALLOWED)
             self._follow_to_another_device()
             self.note_seen()
 
@@ -318,6 +320,41 @@ class PermutedTensor:
         if self.latent is None or not self.is_arranged:
             return True
         return not same(self.parameter, self.laid_out(self.latent))
+
+    def _is_a_permutation_to_go_on_from(self) -> bool:
+        """Whether somebody put a permutation of the initial values in place, as the best weights.
+
+        Where latent weights decide it would be overwritten, and passes for no such thing.
+        """
+        if self.latent is not None or self.profile is None or self.cut.is_across:
+            return False
+        weights = self.parameter.detach()
+        if weights.dtype != self.profile.dtype:
+            return False
+        vectors = {self.name: self.cut.to_vectors(weights)}
+        is_one = bool(holding(vectors, {self.name: self.profile})[self.name].all())
+        self.is_arranged = self.is_arranged or is_one
+        return is_one
+
+    def has_changed_since(self, checksum_before: int) -> bool:
+        """Whether somebody wrote other weights, which may be gone on from.
+
+        Raises:
+            ChangedWeightsError: they are of another shape or dtype.
+            NonFiniteError: they hold NaN or infinity.
+        """
+        if not self.seen.differs(self.parameter):
+            return False
+        assert self.profile is not None
+        refuse_resized(self.name, self.parameter, self.cut.shape)
+        if self.parameter.dtype != self.profile.dtype:
+            raise changed(self.name, self.parameter, self.profile.dtype)
+        if checksum(self.parameter) == checksum_before:
+            self._follow_to_another_device()
+            self.note_seen()
+            return False
+        self.check_finite()
+        return True
 
     def check_finite(self) -> None:
         """Refuses NaN and infinity in the parameter, by name.

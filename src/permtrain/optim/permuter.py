@@ -5,12 +5,13 @@ one, and synchronises weights after the steps that are due. The optimizer stays 
 class, its groups and its state are not touched.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from permtrain.core.aliases import refuse_aliases
@@ -23,8 +24,8 @@ from permtrain.core.granularity import (
     decide,
     warn_of_unfit,
 )
-from permtrain.core.kinds import check_numbers
-from permtrain.core.names import parameters_of, plain_state
+from permtrain.core.kinds import check_model, check_numbers
+from permtrain.core.names import parameters_of, plain_state, state_of
 from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import vectors_of
@@ -44,9 +45,10 @@ from permtrain.optim.parameters import (
     named_parameters,
     namesakes,
 )
-from permtrain.optim.permuted_tensor import Block, PermutedTensor, in_blocks, laid_out
+from permtrain.optim.permuted_tensor import Block, PermutedTensor, checksum, in_blocks, laid_out
 from permtrain.optim.places import Places
 from permtrain.optim.pool import Pool
+from permtrain.optim.seen import same
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
 FINITE_CHECK_PERIOD = 100
@@ -56,6 +58,9 @@ FINITE_CHECK_PERIOD = 100
 """
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+ModelOfUser = TypeVar("ModelOfUser", bound=nn.Module)
 
 
 class Permuter(Attached):
@@ -281,7 +286,7 @@ class Permuter(Attached):
             yield
         finally:
             self._is_showing = False
-            written = [tensor.name for tensor in shown if tensor.was_written]
+            written = self._written_while_shown(shown, training_weights)
             with torch.no_grad():
                 for tensor, values in zip(shown, training_weights, strict=True):
                     tensor.parameter.copy_(values)
@@ -291,6 +296,157 @@ class Permuter(Attached):
                 f"{written[0]}: weights were changed inside arranged(), and the training weights "
                 "are put back; change weights outside of it"
             )
+
+    def _written_while_shown(
+        self, shown: list[PermutedTensor], training_weights: list[Tensor]
+    ) -> list[str]:
+        """Those that somebody wrote, and did not put back bit for bit."""
+        if not any(tensor.was_written for tensor in shown):
+            return []
+        arranged = laid_out(
+            shown, training_weights if not self.keep_latent else [tensor.scores for tensor in shown]
+        )
+        return [
+            tensor.name
+            for tensor, values in zip(shown, arranged, strict=True)
+            if not same(tensor.parameter, values)
+        ]
+
+    def arranged_state_dict(self) -> dict[str, Any]:
+        """A copy of the model's state dict with arranged weights, by the names of the model inside.
+
+        It stays as it is when training goes on; one that is taken inside `arranged()` does not.
+
+        Raises:
+            SettingError: no model was given.
+            ChangedWeightsError: weights were changed since the last step.
+        """
+        if self._model is None:
+            raise SettingError("arranged_state_dict() needs the model; allowed: model=... given")
+        with self.arranged():
+            return copy.deepcopy(
+                {
+                    name: value.detach() if isinstance(value, Tensor) else value
+                    for name, value in state_of(self._model).items()
+                }
+            )
+
+    @torch.no_grad()
+    def arranged_like(self, other: ModelOfUser) -> ModelOfUser:
+        """Lays out a copy of the model, as an average of its weights, by its own weights' order.
+
+        Each weight vector of the copy becomes the initial values in the order that its weights
+        have: a permutation, as after `synchronize()`. The copy is written and returned; a running
+        average goes on from a copy of the copy.
+
+        Args:
+            other: has the parameters that are permuted, under the same names; an `AveragedModel`,
+                or `copy.deepcopy(model)`, which may be exported then.
+
+        Raises:
+            SettingError: it is the model itself, or lacks a parameter.
+            KindError: it is no model.
+            ProfileError: no step has fixed the initial values yet.
+            NonFiniteError: its weights hold NaN or infinity; nothing was changed then.
+
+        Example:
+            >>> from torch import nn
+            >>> from torch.optim.swa_utils import AveragedModel
+            >>> from permtrain import LaPerm, verify
+            >>> model = nn.Linear(3, 2)
+            >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            >>> permuter = LaPerm(optimizer, sync_period=4, model=model)
+            >>> average = AveragedModel(model)
+            >>> for _ in range(4):
+            ...     model(torch.ones(1, 3)).sum().backward()
+            ...     _ = optimizer.step()
+            ...     average.update_parameters(model)
+            >>> print(verify(permuter.arranged_like(average), permuter))
+            all 2 weight vectors hold exactly their initial values
+        """
+        self._settle()
+        check_model(other)
+        parameters = dict(parameters_of(other, remove_duplicate=False))
+        for tensor in self.tensors:
+            if tensor.profile is None:
+                raise ProfileError(
+                    f"{tensor.name}: no step has fixed the initial values yet; allowed: "
+                    "arranged_like() after the first one"
+                )
+            found = parameters.get(tensor.name)
+            if found is tensor.parameter:
+                raise SettingError("other is the model itself; allowed: a copy (or arranged())")
+            here = (tuple(tensor.parameter.shape), tensor.profile.dtype)
+            there = None if found is None else (tuple(found.shape), found.dtype)
+            if here != there:
+                raise SettingError(f"{tensor.name} is {there} in the copy; allowed: {here}")
+        copies = [parameters[tensor.name] for tensor in self.tensors]
+        scores = [
+            weights.to(tensor.parameter.device)
+            for weights, tensor in zip(copies, self.tensors, strict=True)
+        ]
+        arranged = laid_out(self.tensors, scores)
+        for weights, values in zip(copies, arranged, strict=True):
+            weights.copy_(values)
+        leave_cuts(other, set(self.cuts), self.cuts)
+        return other
+
+    @contextmanager
+    def allow_changes(self) -> Iterator[None]:
+        """Takes what is written to weights inside the block as meant; the initial values stay.
+
+        For weights that are clamped between synchronizations, averages swapped in and out,
+        schedule-free's `train()` and `eval()`. `LaPerm` goes on from the weights as they are then.
+        `IndexOptimizer` takes changed weights as the latent ones, and shows them arranged. Weights
+        that are back bit for bit are as if never written.
+
+        Raises:
+            ChangedWeightsError: weights were changed before the block, or have another shape or
+                dtype after it.
+            NonFiniteError: changed weights hold NaN or infinity.
+
+        Example:
+            >>> from torch import nn
+            >>> from permtrain import LaPerm
+            >>> model = nn.Linear(3, 2)
+            >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            >>> permuter = LaPerm(optimizer, sync_period=20, model=model)
+            >>> for _ in range(3):
+            ...     model(torch.ones(1, 3)).sum().backward()
+            ...     _ = optimizer.step()
+            ...     with permuter.allow_changes(), torch.no_grad():
+            ...         _ = model.weight.clamp_(-1, 1)
+        """
+        self._settle()
+        begun = [tensor for tensor in self.tensors if tensor.profile is not None]
+        before = [checksum(tensor.parameter) for tensor in begun]
+        yield
+        with torch.inference_mode(False), torch.no_grad():
+            self._places.check()
+            changed = [
+                tensor
+                for tensor, its_checksum in zip(begun, before, strict=True)
+                if tensor.has_changed_since(its_checksum)
+            ]
+            self._go_on_from_changed(changed)
+
+    def _go_on_from_changed(self, changed: list[PermutedTensor]) -> None:
+        for tensor in changed:
+            if tensor.latent is not None:
+                tensor.latent.copy_(tensor.parameter)
+            tensor.note_seen()
+        blocks = {tensor.block for tensor in changed} - {self._alone}
+        concerned = [each for each in self.tensors if each in changed or each.block in blocks]
+        for tensor in concerned:
+            tensor.is_arranged = False
+        if not self.keep_latent:
+            return
+        shown = [tensor for tensor in concerned if self._is_to_be_arranged(tensor)]
+        arranged = laid_out(shown, [tensor.scores for tensor in shown])
+        for tensor, values in zip(shown, arranged, strict=True):
+            tensor.parameter.copy_(values)
+            tensor.is_arranged = True
+            tensor.note_seen()
 
     @torch.inference_mode(False)  # what it makes is to be written in training
     def reset_profile(self) -> None:

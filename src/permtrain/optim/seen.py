@@ -79,11 +79,14 @@ def refuse_resized(name: str, parameter: Tensor, shape: tuple[int, ...]) -> None
         )
 
 
-def changed(name: str, parameter: Tensor, dtype: torch.dtype) -> ChangedWeightsError:
+def changed(
+    name: str, parameter: Tensor, dtype: torch.dtype, allowed: str = ""
+) -> ChangedWeightsError:
     """The error that says so, and what to do.
 
     Args:
         dtype: that of the weights when they were last seen.
+        allowed: what else may be done, before the other ways.
     """
     if parameter.dtype != dtype:
         return ChangedWeightsError(
@@ -93,7 +96,7 @@ def changed(name: str, parameter: Tensor, dtype: torch.dtype) -> ChangedWeightsE
             "as they are the initial ones"
         )
     return ChangedWeightsError(
-        f"{name}: weights were changed since the last step; if that was meant, call "
+        f"{name}: weights were changed since the last step; if that was meant, {allowed}call "
         "reset_profile() to make them the initial weights, or load_state_dict() to go on from a "
         "saved state"
     )
