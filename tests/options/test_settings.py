@@ -381,9 +381,14 @@ SETTINGS: Table = {
         gives=lambda before: [2 * weight for weight in before],  # a fourth of the inputs
     ),
     "initial.biases": Option("zero", biases_at_birth, gives={0.0}),
-    "initial.residual_outputs": Option(
-        "plain", residual_weight_at_birth, beside={"model": "vit-tiny"},
-        gives=lambda before: pytest.approx(8**0.5 * before, rel=1e-6),  # of four blocks
+    "initial.branches": (
+        Option(
+            {"*": 1}, residual_weight_at_birth, beside={"model": "vit-tiny"},
+            gives=lambda before: pytest.approx(8**0.5 * before, rel=1e-6),  # of four blocks
+        ),
+        Option(
+            {"output.*": 4}, weights_at_birth, gives=lambda before: [each / 2 for each in before]
+        ),
     ),
     "permutation.method": Option("index", shown, keeps=born),
     "permutation.sync_period": Option(3, synchronized, gives=[3, 6, 9]),

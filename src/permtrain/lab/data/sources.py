@@ -193,7 +193,9 @@ def _registered_files(entry: DatasetEntry, data_folder: Path) -> Source:
 
 def _own_data(folder: Path) -> Source:
     if not folder.exists():
-        raise DataError(f"there is no folder {folder}; expected one with {_EXPECTED}")
+        raise DataError(
+            f"there is no folder {folder}; expected one with {_EXPECTED}; or a text file"
+        )
     if not folder.is_dir():
         raise DataError(f"{folder} is a file; give the folder that holds {_EXPECTED}")
     name, location = folder.resolve().name, str(folder.resolve())

@@ -54,12 +54,13 @@ def newborn_network(
             raise CheckpointError(
                 f"the trained weights to shuffle are of another model ({one_line(error)})"
             ) from error
-    branches = residual_outputs(model)
-    scaled = branches if initial.residual_outputs == "scaled" else {}
+    own = residual_outputs(model)
     rule = Rule(initial.rule, initial.value, initial.sparse_fans)
+    branches = {"*": 1} | (initial.branches or own)
+    branches["*"] = branches.pop("*")  # last, for what no other pattern matches
     initialize_(
         model,
-        {name: replace(rule, num_branches=num) for name, num in scaled.items()} | {"*": rule},
+        {pattern: replace(rule, num_branches=num) for pattern, num in branches.items()},
         Structure(
             granularity=initial.vectors,
             share=initial.share,
@@ -71,6 +72,6 @@ def newborn_network(
             first_layer_sparsity_cap=initial.first_layer_sparsity_cap,
         ),
         seed=settings.seed,
-        bias_values="zero" if branches and initial.biases == "rule" else initial.biases,
+        bias_values="zero" if own and initial.biases == "rule" else initial.biases,
     )
     return model

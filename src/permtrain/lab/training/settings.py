@@ -130,9 +130,10 @@ class InitialSettings:
     biases: Literal["rule", "zero", "keep"] = "rule"
     """Biases by the rule with their own length as fan-in, as zeros, or as torch draws them. In
     vit-tiny and gpt-char they are zeros with rule too."""
-    residual_outputs: Literal["scaled", "plain"] = "scaled"
-    """In vit-tiny and gpt-char, weights whose outputs are added up: divided by the root of how many
-    such layers there are, twice the blocks, or left as the rule draws them."""
+    branches: dict[str, Count] = field(default_factory=dict)
+    """Layers whose outputs are added up: weight name patterns, and how many such layers there are,
+    as in: *.proj.weight 6. Their weights are divided by the root of that. Left out, in vit-tiny and
+    gpt-char those that their blocks add, twice as many as blocks; '*' 1 leaves them as drawn."""
 
     def __post_init__(self) -> None:
         check_fields(self)

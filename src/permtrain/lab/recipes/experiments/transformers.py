@@ -74,7 +74,7 @@ def _arms(net: _Net, budget: Budget) -> list[Arm]:
         for name in WITH_FEW_LEVELS:
             groups[f"{name}, {levels} levels"] = replace(groups[name], initial=initial)
     for name in WITH_PLAIN_BIRTH:
-        initial = InitialSettings(residual_outputs="plain")
+        initial = InitialSettings(branches={"*": 1})
         groups[f"{name}, plain birth"] = replace(groups[name], initial=initial)
     return [
         Arm(f"{name}, rate {lr:g}", replace(_at(settings, net, lr), seed=seed))
