@@ -2,9 +2,11 @@
 
 import re
 
+import docstring_parser
 import pytest
 
-from permtrain.lab.cli.main import main
+from permtrain.lab.cli.main import COMMANDS, main
+from permtrain.lab.training.settings import InitialSettings, Place, Settings
 
 LOOKING = {"data-folder", "device", "threads"}
 CEILINGS = {"max-weights", "max-header"}
@@ -16,6 +18,25 @@ RESUMING = {
     "tensorboard",
     "logger",
 }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_breaks_no_line_where_its_source_does(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    with pytest.raises(SystemExit):
+        main([command, "--help-all"])
+    said = capsys.readouterr().out
+    described = docstring_parser.parse(COMMANDS[command].__doc__ or "").params
+    if command == "train":
+        for kind in (Place, Settings, InitialSettings):
+            described += docstring_parser.parse_from_object(kind).params
+        assert len(described) > 30
+    for each in described:
+        text = " ".join((each.description or "").split())
+        if len(text) < 250:  # more do not fit beside the other groups of options
+            assert text in said
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 import tyro
 
 from permtrain import __version__
 from permtrain.errors import PermtrainError
-from permtrain.lab.cli import common_options, paths, refusals
+from permtrain.lab.cli import common_options, help_texts, paths, refusals
 from permtrain.lab.cli.circuit import check_circuit, export_circuit
 from permtrain.lab.cli.console import say
 from permtrain.lab.cli.evaluate import evaluate
@@ -136,6 +137,10 @@ def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
     def with_arguments(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return partial(command, *args, **kwargs)
 
+    named: Any = with_arguments
+    named.__signature__ = signature(command)
+    del named.__wrapped__  # whose docstring tyro would read
+    named.__doc__ = help_texts.with_joined_arguments(command.__doc__ or "")
     return with_arguments
 
 
