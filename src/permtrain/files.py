@@ -47,6 +47,29 @@ def require_file(path: Path) -> None:
         raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
+def require_folder(path: Path) -> None:
+    """Refuse what is there and is no folder; one that is still to be made is none yet.
+
+    Raises:
+        OSError: a file, a link that leads nowhere, anything else.
+
+    Example:
+        >>> require_folder(Path(os.devnull))
+        Traceback (most recent call last):
+        NotADirectoryError: [Errno 20] is no folder: '/dev/null'
+    """
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(path))
+
+
+def resolved(path: Path | str) -> Path:
+    """The whole path without links; of links in a circle as far as they can be followed.
+
+    `Path.resolve` raises a RuntimeError there.
+    """
+    return Path(os.path.realpath(path))
+
+
 def from_home(path: Path | str) -> Path:
     """A path whose leading ~ is the user's home folder; of a user who is not known it stays.
 
@@ -66,7 +89,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     the temporary file is removed, and an OSError names `path`. A temporary file that a killed
     process left is removed by the next writer. The mode of the old file is kept. If the path is a
     link, the file it points to is written. A pipe or a device such as /dev/null cannot be
-    replaced: it gets the bytes as they come.
+    replaced: it gets the bytes as they come. A pipe that nobody reads is an OSError.
 
     Example:
         >>> import tempfile
@@ -79,7 +102,11 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not path.is_file():
-        with open(path, "wb") as file:
+        # A pipe that nobody reads is an error; to wait for a reader is to hang.
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        if os.name == "posix":
+            os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb") as file:
             yield file
         return
     named, path = path, Path(os.path.realpath(path))

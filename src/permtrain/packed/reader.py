@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from permtrain.errors import PackedFileError, SettingError
+from permtrain.files import require_file
 from permtrain.initial.record import initial_values
 from permtrain.packed.checksums import crc32_of, digest_of
 from permtrain.packed.coders import conditional_levels, uniform_levels
@@ -74,6 +75,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     Raises:
         PackedFileError: it is no packed file, or its header is damaged. A damaged tensor raises
             when it is asked for.
+        OSError: it cannot be read, or is no regular file.
 
     Example: see `permtrain.pack`.
     """
@@ -86,6 +88,8 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         max_header: int | None = None,
     ) -> None:
         self._source = Path(source) if isinstance(source, str) else source
+        if not isinstance(self._source, bytes):
+            require_file(self._source)
         self.file_size = (
             len(self._source) if isinstance(self._source, bytes) else os.stat(self._source).st_size
         )

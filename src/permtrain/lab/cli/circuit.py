@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from permtrain.files import require_folder
 from permtrain.lab.cli.console import say
 from permtrain.lab.cli.pack import packed_file_in
 from permtrain.packed.ceilings import DEFAULT_CEILINGS, Ceilings
@@ -30,6 +31,7 @@ def export_circuit(
 
     path = packed_file_in(source)
     folder = output or path.parent / "circuit"
+    require_folder(folder)
     with naming(path):
         lines = export(PackedFile(path, **vars(ceilings)), folder, connections=connections)
     for line in lines:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from permtrain.errors import CheckpointError, NonFiniteError, SettingError
+from permtrain.files import require_folder
 from permtrain.lab.cli.console import PlainConsole
 from permtrain.lab.cli.extras import with_extra
 from permtrain.lab.cli.places import PlaceOfRuns
@@ -56,6 +57,8 @@ def recipes(
         published_in_words,
     )
 
+    require_folder(runs_folder)
+    require_folder(results_folder)
     console = PlainConsole(highlight=False)
     shown = RECIPES.values() if recipe is None else [find_recipe(recipe)]
     for each in shown:
@@ -130,6 +133,7 @@ def run(
     from permtrain.lab.training.run_folder import RunFolder, RunIsBegun, RunIsBusy
     from permtrain.lab.training.trainer import Diverged
 
+    require_folder(place.runs_folder)
     matching = matching_arms(chosen.arms_within(budget), only, part)
     skipped = {"complete"} if retry_failed else {"complete", "failed"}
 
@@ -207,6 +211,7 @@ def gather(
         raise SettingError(
             f"more_runs_folders has {missing[0]}, which is no folder; allowed: folders of runs"
         )
+    require_folder(place.runs_folder)
     folders = [place.runs_folder, *more_runs_folders]
     path = results_file(results_folder, recipe, budget)
     gatherer = Gatherer(chosen, budget, place, folders, path, ceilings)

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from permtrain.errors import SettingError
+from permtrain.files import resolved
 from permtrain.lab.cli.console import say
 from permtrain.lab.cli.extras import installing
 from permtrain.lab.cli.places import PlaceOfRuns
@@ -50,9 +51,9 @@ def report(
     from permtrain.lab.report.page import write_page
     from permtrain.lab.report.watch import watch as keep_writing
 
-    names = [Path(name).resolve().name for name in runs]
+    names = [resolved(name).name for name in runs]
     title = f"permtrain: {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}"
-    address = output.resolve().as_uri()
+    address = resolved(output).as_uri()
     if watch:
         say(f"open {address}; it refreshes itself, Ctrl-C ends it")
         keep_writing(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from permtrain.files import from_home, written_whole
+from permtrain.files import from_home, resolved, written_whole
 
 if TYPE_CHECKING:
     from permtrain.lab.data.images import ImageData, Split
@@ -49,7 +49,7 @@ def files_key(files: Sequence[Path]) -> str:
     facts = []
     for path in files:
         status = path.stat()
-        facts.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+        facts.append([str(resolved(path)), status.st_size, status.st_mtime_ns])
     return text_key(facts)
 
 

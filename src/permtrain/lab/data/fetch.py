@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from permtrain.errors import DataError
-from permtrain.files import from_home, written_whole
+from permtrain.files import from_home, require_folder, written_whole
 from permtrain.lab.data.cache import cache_path, default_cache_folder
 from permtrain.lab.data.registry import DATASETS, TEXTS
 from permtrain.lab.data.sources import PARQUET_FILES, Source, find_source, is_text, unknown_name
@@ -59,6 +59,7 @@ def fetch(name: str, data_folder: Path | None = None) -> str:
 
     Raises:
         DataError: there is no such data set, it is not on the hub, or the hub does not answer.
+        OSError: the data folder is none.
     """
     if name in TEXTS:
         return f"{name} comes with Python: nothing to fetch"
@@ -72,7 +73,9 @@ def fetch(name: str, data_folder: Path | None = None) -> str:
     if data_folder is None and (from_environment := os.environ.get("PERMTRAIN_DATA")):
         data_folder = Path(from_environment)
     if data_folder is not None:
+        require_folder(from_home(data_folder))
         folder = from_home(data_folder) / entry.folder
+        require_folder(folder)
         if all((folder / file).is_file() for file in PARQUET_FILES):
             return f"{name} is there already, in {folder}"
         if entry.hub_id is None:

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import torch
 
 from permtrain.errors import DataError
-from permtrain.files import require_file
+from permtrain.files import require_file, resolved
 from permtrain.lab.data.decode import EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.sources import Source
@@ -146,8 +146,8 @@ def _named_file(path: str, folder: Path | None, where: str) -> Path:
     """
     if folder is None:
         return Path(path)
-    file = Path(folder, path).resolve()
-    if not file.is_relative_to(folder.resolve()):
+    file = resolved(Path(folder, path))
+    if not file.is_relative_to(resolved(folder)):
         raise DataError(f"{where} names {path}; allowed: an image below {folder}")
     return file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from permtrain.errors import DataError
-from permtrain.files import from_home
+from permtrain.files import from_home, resolved
 from permtrain.lab.data.digits import digits_source
 from permtrain.lab.data.registry import DATASETS, TEXTS, DatasetEntry
 
@@ -188,7 +188,7 @@ def _registered_files(entry: DatasetEntry, data_folder: Path) -> Source:
                 f"{entry.name}: there is no file {path}; "
                 f"expected {' and '.join(PARQUET_FILES)} in {folder}; {hint}"
             )
-    return Source("parquet", entry.name, str(folder.resolve()), files, entry)
+    return Source("parquet", entry.name, str(resolved(folder)), files, entry)
 
 
 def _own_data(folder: Path) -> Source:
@@ -198,8 +198,8 @@ def _own_data(folder: Path) -> Source:
         )
     if not folder.is_dir():
         raise DataError(f"{folder} is a file; give the folder that holds {_EXPECTED}")
-    name, location = folder.resolve().name, str(folder.resolve())
-    streamed = _streamed_source(name, folder.resolve())
+    name, location = resolved(folder).name, str(resolved(folder))
+    streamed = _streamed_source(name, resolved(folder))
     if streamed is not None:
         return streamed
     held = {path.name for path in folder.iterdir()}
@@ -237,7 +237,7 @@ def _streamed_files(folder: Path) -> tuple[Literal["folder", "shards"], tuple[Pa
 
 
 def _streamed_source(name: str, folder: Path, entry: DatasetEntry | None = None) -> Source | None:
-    folder = folder.resolve()  # files are compared with it; it may be a link
+    folder = resolved(folder)  # files are compared with it; it may be a link
     found = _streamed_files(folder)
     if found is None:
         return None

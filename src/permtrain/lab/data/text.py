@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from permtrain.errors import DataError, one_line
-from permtrain.files import from_home
+from permtrain.files import from_home, resolved
 from permtrain.lab.data.normalize_settings import Normalization
 from permtrain.lab.data.order import batch_indices, permutation
 from permtrain.lab.data.registry import TEXT
@@ -153,7 +153,7 @@ def load_text(name_or_path: str, context: int = DEFAULT_CONTEXT) -> TextData:
         name, text = TEXT, _standard_library()
         source = f"standard library of Python {platform.python_version()}"
     else:
-        path = from_home(name_or_path).resolve()
+        path = resolved(from_home(name_or_path))
         name, text, source = path.name, _read(path), str(path)
     num_test = int(len(text) * _TEST_FRACTION)
     if num_test < 2 * context:

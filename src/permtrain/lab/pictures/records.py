@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from permtrain.errors import PictureError, one_line
-from permtrain.files import require_file
+from permtrain.files import require_file, resolved
 from permtrain.lab.pictures.numbers.bands import Curve
 from permtrain.lab.pictures.numbers.power_law import ErrorsByWidth
 from permtrain.lab.pictures.numbers.ranking import RankingHistory
@@ -54,7 +54,7 @@ def _distinct(paths: Sequence[Path]) -> list[Path]:
     """Each once, however often and in whatever way it is named: it would pass for more seeds."""
     found: dict[Path, Path] = {}
     for path in paths:
-        found.setdefault(path.resolve(), path)
+        found.setdefault(resolved(path), path)
     return list(found.values())
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from permtrain.errors import CheckpointError, PackedFileError, SettingError
+from permtrain.files import resolved
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.results import failure_row_of, rows_of
 from permtrain.lab.recipes.rows import merged, read_csv, write_csv
@@ -45,7 +46,7 @@ class Gatherer:
         Processes that gather at the same time take turns, so that the last one has seen all.
         """
         self.damaged.clear()
-        path = self.path.resolve()  # several folders may have a link to one file
+        path = resolved(self.path)  # several folders may have a link to one file
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent / f".{path.name}.lock"):
             arms = self.recipe.arms_within(self.budget)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from permtrain.errors import ResultsError, one_line
-from permtrain.files import written_whole
+from permtrain.files import resolved, written_whole
 from permtrain.lab.recipes.recipe import Budget
 from permtrain.text import csv_cell, csv_text
 
@@ -73,7 +73,7 @@ def check_table(path: Path) -> None:
         ResultsError: it is damaged, or its folder cannot be made or written.
     """
     read_csv(path)
-    folder = path.resolve().parent
+    folder = resolved(path).parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):

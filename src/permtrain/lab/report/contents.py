@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from permtrain.errors import CheckpointError, PermtrainError, SettingError
+from permtrain.files import resolved
 from permtrain.lab.pictures.numbers.scores import SizedArm, SizedScore, sized_arms
 from permtrain.lab.pictures.numbers.sizes import Size, sizes_of
 from permtrain.lab.recipes.results import mean_and_spread, rows_of
@@ -212,7 +213,7 @@ class Collector:
 
     def _looked_at(self, run: ReportedRun, look: bool) -> _Costly:
         """What an earlier look found, if the run's files are those of then."""
-        key, state = (run.folder.path.resolve(), look), _state_of(run.folder)
+        key, state = (resolved(run.folder.path), look), _state_of(run.folder)
         if key in self._costly and self._costly[key][0] == state:
             return self._costly[key][1]
         found = self._look_at(run, look)
@@ -225,7 +226,7 @@ class Collector:
         outcomes: list[dict[str, Any]] = []
         if look:
             inspector = self._inspectors.setdefault(
-                folder.path.resolve(), Inspector(folder, folder.place(self.place))
+                resolved(folder.path), Inspector(folder, folder.place(self.place))
             )
             inspection = inspector.look()
             notes += inspector.notes

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from permtrain.errors import CheckpointError, SettingError
+from permtrain.files import resolved
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.registry import RECIPES, near_ids
 from permtrain.lab.training.record import read_record
@@ -70,7 +71,7 @@ def find_runs(
     runs: dict[Path, ReportedRun] = {}
     for name in names:
         for run in _runs_of(name, runs_folder, budget, begun, trust_model):
-            runs.setdefault(run.folder.path.resolve(), run)
+            runs.setdefault(resolved(run.folder.path), run)
     has_many_recipes = len({run.of.recipe.id for run in runs.values() if run.of is not None}) > 1
     folders = [path for path, run in runs.items() if run.of is None]
     names_of = dict(zip(folders, distinct_names(folders), strict=True))
@@ -105,7 +106,7 @@ def _named(run: ReportedRun, name: str | None, has_many_recipes: bool) -> Report
 
 def num_runs(names: Sequence[str], budget: Budget) -> int:
     """How many runs there are to be, those that are not begun among them."""
-    folders = {Path(name).resolve() for name in names if Path(name).is_dir()}
+    folders = {resolved(name) for name in names if Path(name).is_dir()}
     recipes = {name for name in names if name in RECIPES and not Path(name).is_dir()}
     return len(folders) + sum(len(RECIPES[recipe].arms_within(budget)) for recipe in recipes)
 
@@ -121,7 +122,7 @@ def _runs_of(
             raise CheckpointError(
                 f"{path}: holds no record of an epoch yet; allowed: a run with one, or --watch"
             )
-        label = path.resolve().name
+        label = resolved(path).name
         return [ReportedRun(label, label, folder)]
     if name not in RECIPES:
         near = near_ids(name)

@@ -27,7 +27,7 @@ from typing import Any
 from torch import nn
 
 from permtrain.errors import CheckpointError, SettingError
-from permtrain.files import from_home
+from permtrain.files import from_home, resolved
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.outline import OutlinedData, outlined
 from permtrain.lab.data.registry import DATASETS, TEXTS
@@ -180,7 +180,7 @@ def data_origin(name: str, data: ImageData | StreamedData | TextData) -> DataOri
         num_images=(train, test),
         image_shape=data.image_shape,
         class_names=data.class_names,
-        location=None if name in (*DATASETS, *TEXTS) else str(from_home(name).resolve()),
+        location=None if name in (*DATASETS, *TEXTS) else str(resolved(from_home(name))),
     )
 
 
@@ -239,7 +239,7 @@ def network_origin(
     if not is_own_code(model):
         return None
     package = model.partition(":")[0].partition(".")[0]
-    folders = [folder.resolve() for folder in (*import_from, Path.cwd())]
+    folders = [resolved(folder) for folder in (*import_from, Path.cwd())]
     held = (each for each in folders if any(each.glob(f"{package}*")))
     where = str(next(held, folders[-1]))
     return NetworkOrigin(

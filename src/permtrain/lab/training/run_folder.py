@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from filelock import Timeout
 
 from permtrain.errors import CheckpointError, PermtrainError, SettingError, one_line
-from permtrain.files import folder_beside, from_home
+from permtrain.files import folder_beside, from_home, resolved
 from permtrain.lab.training.folders import holds, numbered
 from permtrain.lab.training.json_files import read_json, read_lines, with_nan, write_json
 from permtrain.lab.training.locks import locked
@@ -320,7 +320,7 @@ def _as_it_turned_out(place: Place, device: "torch.device") -> Place:
     folder = place.data_folder or os.environ.get("PERMTRAIN_DATA")
     return replace(
         place,
-        data_folder=None if folder is None else from_home(folder).resolve(),
+        data_folder=None if folder is None else resolved(from_home(folder)),
         device=str(device),
         threads=torch.get_num_threads(),
     )
