@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from permtrain.errors import DataError, one_line
-from permtrain.files import from_home, resolved
+from permtrain.files import from_home, require_file, resolved
 from permtrain.lab.data.normalize_settings import Normalization
 from permtrain.lab.data.order import batch_indices, permutation
 from permtrain.lab.data.registry import TEXT
@@ -161,19 +162,18 @@ def load_text(name_or_path: str, context: int = DEFAULT_CONTEXT) -> TextData:
             f"{source} has {len(text):,} characters; allowed with context {context}: "
             f"{20 * context:,} or more"
         )
-    characters = sorted(set(text))
-    code_of = {character: code for code, character in enumerate(characters)}
-    codes = torch.tensor([code_of[character] for character in text], dtype=torch.int32)
-    train, test = codes[:-num_test], codes[-num_test:]
-    return TextData(
-        name, TextSplit(train, context), TextSplit(test, context), tuple(characters), source
-    )
+    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    characters = np.flatnonzero(np.bincount(points))
+    codes = torch.from_numpy(np.searchsorted(characters, points).astype(np.int32))
+    parts = [TextSplit(each, context) for each in (codes[:-num_test], codes[-num_test:])]
+    return TextData(name, parts[0], parts[1], tuple(map(chr, characters.tolist())), source)
 
 
 def _read(path: Path) -> str:
     try:
+        require_file(path)
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: no text in UTF-8 ({one_line(error)})") from None
 
 
