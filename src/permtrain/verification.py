@@ -36,6 +36,8 @@ class Verification:
             weights are the initial ones; as of an optimizer that never was stepped.
         ended_at: the step after which permutation ended, where it did (`Rewiring`); the weights
             compared are those of that moment.
+        changed_unseen: tensors that were written since the method was attached, which has seen no
+            step: of their initial values nothing is known, so that the answer is no.
         only_in_layer: tensors of which nobody said how they were permuted, and whose values are
             the initial ones within the layer and not within each neuron.
     """
@@ -44,9 +46,12 @@ class Verification:
     is_before_first_step: bool = False
     ended_at: int | None = None
     only_in_layer: tuple[str, ...] = ()
+    changed_unseen: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return all(bool(vectors.all()) for vectors in self.intact.values())
+        return not self.changed_unseen and all(
+            bool(vectors.all()) for vectors in self.intact.values()
+        )
 
     @property
     def changed(self) -> dict[str, list[int]]:
@@ -62,6 +67,12 @@ class Verification:
         return sum(len(vectors) for vectors in self.intact.values())
 
     def __str__(self) -> str:
+        if self.changed_unseen:
+            return (
+                f"the initial values are not known: {self.changed_unseen[0]} was written after the "
+                "method was attached, and the method has seen no step; reset_profile() makes the "
+                "weights as they are the initial ones"
+            )
         when = (
             "" if self.ended_at is None else f"at step {self.ended_at}, where permutation ended, "
         )
@@ -256,7 +267,12 @@ def _verify_method(model: nn.Module, method: Method) -> Verification:
     else:
         initial = recorded_initial_weights(model)
         intact = holding(method.vectors(weights), method.vectors(initial))
-    return Verification(intact, not method.has_begun, method.ended_at)
+    return Verification(
+        intact,
+        not method.has_begun,
+        method.ended_at,
+        changed_unseen=tuple(method.changed_unseen),
+    )
 
 
 def _weights_of(model: nn.Module, method: Method) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from permtrain.core import live
 from permtrain.errors import KindError, SettingError
+from permtrain.optim.beginning import Beginning
 from permtrain.optim.method import Method
 
 Closure: TypeAlias = Callable[[], Any]
@@ -31,6 +32,31 @@ class Attached(Method):
 
     optimizer: Optimizer
     _handles: list[RemovableHandle]
+    _beginning: Beginning | None = None
+    """Until the first step, of a method that would not notice that its saved state is missing."""
+    _anew = "attaching it to a new optimizer"
+    """What to do where the weights as they are shall be the initial ones."""
+
+    @property
+    def changed_unseen(self) -> list[str]:
+        """As of `Method`."""
+        return [] if self._beginning is None or self.has_begun else self._beginning.changed()
+
+    def _watch_beginning(self) -> None:
+        self._beginning = Beginning(self.optimizer, self.parameters, self._anew)
+
+    def _begin(self) -> None:
+        """Before the first step: refuses one that comes without the method's saved state."""
+        assert self._beginning is not None
+        if only_creates_state(self.optimizer):
+            self._beginning.note_made_up_step(self.optimizer)
+            return
+        self._beginning.check_first_step(self.optimizer, type(self).__name__)
+        self._beginning = None
+
+    def _refuse_unseen_training(self) -> None:
+        if self._beginning is not None and not self.has_begun:
+            self._beginning.check_nothing_trained(self.optimizer, type(self).__name__)
 
     def detach(self) -> None:
         """Takes the hooks off; the optimizer goes on as a plain one."""
@@ -70,7 +96,11 @@ class Attached(Method):
     def _before_call(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        return None if _is_part_of_a_step(optimizer) else self._before_step(optimizer, args, kwargs)
+        if _is_part_of_a_step(optimizer):
+            return None
+        if self._beginning is not None:
+            self._begin()
+        return self._before_step(optimizer, args, kwargs)
 
     @_disable_dynamo
     def _after_call(

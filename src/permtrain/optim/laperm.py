@@ -41,8 +41,11 @@ class LaPerm(Permuter):
     the range. So k times the rate should be a few gaps or more: k = 20 at 1e-3 does for vectors of
     some hundred weights; short vectors (kernels), small rates and profiles of few levels need a
     larger k, or `IndexOptimizer`, which keeps what steps add up to. A falling rate needs a growing
-    k. The papers use 10 to 30 on small nets and 250 to 1,200 on deep ones, where a larger k starts
-    slower and ends higher (Train by Reconnect, section 5.2).
+    k. On digits (64 to 100 to 10, 300 steps of Adam at 1e-3) a product of 0.1, 0.5, 1 and 2 gaps
+    let 0.8, 4.5, 14 and 33% of the weights change places in each of the first 20 synchronizations,
+    and gave 15, 20, 64 and 85% of test images right; below 5% LaPerm warns. The papers use 10 to 30
+    on small nets and 250 to 1,200 on deep ones, where a larger k starts slower and ends higher
+    (Train by Reconnect, section 5.2).
 
     Param groups: `granularity` and `sync_period` in a group override the constructor's. They stay
         where a state without them is loaded; functions and cuts are left out of the optimizer's

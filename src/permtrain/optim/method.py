@@ -45,6 +45,11 @@ class Method:
         """Whether it knows the initial values; else it takes those at the first step for them."""
         return True
 
+    @property
+    def changed_unseen(self) -> list[str]:
+        """Names of its parameters that were written since attaching, where it has seen no step."""
+        return []
+
     def vectors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weight vectors that weights of these names form, (V, L) each, as it permutes them."""
         return {}

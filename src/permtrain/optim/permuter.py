@@ -38,6 +38,7 @@ from permtrain.errors import (
     SettingError,
 )
 from permtrain.optim.attached import Attached, only_creates_state, optimizer_inside
+from permtrain.optim.kept_moves import KeptMoves
 from permtrain.optim.parameters import (
     ModelOrNone,
     leave_cuts,
@@ -72,6 +73,7 @@ class Permuter(Attached):
     """
 
     keep_latent: bool
+    _anew = "reset_profile()"
 
     def __init__(
         self,
@@ -110,6 +112,8 @@ class Permuter(Attached):
         self._alone, self._pool = Block(), Pool()
         self._inside_step = False
         self._inert_step = False
+        # What latent weights keep is not lost in a synchronization.
+        self._kept_moves = None if self.keep_latent else KeptMoves()
         self._is_showing = False
         self._adopt_new_parameters(first_time=True)
         if not self._tensors:
@@ -117,6 +121,7 @@ class Permuter(Attached):
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
         self._attach()
+        self._watch_beginning()
 
     # --- what users call -------------------------------------------------------------------------
 
@@ -458,6 +463,9 @@ class Permuter(Attached):
         self._refuse_inside_arranged()
         self._inside_step = False  # weights are as they are after a step that raised, too
         self._take_profiles(self.tensors)
+        self._beginning = None
+        if self._kept_moves is not None:
+            self._kept_moves.begin(self.tensors)
 
     def detach(self) -> None:
         """Takes the hooks off; the optimizer goes on as a plain one from the weights as they are.
@@ -508,6 +516,8 @@ class Permuter(Attached):
         self.num_steps = state_dict["num_steps"]
         self.num_synchronizations = state_dict["num_synchronizations"]
         self._inside_step = False
+        self._beginning = None
+        self._kept_moves = None
 
     def __repr__(self) -> str:
         lines = [
@@ -540,6 +550,8 @@ class Permuter(Attached):
         new = [tensor for tensor in self.tensors if tensor.profile is None]
         if new:
             self._take_profiles(new)
+            if self._kept_moves is not None:
+                self._kept_moves.begin(new)
         for tensor in self.tensors:
             tensor.check_unchanged()
             tensor.enter_step(self.num_steps + 1)
@@ -574,6 +586,8 @@ class Permuter(Attached):
             raise
         for block, tensors in in_blocks(due).items():
             block.show_moved(tensors)
+        if due and self._kept_moves is not None:
+            self._kept_moves = self._kept_moves.look(due, self.sync_period)
         for tensor in self.tensors:
             tensor.leave_step()
         self.num_steps += 1
@@ -604,6 +618,7 @@ class Permuter(Attached):
         """Leaves no half-done step, and no weights that somebody else wrote."""
         self._refuse_inside_arranged()
         self._places.check()
+        self._refuse_unseen_training()
         if self._inside_step:
             self._recover()
         for tensor in self.tensors:

@@ -78,6 +78,7 @@ class Rewiring(Attached):
         self.permuter.detach()
         self.zeros.detach()
         self._attach()
+        self._beginning, self.permuter._beginning = self.permuter._beginning, None
 
     @property
     def phase(self) -> Permuter | FrozenZeros:
@@ -143,6 +144,7 @@ class Rewiring(Attached):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on exactly, in either phase."""
+        self._refuse_unseen_training()
         return {
             "version": 1,
             "permuter": self.permuter.state_dict() if self.rewired is None else None,
@@ -176,6 +178,7 @@ class Rewiring(Attached):
                 f"allowed: less than num_steps, {self.num_steps}"
             )
         self.zeros.load_state_dict(state_dict["zeros"])
+        self._beginning = None
         if rewired is None:
             self.permuter.load_state_dict(state_dict["permuter"])
             self.rewired = None

@@ -3,6 +3,7 @@
 Source: Qiu and Suda, "Permute to Train", 2022, sections 2 and 5.1, Algorithm 1.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -37,6 +38,7 @@ from permtrain.errors import (
 )
 from permtrain.graph.search import permute_ranks_
 from permtrain.optim.attached import only_creates_state
+from permtrain.optim.beginning import Beginning
 from permtrain.optim.method import Method
 from permtrain.optim.parameters import (
     UNSAID,
@@ -104,8 +106,9 @@ class SGPerm(Optimizer, Method):
     Param groups: all of alpha's, lambda's and the momentum's settings, `search`, `order`,
         `granularity`. A setting that is changed there counts from the next step on, and what has
         decayed or grown begins anew at it; a changed granularity is refused. There is no learning
-        rate: a schedule attached to this optimizer finds `lr`, which is kept and ignored, and
-        reaches `inner` not at all; attach it to `optimizer.inner`.
+        rate: a schedule attached to this optimizer finds `lr`, which is kept and ignored, with a
+        warning, and does not reach `inner`; attach it to `optimizer.inner`. One that cycles a
+        momentum finds none.
     State: momentum, of the parameter's dtype and shape, per parameter; sorted values and an int32
         map per weight vector, which are saved apart (torch casts what is in `state`), by
         `state_dict`; `torch.distributed.checkpoint.state_dict` leaves them out.
@@ -187,11 +190,13 @@ class SGPerm(Optimizer, Method):
             "partition_ratio": partition_ratio,
             "partition_ratio_max": partition_ratio_max,
             "partition_ratio_growth": partition_ratio_growth,
-            "momentum": momentum,
             "momentum_max": momentum_max,
             "momentum_approach": momentum_approach,
             "dampening": dampening,
         }
+        # Not among torch's defaults: schedules that cycle a momentum unasked look for it there.
+        self._default_momentum = momentum
+        self._rates: list[Any] | None = []
         self.biases = biases
         self.recommendation = recommendation
         self.seed = seed
@@ -211,10 +216,13 @@ class SGPerm(Optimizer, Method):
             )
         self._make_inner = inner
         self._hand_to_inner(self._inner_parameters)
+        self._beginning = Beginning(self, self.parameters, "reset_profile()")
         live.attached(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters; their values at the next step are their initial values."""
+        if isinstance(param_group, dict):  # torch refuses others
+            param_group.setdefault("momentum", self._default_momentum)
         super().add_param_group(param_group)
         index = len(self.param_groups) - 1
         group = self.param_groups[index]
@@ -229,6 +237,8 @@ class SGPerm(Optimizer, Method):
             self._rows = rows
             raise
         self._settings.append(settings_of(group))
+        if self._rates is not None:
+            self._rates.append(group["lr"])
         concerned = group["params"] if self.recommendation == "difference" else left_alone
         self._inner_parameters += concerned
         self._hand_to_inner(concerned)
@@ -268,6 +278,11 @@ class SGPerm(Optimizer, Method):
         """Whether a first step has fixed the initial values."""
         return any(rows.values is not None for rows in self._rows)
 
+    @property
+    def changed_unseen(self) -> list[str]:
+        """As of `Method`."""
+        return [] if self.has_begun else self._beginning.changed()
+
     def vectors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weight vectors of weights by name, (V, L), or (V, L + 1) with a bias in the row."""
         return vectors_of(weights, self.cuts, self.biases_in_rows)
@@ -301,6 +316,7 @@ class SGPerm(Optimizer, Method):
             if rows.weight.parameter.grad is not None and rows.weight.parameter.numel()
         ]
         self._places.check()  # before anything moves
+        self._warn_of_a_schedule()
         self._take_changed_settings()
         self._check_gradients()
         for rows in self._rows:
@@ -315,6 +331,17 @@ class SGPerm(Optimizer, Method):
         for rows in self._rows:
             rows.note_seen()
         return loss
+
+    def _warn_of_a_schedule(self) -> None:
+        """Says once that a rate was changed which nothing reads."""
+        if self._rates is None or [group["lr"] for group in self.param_groups] == self._rates:
+            return
+        self._rates = None
+        where = "nothing here has one" if self.inner is None else "attach it to optimizer.inner"
+        warnings.warn(
+            f"a schedule changed SGPerm's lr, and SGPerm has no learning rate; {where}",
+            stacklevel=3,
+        )
 
     def reset_profile(self) -> None:
         """Makes the weights as they are at the next step the initial weights; momentum stays."""
@@ -402,9 +429,11 @@ class SGPerm(Optimizer, Method):
         for rows in self._rows:
             if rows.expected_checksums is None:  # others may still be loaded
                 rows.check_unchanged()
-        own = ("biases", "recommendation", "seed", "num_steps", "inner", "_make_inner")
+        own = ("biases", "recommendation", "seed", "num_steps", "inner")
         private = ("_model", "_places", "_settings", "_known", "_rows", "_inner_parameters")
-        return super().__getstate__() | {key: self.__dict__[key] for key in (*own, *private)}
+        others = ("_make_inner", "_default_momentum", "_rates", "_beginning")
+        kept = (*own, *private, *others)
+        return super().__getstate__() | {key: self.__dict__[key] for key in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -167,6 +167,7 @@ class Supermask(Attached):
         self._is_inside_step = False
         self._attach()
         self._show()
+        self._watch_beginning()
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -214,6 +215,7 @@ class Supermask(Attached):
         for masked, fixed, score in saved:
             masked.fixed = fixed.detach().to(masked.parameter, copy=True)
             masked.score = score.detach().to(masked.parameter, copy=True)
+        self._beginning = None
         self._show()
 
     @torch.no_grad()
