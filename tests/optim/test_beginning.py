@@ -107,6 +107,30 @@ def test_copies_begin_as_the_original_does(method: str) -> None:
     assert verify(model, attached) or attached.unarranged
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("method_first", [False, True])
+def test_an_optimizer_copied_without_its_method_says_so_once(
+    together: bool, method_first: bool
+) -> None:
+    model = small()
+    optimizer = INNER["Adam"](model)
+    permuter = METHODS["LaPerm"](optimizer, model)
+    step(model, optimizer)
+    parts = (permuter, model, optimizer) if method_first else (model, optimizer, permuter)
+    parts = copy.deepcopy(parts if together else (model, optimizer))
+    twin = next(part for part in parts if isinstance(part, nn.Module))
+    twins_optimizer = next(part for part in parts if isinstance(part, Optimizer))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        step(twin, twins_optimizer, 3)
+        step(model, optimizer, 3)
+    assert len(caught) == (not together)
+    permuter.detach()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(*copy.deepcopy((model, optimizer)))
+
+
 # --- weights that move though no step is seen ----------------------------------------------------
 
 

@@ -314,6 +314,27 @@ def test_other_weights_than_the_models_own(tmp_path: Path) -> None:
     assert torch.equal(unpack(tmp_path / "m")["3.weight"], other["3.weight"])
 
 
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [
+        ("[03].weight", ["0.weight", "3.weight"]),
+        (["3.*", "0.b*"], ["0.bias", "3.weight", "3.bias"]),
+    ],
+)
+def test_only_the_tensors_named_are_stored(
+    only: str | list[str], names: list[str], tmp_path: Path
+) -> None:
+    model = conv_net()
+    pack(model, tmp_path / "m", only=only)
+    assert list(unpack(tmp_path / "m")) == names
+    other = {name: model.state_dict()[name] + 1 for name in names}  # needs no others
+    pack(model, tmp_path / "other", only=only, weights=other)
+    assert all(torch.equal(w, other[name]) for name, w in unpack(tmp_path / "other").items())
+    with pytest.raises(SettingError, match=r"only is 'lora'; allowed: what matches 0\.weight"):
+        pack(model, tmp_path / "no", only=["*", "lora"])
+    assert not (tmp_path / "no").exists()
+
+
 def test_numbers_of_the_reader_without_torch(tmp_path: Path) -> None:
     model = NETS["bfloat16"]()
     pack(model, tmp_path / "m")

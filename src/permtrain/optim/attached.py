@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from permtrain.core import live
 from permtrain.errors import KindError, SettingError
 from permtrain.optim.beginning import Beginning
+from permtrain.optim.copies import watch_copies
 from permtrain.optim.method import Method
 
 Closure: TypeAlias = Callable[[], Any]
@@ -63,6 +64,7 @@ class Attached(Method):
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        vars(self.optimizer).pop("__deepcopy__", None)
         live.detached(self)
 
     def _attach(self) -> None:
@@ -76,6 +78,7 @@ class Attached(Method):
                 self.optimizer.register_state_dict_post_hook(_without_rules),
                 self.optimizer.register_load_state_dict_pre_hook(_with_own_settings),
             ]
+        watch_copies(self.optimizer)
         live.attached(self)
 
     @abstractmethod

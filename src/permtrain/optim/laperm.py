@@ -64,7 +64,8 @@ class LaPerm(Permuter):
     Raises:
         SettingError: sync_period below 1, an unknown granularity, nothing to permute.
         GranularityError: a tensor without vectors at the granularity asked for.
-        NonFiniteError: at a synchronisation, weights that hold NaN or infinity.
+        NonFiniteError: at a step that leaves NaN or infinity in weights; on a GPU, which is not
+            waited for, at the next look after a synchronization.
 
     Example:
         >>> import torch, permtrain

@@ -579,7 +579,7 @@ class Permuter(Attached):
         due = [tensor for tensor in self.tensors if tensor.is_due]
         try:
             for tensor in self.tensors:
-                if tensor.is_due or tensor.latent is not None:
+                if tensor.latent is not None or tensor.step_period is not None:
                     tensor.check_finite()
         except NonFiniteError:
             self._recover()

@@ -1,8 +1,9 @@
 """Packed files of torch models."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from permtrain.core.granularity import (
 )
 from permtrain.core.kinds import check_model, check_numbers
 from permtrain.core.names import first_names, plain_state, unwrapped
-from permtrain.errors import GranularityError, KindError, PackedFileError
+from permtrain.errors import GranularityError, KindError, PackedFileError, SettingError
 from permtrain.initial.initialize import records_of
 from permtrain.initial.record import TensorRecord
 from permtrain.packed.entries import Alias
@@ -37,6 +38,7 @@ def pack(
     *,
     granularity: GranularityRule = "any",
     weights: Mapping[str, Tensor] | None = None,
+    only: str | Sequence[str] | None = None,
     threads: int | None = None,
 ) -> None:
     """Writes a model's state as a seed and permutations; `unpack` gives every bit back.
@@ -57,13 +59,16 @@ def pack(
             for each tensor the finest granularity at which it holds its initial values.
         weights: the state to store, instead of the model's own; of its names and shapes. Of a
             wrapped model they have its names or those of the model inside.
+        only: a name pattern (`fnmatch`) or several, of the tensors to store, as `"*lora_*"` of
+            adapters; `load_state_dict(unpack(path), strict=False)` puts them in place.
         threads: tensors worked on at a time; None chooses by the processors.
 
     Raises:
         KindError: no model (a state dict is given as `weights`, beside its model).
         PackedFileError: a state that cannot be stored: what is no tensor, or of a dtype no file
             holds; weights of other names or shapes than the model's.
-        SettingError, GranularityError: a granularity that does not fit, or threads below 1.
+        SettingError, GranularityError: a granularity that does not fit, a pattern that matches
+            nothing, or threads below 1.
         OSError: the file could not be written; an older one stays.
 
     Example:
@@ -90,7 +95,7 @@ def pack(
             "permuter.synchronize()",
             stacklevel=2,
         )
-    write_packed(Path(path), tensors_of(model, granularity, weights), threads)
+    write_packed(Path(path), tensors_of(model, granularity, weights, only), threads)
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], path: Path | str) -> None:
@@ -159,7 +164,10 @@ def unpack(
 
 
 def tensors_of(
-    model: nn.Module, granularity: GranularityRule, weights: Mapping[str, Tensor] | None
+    model: nn.Module,
+    granularity: GranularityRule,
+    weights: Mapping[str, Tensor] | None,
+    only: str | Sequence[str] | None = None,
 ) -> list[TensorToPack | Alias]:
     """A model's state with what is known of each tensor, in the state's order."""
     model = unwrapped(model)
@@ -167,10 +175,11 @@ def tensors_of(
         if is_lazy(parameter):
             raise PackedFileError(f"{name} has no shape yet; allowed: run the model once before")
     state = model.state_dict()
+    chosen = list(state) if only is None else _matching(only, state)
     if weights is not None:
         weights = plain_state(weights, state)
-        _check_names(weights, state)
-        state = {name: weights[name] for name in state}
+        _check_names(weights, chosen, state)
+    state = {name: (state if weights is None else weights)[name] for name in chosen}
     named = {tensor.name: tensor for tensor in named_tensors(model)}
     if granularity != "any":
         check_rule(granularity, named)
@@ -211,10 +220,24 @@ def tensors_of(
     return found
 
 
-def _check_names(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def _matching(only: str | Sequence[str], names: Iterable[str]) -> list[str]:
+    """The names that a pattern, or one of several, matches, in their order.
+
+    Raises:
+        SettingError: a pattern matches none.
+    """
+    patterns = [only] if isinstance(only, str) else list(only)
+    names = list(names)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise SettingError(f"only is {pattern!r}; allowed: what matches {', '.join(names)}")
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _check_names(state: Mapping[str, Any], chosen: Sequence[str], own: Mapping[str, Any]) -> None:
     """Refuses a state that the model could not load."""
     for problem, names in (
-        ("hold no", [name for name in own if name not in state]),
+        ("hold no", [name for name in chosen if name not in state]),
         ("hold an unknown", [name for name in state if name not in own]),
     ):
         if names:
