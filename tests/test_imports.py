@@ -28,7 +28,7 @@ def part_of(path: Path) -> str:
     return ".".join(part.removesuffix(".py") for part in parts).removesuffix("__init__").strip(".")
 
 
-PARTS = {part for path in MODULES if (part := part_of(path)) not in ("", "lab")}
+PARTS = {part for path in MODULES if (part := part_of(path)) not in ("", "lab", "__main__")}
 LABORATORY = {part for part in PARTS if part.startswith("lab.")}
 LIBRARY = PARTS - LABORATORY
 
