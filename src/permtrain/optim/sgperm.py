@@ -24,7 +24,7 @@ from permtrain.core.granularity import (
     named_tensors,
     warn_of_unfit,
 )
-from permtrain.core.kinds import check_numbers
+from permtrain.core.kinds import check_weights
 from permtrain.core.names import parameters_of, plain_state
 from permtrain.core.profile import holding
 from permtrain.core.vectors import vectors_of
@@ -462,11 +462,7 @@ class SGPerm(Optimizer, Method):
             cut = decisions[tensor.name].cut
             if cut is None:
                 continue
-            check_numbers(tensor.name, tensor.parameter)
-            if tensor.parameter.dtype not in (torch.float32, torch.float64):
-                raise GranularityError(
-                    f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: float32, float64"
-                )
+            check_weights(tensor.name, tensor.parameter)
             if tensor.name in self.cuts:
                 raise SettingError(namesakes(tensor.name))
             bias = self._bias_in_row(tensor, cut, named) if self.biases == "row" else None
@@ -578,7 +574,7 @@ class SGPerm(Optimizer, Method):
         recommendations_VL = rows.gathered(
             recommended[rows.weight.parameter],
             None if rows.bias is None else recommended[rows.bias],
-        )
+        ).to(rows.values.dtype)
         permute_ranks_(
             rows.values,
             rows.rank_to_slot,

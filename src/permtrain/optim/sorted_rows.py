@@ -26,7 +26,8 @@ class SortedRows:
         bias: one more weight of each row, or None.
         group: index of its parameter group.
         first_row: its first row's number among all rows, for random words.
-        values: (V, L) sorted; rank_to_slot: (V, L) int32. None until the first step.
+        values: (V, L) sorted, in float32 where weights have 16 bits, which it holds exactly;
+            rank_to_slot: (V, L) int32. None until the first step.
         seen: each parameter when we last wrote it; none until the first step.
         expected_checksums: of weights that still have to be loaded.
     """
@@ -54,6 +55,12 @@ class SortedRows:
         return torch.cat([rows_VL, of_bias.reshape(-1, 1)], dim=1)
 
     @property
+    def _wide(self) -> torch.dtype:
+        """Of values and recommendations: what searches are compiled for."""
+        dtype = self.weight.parameter.dtype
+        return torch.float32 if dtype.itemsize < 4 else dtype
+
+    @property
     def parameters(self) -> list[Tensor]:
         return [self.weight.parameter, *([] if self.bias is None else [self.bias])]
 
@@ -72,13 +79,14 @@ class SortedRows:
         Raises:
             NonFiniteError: as `begin`.
         """
-        return self._sorted()[0] if self.values is None else self.values
+        values_VL = self._sorted()[0] if self.values is None else self.values
+        return values_VL.to(self.weight.parameter.dtype)
 
     def _sorted(self) -> tuple[Tensor, Tensor]:
         self._refuse_resized()
         rows_VL = self.gathered(
             self.weight.parameter.detach(), None if self.bias is None else self.bias.detach()
-        )
+        ).to(self._wide)
         try:
             order_VL = sorting_order(rows_VL)
         except NonFiniteError as error:
@@ -110,7 +118,8 @@ class SortedRows:
             self._refuse_resized()
             if not self._hold_what_they_held():
                 weight = self.weight.parameter
-                raise changed(self.weight.name, weight, self.values.dtype)
+                was = weight.dtype if self.values.dtype == self._wide else self.values.dtype
+                raise changed(self.weight.name, weight, was)
             device = self.weight.parameter.device
             self.values = self.values.to(device)
             self.rank_to_slot = None if self.rank_to_slot is None else self.rank_to_slot.to(device)
@@ -126,7 +135,7 @@ class SortedRows:
         rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
         weight, bias = self.weight.parameter.detach(), self.bias
         now_VL = self.gathered(weight, None if bias is None else bias.detach())
-        return same(now_VL, rows_VL)
+        return same(now_VL, rows_VL.to(weight.dtype))
 
     def write_back(self) -> None:
         """Lays the values out into the parameter."""
@@ -134,7 +143,8 @@ class SortedRows:
         assert self.rank_to_slot is not None
         weight = self.weight.parameter
         own_VL = self.cut.to_vectors(weight.detach())
-        if self.bias is None and own_VL.data_ptr() == weight.data_ptr() and own_VL.is_contiguous():
+        is_own_memory = own_VL.data_ptr() == weight.data_ptr() and own_VL.is_contiguous()
+        if self.bias is None and is_own_memory and own_VL.dtype == self.values.dtype:
             lay_out_(own_VL, self.values, self.rank_to_slot)
             torch.autograd.graph.increment_version(weight)  # compiled code does not do it
             return

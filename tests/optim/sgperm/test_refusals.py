@@ -6,7 +6,7 @@ from torch import nn
 from training_problem import small_net, train
 
 from permtrain import LeftAloneWarning, SGPerm
-from permtrain.errors import GranularityError, SettingError
+from permtrain.errors import GranularityError, KindError, SettingError
 from sgperm_problem import adam
 
 
@@ -83,7 +83,7 @@ def test_a_setting_out_of_range_is_refused(setting, message):
         SGPerm(model.parameters(), **({"model": model} | setting))
 
 
-def test_rows_of_one_weight_and_half_precision_are_refused_by_name():
+def test_rows_of_one_weight_and_numbers_without_order_are_refused_by_name():
     rule = {"weight": "neuron"}
     layer = nn.Linear(1, 4)
     with pytest.raises(GranularityError, match="weight: granularity is 'neuron'"):
@@ -91,9 +91,11 @@ def test_rows_of_one_weight_and_half_precision_are_refused_by_name():
     nothing = pytest.raises(SettingError, match="leaves every parameter of the optimizer alone")
     with pytest.warns(LeftAloneWarning, match=r"parameter 0 \(a neuron's weight vector"), nothing:
         SGPerm(layer.parameters(), model=None)
-    model = small_net(dtype=torch.bfloat16)
-    with pytest.raises(GranularityError, match=r"0\.weight: dtype is torch\.bfloat16"):
-        SGPerm(model.parameters(), model=model)
+    weight = nn.Parameter(torch.zeros(2, 3, dtype=torch.complex64))
+    with pytest.raises(
+        KindError, match=r"parameter 0 is torch\.complex64; allowed: floating point"
+    ):
+        SGPerm([weight], model=None)
 
 
 def test_biases_that_are_not_one_for_each_row_are_refused_by_name():
