@@ -26,7 +26,7 @@ from permtrain import initialize_, pack
 from permtrain.errors import PermtrainError, PictureError, SettingError
 from permtrain.lab.cli.main import main
 from permtrain.lab.pictures import drawings
-from permtrain.lab.pictures.curves import draw_bytes, draw_curves
+from permtrain.lab.pictures.curves import draw_bytes, draw_curves, draw_panels
 from permtrain.lab.pictures.error_width import draw_error_width
 from permtrain.lab.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
 from permtrain.lab.pictures.histograms import draw_histograms
@@ -453,6 +453,22 @@ def test_curves_and_points_are_where_the_data_are() -> None:
     assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("log", "log")
     perfect = draw_bytes([SizedScore("a", 100, 1.0)])  # which a logarithm cannot show
     assert perfect.axes[0].get_yscale() == "linear"
+
+
+def test_panels_share_scale_styles_and_legend() -> None:
+    first = {"lenet5: laperm": [[(1, 90.0), (2, 95.0)]], "fc: laperm": [[(1, 80.0), (2, 85.0)]]}
+    second = {"fc: laperm": [[(1, 60.0), (2, 70.0)]]}
+    figure = draw_panels({"mnist": first, "$2$ own": second}, ylabel="y")
+    left, right = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["mnist", "$2$ own"]
+    assert left.get_ylim() == right.get_ylim()
+    assert right.lines[0].get_xydata().tolist() == [[1.0, 60.0], [2.0, 70.0]]
+    (lenet, fully), (again,) = left.lines, right.lines
+    assert lenet.get_color() == fully.get_color() == again.get_color()  # one method
+    assert lenet.get_marker() != fully.get_marker() == again.get_marker()
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told == ["lenet5: laperm (1 run)", "fc: laperm (1 run)"]
 
 
 def test_seventeen_series_differ_and_one_method_has_one_color() -> None:

@@ -29,7 +29,13 @@ from permtrain.lab.pictures.weights import read_layers
 from permtrain.lab.training import ranking_watch
 from permtrain.lab.training.ranking_watch import RankingWatch, read_ranking
 from permtrain.lab.training.run import resume_run, start_run
-from permtrain.lab.training.settings import InitialSettings, PermutationSettings, Settings
+from permtrain.lab.training.settings import (
+    DataSettings,
+    InitialSettings,
+    PermutationSettings,
+    Settings,
+    to_dict,
+)
 from permtrain.lab.training.trainer import Trainer
 
 
@@ -42,7 +48,8 @@ def table(folder: Path, text: str) -> Path:
 def test_curves_of_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
     for settings in (tiny(), tiny(seed=1), plain()):
         start_run(settings, place_in(tmp_path))
-    groups, unit = curves_of([tmp_path])
+    panels, unit = curves_of([tmp_path])
+    (groups,) = panels.values()
     assert unit == "epoch"
     assert {label: len(curves) for label, curves in groups.items()} == {
         "laperm, sync_period=4": 2,
@@ -75,9 +82,33 @@ def test_nor_is_a_table(tmp_path: Path) -> None:
 def test_curves_of_tables(tmp_path: Path) -> None:
     file = table(tmp_path, "arm,seed,test_percent_at\na,0,1=50 2=60.5\nb,0,\na,1,1=52 2=61\n")
     assert curves_of([file]) == (
-        {"a": [[(1.0, 50.0), (2.0, 60.5)], [(1.0, 52.0), (2.0, 61.0)]]},
+        {"": {"a": [[(1.0, 50.0), (2.0, 60.5)], [(1.0, 52.0), (2.0, 61.0)]]}},
         "optimizer step",
     )
+
+
+def test_each_data_set_is_a_panel(tmp_path: Path) -> None:
+    rows = "lenet5: LaPerm,mnist,1=90\nlenet5: LaPerm,fashion-mnist,1=80\nfc: LaPerm,mnist,1=95\n"
+    assert curves_of([table(tmp_path, f"arm,data,test_percent_at\n{rows}")])[0] == {
+        "mnist": {"lenet5: LaPerm": [[(1.0, 90.0)]], "fc: LaPerm": [[(1.0, 95.0)]]},
+        "fashion-mnist": {"lenet5: LaPerm": [[(1.0, 80.0)]]},
+    }
+    settings = [
+        Settings(data=DataSettings(data=data), model=model)
+        for data in ("mnist", "fashion-mnist")
+        for model in ("lenet5", "f1")
+    ]
+    for number, each in enumerate(settings):
+        folder = tmp_path / "runs" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "settings.json").write_text(json.dumps(to_dict(each)))
+        line = {"epoch": 1, "step": 9, "train_loss": 1.0, "test_loss": 1.0, "wall_s": 1.0}
+        line["test_accuracy"] = number / 4
+        (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert curves_of([tmp_path / "runs"])[0] == {
+        "mnist": {"lenet5: laperm": [[(1, 0.0)]], "f1: laperm": [[(1, 25.0)]]},
+        "fashion-mnist": {"lenet5: laperm": [[(1, 50.0)]], "f1: laperm": [[(1, 75.0)]]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -115,7 +146,7 @@ def test_rows_of_other_settings_are_not_drawn(tmp_path: Path) -> None:
     rows = "a,complete,97,300,5=60\na,other settings,50,900,5=10\nb,failed,,,\n"
     file = table(tmp_path, f"arm,status,test_percent,bytes,test_percent_at\n{rows}")
     assert sized_scores([file]) == [SizedScore("a", 300.0, 0.97)]
-    assert curves_of([file])[0] == {"a": [[(5.0, 60.0)]]}
+    assert curves_of([file])[0] == {"": {"a": [[(5.0, 60.0)]]}}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -15,7 +16,7 @@ from permtrain.errors import PictureError
 from permtrain.lab.pictures.numbers.arrays import Floats, drawable
 from permtrain.lab.pictures.numbers.bands import Curve, band_of
 from permtrain.lab.pictures.numbers.scores import SizedScore, sized_arms
-from permtrain.lab.pictures.style import literal, new_figure, series_styles, tidy
+from permtrain.lab.pictures.style import SeriesStyle, literal, new_figure, series_styles, tidy
 
 _LABEL_WIDTH = 90
 
@@ -32,37 +33,63 @@ def draw_curves(
         PictureError: no group, or one whose curves have no place in common, or values that are
             not finite, by its label.
     """
-    if not groups:
+    return draw_panels({"": groups}, xlabel=xlabel, ylabel=ylabel)
+
+
+def draw_panels(
+    panels: Mapping[str, Mapping[str, Sequence[Curve]]], *, xlabel: str = "epoch", ylabel: str
+) -> Figure:
+    """`draw_curves` for each data set, beside each other on one scale.
+
+    A label has one color, dash and marker in all panels.
+
+    Args:
+        panels: title to groups.
+
+    Raises:
+        PictureError: as `draw_curves`.
+    """
+    labels = list(dict.fromkeys(label for groups in panels.values() for label in groups))
+    if not labels:
         raise PictureError("there are no curves to draw")
-    figure = new_figure(6.0, 3.8)
-    axes = tidy(figure.add_subplot())
-    styles = series_styles(list(groups))
-    for label, curves in groups.items():
-        style = styles[label]
-        try:
-            x, mean, low, high = _shared_band(curves)
-        except PictureError as error:
-            raise PictureError(f"{label}: {error}") from None
-        runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"  # two may be of one seed
-        axes.plot(
-            x,
-            mean,
-            style.dash,
-            color=style.color,
-            linewidth=1.5,
-            marker=style.marker if len(x) <= 12 else None,
-            markersize=4,
-            label=f"{label} ({runs})",
-        )
-        if len(curves) > 1:
-            axes.fill_between(x, low, high, color=style.color, alpha=0.2, linewidth=0)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    if any(len(curves) > 1 for curves in groups.values()):
-        axes.set_title("band: smallest to largest over the runs", fontsize=8, loc="left")
-    axes.grid(alpha=0.25)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure = new_figure(6.0 if len(panels) == 1 else 3.8 * len(panels), 3.8)
+    styles = series_styles(labels)
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, groups) in zip(all_axes, panels.items(), strict=True):
+        tidy(axes)
+        for label, curves in groups.items():
+            _draw_group(axes, label, curves, styles[label])
+        axes.set(xlabel=xlabel)
+        axes.grid(alpha=0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        literal(axes.set_title(title, fontsize=9))
+    all_axes[0].set_ylabel(ylabel)
+    every = [curves for groups in panels.values() for curves in groups.values()]
+    if any(len(curves) > 1 for curves in every):
+        note = "band: smallest to largest over the runs"
+        all_axes[0].set_title(note, fontsize=8, loc="left", y=1.0 if len(panels) == 1 else 1.06)
     _legend(figure)
     return figure
+
+
+def _draw_group(axes: Axes, label: str, curves: Sequence[Curve], style: SeriesStyle) -> None:
+    try:
+        x, mean, low, high = _shared_band(curves)
+    except PictureError as error:
+        raise PictureError(f"{label}: {error}") from None
+    runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"  # two may be of one seed
+    axes.plot(
+        x,
+        mean,
+        style.dash,
+        color=style.color,
+        linewidth=1.5,
+        marker=style.marker if len(x) <= 12 else None,
+        markersize=4,
+        label=f"{label} ({runs})",
+    )
+    if len(curves) > 1:
+        axes.fill_between(x, low, high, color=style.color, alpha=0.2, linewidth=0)
 
 
 def _shared_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Floats]:
@@ -84,9 +111,14 @@ def _shared_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Float
 
 def _legend(figure: Figure) -> None:
     """Below the axes, in two columns where labels are short; long ones go over several lines."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    handle_of = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    labels = list(handle_of)
     legend = figure.legend(
-        handles,
+        handle_of.values(),
         [textwrap.fill(label, _LABEL_WIDTH) for label in labels],
         loc="outside lower center",
         fontsize=7,

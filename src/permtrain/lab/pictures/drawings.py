@@ -5,7 +5,7 @@ import numpy as np
 from permtrain.errors import PermtrainError, PictureError
 from permtrain.lab.data.load import load_images
 from permtrain.lab.data.registry import DATASETS
-from permtrain.lab.pictures.curves import draw_bytes, draw_curves
+from permtrain.lab.pictures.curves import draw_bytes, draw_panels
 from permtrain.lab.pictures.error_width import draw_error_width
 from permtrain.lab.pictures.graphs import draw_graph, draw_partition
 from permtrain.lab.pictures.heat_maps import draw_connections, draw_matrix, draw_neurons
@@ -163,8 +163,8 @@ def ranking_distance(request: Request) -> Drawing:
 
 
 def curves(request: Request) -> Drawing:
-    groups, unit = curves_of(request.sources)
-    return draw_curves(groups, xlabel=unit, ylabel="test accuracy, %"), []
+    panels, unit = curves_of(request.sources)
+    return draw_panels(panels, xlabel=unit, ylabel="test accuracy, %"), []
 
 
 def bytes_(request: Request) -> Drawing:

@@ -23,18 +23,23 @@ from permtrain.text import csv_text
 
 Row = dict[str, str]
 
+Panels = dict[str, dict[str, list[Curve]]]
+"""Data set to label to the curves of its runs."""
+
 _PERCENTS = ("test_percent", "test_accuracy_percent", "test_accuracy")
 _BYTES = ("file_bytes", "bytes", "num_bytes", "packed_bytes")
 
 
-def curves_of(sources: Sequence[Path]) -> tuple[dict[str, list[Curve]], str]:
+def curves_of(sources: Sequence[Path]) -> tuple[Panels, str]:
     """Test accuracy in percent along training, one group for each arm, a curve for each seed.
+
+    The arms of each data set are a panel of their own; where there is one set, its name is empty.
 
     Args:
         sources: run folders, folders of run folders, or one or several tables of results whose
             column `test_percent_at` holds accuracies after some steps ("25=78.6 100=90.6").
 
-    Returns: the groups, and what x counts: "epoch" or "optimizer step".
+    Returns: the panels, and what x counts: "epoch" or "optimizer step".
     Raises:
         PictureError: tables and folders mixed, or nothing that is a curve.
         CheckpointError, SettingError: a run folder that cannot be read.
@@ -58,20 +63,21 @@ def _distinct(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _curves_of_tables(files: Sequence[Path]) -> dict[str, list[Curve]]:
-    groups: dict[str, list[Curve]] = {}
+def _curves_of_tables(files: Sequence[Path]) -> Panels:
+    panels: Panels = {}
     for file in files:
         for number, row in enumerate(read_rows(file), 2):
             text = row.get("test_percent_at") or ""
             if text and _has_outcome(row):
                 label = _label(row, file, len(files))
+                groups = panels.setdefault(row.get("data") or "", {})
                 groups.setdefault(label, []).append(_curve_in(text, f"{file}, line {number}"))
-    if not groups:
+    if not panels:
         raise PictureError(
             f"{files[0]}: no accuracies along training, in a column test_percent_at; give the run "
             "folders"
         )
-    return groups
+    return _named_where_several(panels)
 
 
 def _curve_in(text: str, where: str) -> Curve:
@@ -94,41 +100,48 @@ def _runs_in(source: Path) -> list[RunFolder]:
     return found
 
 
-def _curves_of_runs(runs: Sequence[RunFolder]) -> dict[str, list[Curve]]:
+def _curves_of_runs(runs: Sequence[RunFolder]) -> Panels:
     settings = [run.settings() for run in runs]
-    labels = labels_of(settings)
-    groups: dict[str, list[Curve]] = {}
-    for run, label in zip(runs, labels, strict=True):
+    labels = labels_of(settings, but="data.data")
+    panels: Panels = {}
+    for run, own, label in zip(runs, settings, labels, strict=True):
         metrics = read_record(run)
         if not metrics:
             raise PictureError(f"{run.path}: no epoch is recorded yet")
         curve = [(each["epoch"], 100 * each["test_accuracy"]) for each in metrics]
-        groups.setdefault(label, []).append(curve)
-    return groups
+        panels.setdefault(own.data.data, {}).setdefault(label, []).append(curve)
+    return _named_where_several(panels)
 
 
-def labels_of(settings: Sequence[Settings]) -> list[str]:
-    """Each run's method, and what else sets it apart from the others; seeds make no difference.
+def _named_where_several(panels: Panels) -> Panels:
+    return panels if len(panels) > 1 else {"": next(iter(panels.values()))}
+
+
+def labels_of(settings: Sequence[Settings], *, but: str | None = None) -> list[str]:
+    """Each run's network and method, and what else sets it apart; seeds make no difference.
+
+    Args:
+        but: a setting that is told elsewhere.
 
     Example:
         >>> runs = [Settings(), Settings(seed=1), Settings(epochs=3)]
         >>> labels_of(runs)
         ['laperm', 'laperm', 'laperm, epochs=3']
+        >>> labels_of([Settings(), Settings(model="lenet5")])
+        ['digits-cnn: laperm', 'lenet5: laperm']
     """
     flat = [changed_from_default(replace(each, seed=0)) for each in settings]
     names = list(dict.fromkeys(name for each in flat for name in each))
-    differing = [
-        name
-        for name in names
-        if len({str(each.get(name)) for each in flat}) > 1 and name != "permutation.method"
-    ]
+    differing = [name for name in names if len({str(each.get(name)) for each in flat}) > 1]
+    others = [name for name in differing if name not in ("permutation.method", "model", but)]
     return [
-        ", ".join(
+        (f"{each.model}: " if "model" in differing else "")
+        + ", ".join(
             [
                 each.permutation.method,
                 *(
                     f"{name.rpartition('.')[2]}={own[name]}"
-                    for name in differing
+                    for name in others
                     if own.get(name) is not None
                 ),
             ]

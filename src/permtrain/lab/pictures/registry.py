@@ -99,7 +99,7 @@ KINDS: dict[str, PictureKind] = {
     "curves": PictureKind(
         "curves",
         "run folders, or CSV results",
-        "learning curves, bands over seeds",
+        "learning curves, a panel for each data set, bands over seeds",
         takes_many=True,
     ),
     "bytes": PictureKind(
