@@ -337,11 +337,12 @@ class SGPerm(Optimizer, Method):
         if self._rates is None or [group["lr"] for group in self.param_groups] == self._rates:
             return
         self._rates = None
-        where = "nothing here has one" if self.inner is None else "attach it to optimizer.inner"
-        warnings.warn(
-            f"a schedule changed SGPerm's lr, and SGPerm has no learning rate; {where}",
-            stacklevel=3,
-        )
+        if self.inner is not None:
+            warnings.warn(
+                "a schedule changed SGPerm's lr, and SGPerm has no learning rate; attach it to "
+                "optimizer.inner",
+                stacklevel=3,
+            )
 
     def reset_profile(self) -> None:
         """Makes the weights as they are at the next step the initial weights; momentum stays."""

@@ -44,6 +44,10 @@ def newborn_network(
     """
     torch.manual_seed(settings.seed)
     model = build_network(settings.model, image_shape, num_classes, import_from)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise SettingError(
+            f"model {settings.model!r} has no parameter with requires_grad; allowed: one or more"
+        )
     initial = settings.initial
     if initial.rule == "shuffle":
         if trained is None:

@@ -14,7 +14,14 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from permtrain.core.granularity import named_tensors
-from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError, one_line
+from permtrain.errors import (
+    CheckpointError,
+    DataError,
+    NonFiniteError,
+    PermtrainError,
+    SettingError,
+    one_line,
+)
 from permtrain.initial.initialize import recorded_initial_weights
 from permtrain.lab.data.augment import augment, augmentation_generator
 from permtrain.lab.data.images import ImageData
@@ -327,14 +334,17 @@ class Trainer:
             self.evaluations.append({"step": position.step, **self._scores()})
         position.wall_s += time.perf_counter() - begun
 
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(
+            f"{what} in epoch {self.position.epoch + 1}; a lower learning rate than "
+            f"{self.settings.optimizer.lr} may help"
+        )
+
     def _end_of_epoch(self) -> Metrics:
         begun = time.perf_counter()
         train_loss = float(self._loss_sum) / self._images_seen
         if not math.isfinite(train_loss):
-            raise Diverged(
-                f"training loss is {train_loss} in epoch {self.position.epoch + 1}; a lower "
-                f"learning rate than {self.settings.optimizer.lr} may help"
-            )
+            raise self._diverged(f"training loss is {train_loss}")
         self._batches = None
         self._loss_sum.zero_()
         self._images_seen = 0
@@ -387,7 +397,10 @@ class Trainer:
         loss.backward()
         if (norm := self.settings.optimizer.clip_gradient) is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), norm)
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except NonFiniteError as error:
+            raise self._diverged(str(error)) from error
         self._schedule.step()
         self._loss_sum += loss.detach() * len(labels)
         self._images_seen += len(labels)
@@ -452,11 +465,6 @@ class Trainer:
                     f"model {self.settings.model!r} has {name} in its state, a "
                     f"{type(value).__name__}; allowed: tensors"
                 )
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
-            raise SettingError(
-                f"model {self.settings.model!r} has no parameter with requires_grad; "
-                "allowed: one or more"
-            )
 
     def _check_last_batch(self, image_shape: tuple[int, int, int]) -> None:
         """Refuses a last batch of one image where batch norm would have one value to normalise."""
