@@ -13,10 +13,12 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
+
+from permtrain.text import alike
 
 try:
     import fcntl
@@ -71,13 +73,27 @@ def resolved(path: Path | str) -> Path:
 
 
 def from_home(path: Path | str) -> Path:
-    """A path whose leading ~ is the user's home folder; of a user who is not known it stays.
+    """The path that a user means.
+
+    A leading ~ is the home folder; of a user who is not known it stays. Of names that Unicode can
+    spell in two ways, as é, the spelling is taken that exists.
 
     Example:
         >>> str(from_home("~nobody-of-this-name/runs"))
         '~nobody-of-this-name/runs'
     """
-    return Path(os.path.expanduser(path))
+    found = Path(os.path.expanduser(path))
+    return found if str(found).isascii() or os.path.lexists(found) else _as_it_exists(found)
+
+
+def _as_it_exists(path: Path) -> Path:
+    found = Path(path.anchor)
+    for name in path.parts[1:] if path.anchor else path.parts:
+        if not os.path.lexists(found / name):
+            with suppress(OSError):  # no folder, or none that may be read
+                name = alike(name, os.listdir(found)) or name
+        found /= name
+    return found
 
 
 @contextmanager

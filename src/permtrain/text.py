@@ -1,6 +1,8 @@
-"""Text from files of others, made harmless for where it goes: a terminal, a spreadsheet."""
+"""Text from files of others: harmless for where it goes, and compared as people read it."""
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 _FORMULA = re.compile(r"'*[=+\-@\t\n]")
@@ -21,6 +23,32 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def composed(name: str) -> str:
+    """A name in the one spelling by which names are compared.
+
+    Unicode has two for many letters, an é or an e with an accent put on it; people see no
+    difference, and some systems write the other one when they copy a file.
+
+    Example:
+        >>> composed("e\u0301") == "\xe9"
+        True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def alike(name: str, names: Iterable[str]) -> str | None:
+    """Which of some names is this one, be it in the other spelling; None if none is.
+
+    Example:
+        >>> alike("e\u0301", ["a", "\xe9"]), alike("e", ["a", "\xe9"])
+        ('é', None)
+    """
+    known = list(names)
+    if name in known:
+        return name
+    return next((each for each in known if composed(each) == composed(name)), None)
 
 
 def csv_cell(value: Any) -> Any:

@@ -6,7 +6,7 @@ folders of classes, adds classes that test images alone have, and streams class 
 `Dataset` of paths takes as much memory as the lists here (0.4 GB for ImageNet's 1.3 million).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.order import permutation
 from permtrain.lab.data.sources import IMAGE_FOLDERS, STREAMED_FOLDERS, Source
 from permtrain.lab.data.stream import Labelled, StreamedData, StreamedSplit
+from permtrain.text import composed
 
 _MOST_NAMES = 10
 
@@ -56,7 +57,7 @@ class FolderImages:
     def facts(self) -> Iterator[str]:
         """Label and name of each file."""
         for path, label in zip(self.files, self.labels.tolist(), strict=True):
-            yield f"{label}/{path.name}"
+            yield f"{label}/{composed(path.name)}"
 
     def mixed(self) -> "FolderImages":
         """In a random order that depends on their number only: files lie sorted by class."""
@@ -73,7 +74,7 @@ class FolderImages:
 
 def read_folder(source: Source) -> ImageData:
     """Decode train/ and test/ whole; errors as `labelled_files`, `decode_images`."""
-    files = sorted(source.files, key=str)
+    files = sorted(source.files, key=lambda path: composed(str(path)))
     train, test, class_names = labelled_files(files, source.location, IMAGE_FOLDERS)
     train_split, form = _decoded(train, None, source.image_size)
     test_split, _ = _decoded(test, form, source.image_size)
@@ -82,7 +83,8 @@ def read_folder(source: Source) -> ImageData:
 
 def open_folder(source: Source, size: int) -> StreamedData:
     """Open train/ and val/ as streams; errors as `labelled_files`."""
-    train, test, class_names = labelled_files(source.files, source.location, STREAMED_FOLDERS)
+    files = sorted(source.files, key=lambda path: [composed(part) for part in path.parts])
+    train, test, class_names = labelled_files(files, source.location, STREAMED_FOLDERS)
     return StreamedData(
         source.name,
         StreamedSplit(train, size),
@@ -97,8 +99,9 @@ def labelled_files(
 ) -> tuple[FolderImages, FolderImages, tuple[str, ...]]:
     """The images of both splits, mixed, and the names of the classes.
 
-    Classes are the folders of the first split that hold images, in alphabetical order. Files that
-    do not end as one of `decode.FORMATS` are passed over.
+    Classes are the folders of the first split that hold images, in alphabetical order; their names
+    are told and compared in one Unicode spelling. Files that do not end as one of `decode.FORMATS`
+    are passed over.
 
     Args:
         files: all below the splits' folders.
@@ -123,20 +126,36 @@ def labelled_files(
         if not found:
             raise DataError(f"{folder} has no images; both splits need at least one")
     train, test = images.values()
-    names = sorted({path.parent.name for path in train})
+    for found in images.values():
+        _check_spelling({path.parent for path in found})
+    names = sorted({composed(path.parent.name) for path in train})
     label_of = {name: label for label, name in enumerate(names)}
     for path in test:
-        if path.parent.name not in label_of:
+        if composed(path.parent.name) not in label_of:
             few = len(names) <= _MOST_NAMES
             raise DataError(
                 f"{path.parent} is a class that {Path(location, folders[0])} lacks; "
                 f"allowed: {', '.join(names) if few else f'its {len(names)} classes'}"
             )
     first, second = (
-        FolderImages(found, np.array([label_of[path.parent.name] for path in found])).mixed()
+        FolderImages(
+            found, np.array([label_of[composed(path.parent.name)] for path in found])
+        ).mixed()
         for found in (train, test)
     )
     return first, second, tuple(names)
+
+
+def _check_spelling(classes: Iterable[Path]) -> None:
+    """Refuse two folders of classes whose names look the same."""
+    first: dict[str, Path] = {}
+    for path in sorted(classes):
+        other = first.setdefault(composed(path.name), path)
+        if other != path:
+            raise DataError(
+                f"{path} ({path.name!a}) and {other.name!a} beside it are one name in two "
+                "Unicode spellings; allowed: one folder a class"
+            )
 
 
 def _decoded(

@@ -20,6 +20,7 @@ from permtrain.files import require_file, resolved
 from permtrain.lab.data.decode import EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.sources import Source
+from permtrain.text import alike, composed
 
 _ROWS_AT_ONCE = 1000
 
@@ -155,6 +156,7 @@ def _named_file(path: str, folder: Path | None, where: str) -> Path:
 def image_column(table: Any, where: str, wanted: str | None = None) -> str:
     """The column of images: the one that is wanted, else the only one."""
     if wanted is not None:
+        wanted = alike(wanted, table.features) or wanted
         feature = _feature(table, where, "image_column", wanted)
         is_bytes = isinstance(feature, datasets.Value) and feature.dtype in _BYTES
         if not _holds_images(feature) and not is_bytes:
@@ -205,10 +207,12 @@ def read_labels(
         raise DataError(f"{where} has {cells.null_count} rows without a label in {column!r}")
     feature = table.features[column]
     if is_text(feature):
-        return _numbered(cells.to_pylist(), known, f"{where}, column {column!r},")
+        return _numbered(
+            list(map(composed, cells.to_pylist())), known, f"{where}, column {column!r},"
+        )
     labels = cells.to_numpy().astype(np.int64)
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-    return labels, None if names is None else tuple(names)
+    return labels, None if names is None else tuple(map(composed, names))
 
 
 def _numbered(
@@ -249,6 +253,7 @@ def names_of_numbers(labels: npt.NDArray[np.int64], where: str) -> tuple[str, ..
 def label_column(table: Any, where: str, wanted: str | None = None) -> str:
     """The column of labels: the one that is wanted, else the only one, or the one named label."""
     if wanted is not None:
+        wanted = alike(wanted, table.features) or wanted
         feature = _feature(table, where, "label_column", wanted)
         if not (isinstance(feature, datasets.ClassLabel) or _is_label(feature)):
             raise DataError(

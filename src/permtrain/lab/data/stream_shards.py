@@ -32,6 +32,7 @@ from permtrain.lab.data.read import (
 )
 from permtrain.lab.data.sources import STREAMED_SHARDS, Source
 from permtrain.lab.data.stream import Labelled, StreamedData, StreamedSplit
+from permtrain.text import composed
 
 BUFFER = 10_000
 """Images among which the next one is drawn; files are shuffled whole."""
@@ -98,7 +99,9 @@ class ShardImages:
             name = f"{self.where} {cell.get('path') or f'row {number}'}"
             if cell.get("bytes") is None:
                 raise DataError(f"{name} has no image in its column {self.image_column!r}")
-            place = label if self.numbers is None else self.numbers.get(label)
+            place = label
+            if self.numbers is not None:
+                place = None if label is None else self.numbers.get(composed(label))
             if place is None or not 0 <= place < self.num_classes:
                 raise DataError(
                     f"{name} has the label {label}; allowed: 0 to {self.num_classes - 1}"
@@ -171,7 +174,7 @@ def _opened(
         raise DataError(f"{where} has no images; both splits need at least one")
     label, numbers = table.features[columns[1]], None
     if isinstance(label, datasets.ClassLabel):
-        names = tuple(label.names)
+        names = tuple(map(composed, label.names))
     elif source.kind == "streamed hub":
         raise DataError(
             f"{where} has no names of classes in its column {columns[1]!r}; allowed on the hub: a "

@@ -31,6 +31,7 @@ from permtrain.lab.pictures.registry import Drawing, Request
 from permtrain.lab.pictures.runs import run_weights
 from permtrain.lab.pictures.weights import Layers, read_layers
 from permtrain.lab.training.run_folder import RunFolder
+from permtrain.text import alike
 
 PARTITION_RATIO = 0.05
 """lambda at the beginning of SGPerm's published runs."""
@@ -52,11 +53,10 @@ _FEWEST_IN_SUBSET, _MOST_IN_SUBSET = 12, 280
 def profiles(request: Request) -> Drawing:
     layers, notes = _vectors(request)
     if request.layer is not None:
-        layers = {request.layer: _layer(layers, request)}
+        name = _layer(layers, request)
+        layers = {name: layers[name]}
     figure = (
-        draw_profiles(layers)
-        if request.layer is None
-        else draw_profile_sorting(layers[request.layer], request.layer)
+        draw_profiles(layers) if request.layer is None else draw_profile_sorting(layers[name], name)
     )
     return figure, [*notes, SIMILARITY] + [
         f"  {name}: {profile_similarity(w_VL):.6f} ({w_VL.shape[0]} vectors of {w_VL.shape[1]})"
@@ -75,7 +75,8 @@ def profile_3d(request: Request) -> Drawing:
 def histogram(request: Request) -> Drawing:
     before, after, notes = _units(request)
     if request.layer is not None:
-        after = {request.layer: _layer(after, request)}
+        name = _layer(after, request)
+        after = {name: after[name]}
     if before is not None:
         before = {name: before[name] for name in after}
     return draw_histograms(after, before), notes
@@ -193,15 +194,18 @@ def image_rows(request: Request) -> Drawing:
 def _chosen(layers: Layers, request: Request) -> tuple[str, Floats]:
     """The layer asked for, else the one with most weights."""
     if request.layer is not None:
-        return request.layer, _layer(layers, request)
+        name = _layer(layers, request)
+        return name, layers[name]
     largest = max(layers, key=lambda name: layers[name].size)
     return largest, layers[largest]
 
 
-def _layer(layers: Layers, request: Request) -> Floats:
-    if request.layer not in layers:
+def _layer(layers: Layers, request: Request) -> str:
+    """The name of the layer that is asked for."""
+    name = alike(str(request.layer), layers)
+    if name is None:
         raise PictureError(f"layer is {request.layer!r}; allowed: {', '.join(layers)}")
-    return layers[request.layer]
+    return name
 
 
 def _units(request: Request) -> tuple[Layers | None, Layers, list[str]]:

@@ -19,7 +19,7 @@ from permtrain.lab.training.ranking_watch import read_ranking
 from permtrain.lab.training.record import read_record
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import Settings, changed_from_default
-from permtrain.text import csv_text
+from permtrain.text import alike, csv_text
 
 Row = dict[str, str]
 
@@ -287,8 +287,10 @@ def ranking_history(folder: Path, layer: str | None = None) -> RankingHistory:
     if not metrics or not lines:
         raise PictureError(f"{folder}: no epoch is recorded yet")
     layers = list(dict.fromkeys(line["layer"] for line in lines))
-    if layer is not None and layer not in layers:
-        raise PictureError(f"layer is {layer!r}; recorded in {folder}: {', '.join(layers)}")
+    if layer is not None:
+        if (known := alike(layer, layers)) is None:
+            raise PictureError(f"layer is {layer!r}; recorded in {folder}: {', '.join(layers)}")
+        layer = known
     lines = [line for line in lines if line["layer"] == (layer or layers[0])]
     key = "validation_loss" if "validation_loss" in metrics[0] else "test_loss"
     steps_per_epoch = metrics[0]["step"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from permtrain.errors import CheckpointError, SettingError
-from permtrain.files import resolved
+from permtrain.files import from_home, resolved
 from permtrain.lab.recipes.recipe import Arm, Budget, Recipe
 from permtrain.lab.recipes.registry import RECIPES, near_ids
 from permtrain.lab.training.record import read_record
@@ -106,7 +106,7 @@ def _named(run: ReportedRun, name: str | None, has_many_recipes: bool) -> Report
 
 def num_runs(names: Sequence[str], budget: Budget) -> int:
     """How many runs there are to be, those that are not begun among them."""
-    folders = {resolved(name) for name in names if Path(name).is_dir()}
+    folders = {resolved(from_home(name)) for name in names if from_home(name).is_dir()}
     recipes = {name for name in names if name in RECIPES and not Path(name).is_dir()}
     return len(folders) + sum(len(RECIPES[recipe].arms_within(budget)) for recipe in recipes)
 
@@ -114,7 +114,7 @@ def num_runs(names: Sequence[str], budget: Budget) -> int:
 def _runs_of(
     name: str, runs_folder: Path, budget: Budget, begun: bool, trust_model: bool
 ) -> list[ReportedRun]:
-    path = Path(name)
+    path = from_home(name)
     if path.is_dir():
         folder = RunFolder(path, trust_model)
         folder.settings()  # says so where this is no run

@@ -36,6 +36,7 @@ from permtrain.lab.data.text import TextData, TextSplit
 from permtrain.lab.models.registry import is_own_code
 from permtrain.lab.training.json_files import read_json
 from permtrain.lab.training.settings import Settings
+from permtrain.text import composed
 
 _KEY_BYTES = 32
 _DIGEST_BYTES = 16
@@ -138,7 +139,10 @@ class Origin:
 
     def other_classes(self, now: "Origin") -> str | None:
         """In words, how labels mean something else now; None if they do not."""
-        if self.data is None or now.data is None or self.data.class_names == now.data.class_names:
+        if self.data is None or now.data is None:
+            return None
+        was, found = (list(map(composed, each.class_names)) for each in (self.data, now.data))
+        if was == found:
             return None
         return (
             f"the classes are not those of the run: now {_listed(now.data.class_names)}, "
