@@ -8,7 +8,13 @@ import torch
 from torch import nn
 from training_problem import small_net, train
 
-from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
+from permtrain.errors import (
+    ChangedWeightsError,
+    CheckpointError,
+    LeftAloneWarning,
+    NonFiniteError,
+    SettingError,
+)
 from permtrain.optim.supermask import Supermask, signed_constants, used_weights
 
 
@@ -260,7 +266,6 @@ def test_refuses_a_model_without_weights() -> None:
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        (nn.Embedding(3, 2, padding_idx=0), "weight: the embedding has a padding_idx, whose row"),
         (nn.Linear(3, 2, dtype=torch.complex64), r"weight: dtype is torch\.complex64; allowed: fl"),
     ],
 )
@@ -269,6 +274,14 @@ def test_refuses_weights_that_cannot_be_signed_constants(layer: nn.Module, text:
     with pytest.raises(SettingError, match=text):
         Supermask(torch.optim.SGD(layer.parameters()), model=layer)
     assert torch.equal(layer.weight, before)
+
+
+def test_an_embedding_with_a_padding_row_is_left_alone() -> None:
+    model = nn.Sequential(nn.Embedding(3, 2, padding_idx=0), nn.Linear(2, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.warns(LeftAloneWarning, match=r"padding_idx must stay zero: 0\.weight$"):
+        supermask = Supermask(optimizer, model=model)
+    assert set(supermask.parameters) == {"1.weight"}
 
 
 def test_refuses_a_state_of_other_weights() -> None:

@@ -367,6 +367,13 @@ def kinds_packed(options: dict[str, Any]) -> dict[str, str | None]:
     return {name: file.entry(name).profile for name in WEIGHTS}
 
 
+def names_packed(options: dict[str, Any]) -> list[str]:
+    return list(packed(options))
+
+
+NAMES = list(small_net().state_dict())
+
+
 def files_written(options: dict[str, Any]) -> list[str]:
     for old in Path().glob("*.safetensors"):
         old.unlink()
@@ -389,6 +396,7 @@ PACK: Table = {
     "weights": Option(
         small_net(seed=1).state_dict(), values_packed, gives=small_net(seed=1)[6].bias.tolist()
     ),
+    "only": Option("*.bias", names_packed, gives=[each for each in NAMES if each.endswith("bias")]),
     "threads": Option(3, threads_started, gives=[3]),
 }
 

@@ -5,6 +5,7 @@ Neural Network?", CVPR 2020, sections 3 and 4.2. A rival of permutations for sma
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,13 @@ from permtrain.core.aliases import refuse_aliases
 from permtrain.core.granularity import named_tensors, refuse_sharded
 from permtrain.core.kinds import check_model, check_numbers
 from permtrain.core.names import parameters_of
-from permtrain.errors import ChangedWeightsError, CheckpointError, NonFiniteError, SettingError
+from permtrain.errors import (
+    ChangedWeightsError,
+    CheckpointError,
+    LeftAloneWarning,
+    NonFiniteError,
+    SettingError,
+)
 from permtrain.optim.attached import Attached, closure_of, optimizer_inside
 from permtrain.optim.places import Places
 from permtrain.optim.seen import Seen, changed, same
@@ -134,17 +141,20 @@ class Supermask(Attached):
         check_values(SupermaskSettings, {"keep": keep, "seed": seed})
         mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         known = [tensor for tensor in named_tensors(model) if id(tensor.parameter) in mine]
-        masked = [tensor for tensor in known if tensor.is_weight and tensor.parameter.numel()]
+        weights = [tensor for tensor in known if tensor.is_weight and tensor.parameter.numel()]
+        if padded := [tensor.name for tensor in weights if tensor.has_padding]:
+            warnings.warn(
+                "left to the inner optimizer, for the row of their padding_idx must stay zero: "
+                + ", ".join(padded),
+                LeftAloneWarning,
+                stacklevel=2,
+            )
+        masked = [tensor for tensor in weights if not tensor.has_padding]
         if not masked:
             raise SettingError("the optimizer holds no weights of the model; nothing to mask")
         for tensor in masked:
             refuse_sharded(tensor)
             check_numbers(tensor.name, tensor.parameter)
-            if tensor.has_padding:
-                raise SettingError(
-                    f"{tensor.name}: the embedding has a padding_idx, whose row must stay zero; "
-                    "allowed with a supermask: embeddings without"
-                )
             if not tensor.parameter.is_floating_point():
                 raise SettingError(
                     f"{tensor.name}: dtype is {tensor.parameter.dtype}; allowed: floating point"
