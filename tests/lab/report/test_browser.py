@@ -86,6 +86,33 @@ def test_nothing_to_complain_about(opened, width: int, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_charts_keep_their_height_and_place_where_the_window_is_narrowed(opened) -> None:
+    page = opened()
+    for fold in page.locator("details").all():
+        fold.evaluate("fold => { fold.open = true; }")
+    page.wait_for_selector("[data-size] .main-svg")
+    parts = (
+        "[...document.querySelectorAll('.chart')].map(chart => ["
+        "chart.getBoundingClientRect(), chart.querySelector('.main-svg').getBoundingClientRect()]"
+        ".map(each => [Math.round(each.width), Math.round(each.height)]))"
+    )
+    heights = {}
+    for width in (DESKTOP, 700, PHONE, 320, DESKTOP):
+        page.set_viewport_size({"width": width, "height": 800})
+        for _ in range(100):  # until all is drawn anew
+            boxes = page.evaluate(parts)
+            if all(box == drawing for box, drawing in boxes):
+                break
+            page.wait_for_timeout(50)
+        assert all(box == drawing and box[0] < width for box, drawing in boxes)
+        heights[width] = sorted({height for (_, height), _ in boxes})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert heights[DESKTOP] == heights[700] == [240, 360]
+    names = page.evaluate("document.getElementById('curve-chart').data.map(each => each.name)")
+    legend = 18 * sum(name.count("<br>") + 1 for name in names)
+    assert heights[PHONE] == heights[320] == [240, 360, 360 + legend]
+
+
 def test_a_title_is_shown_as_it_is(opened) -> None:
     assert opened().inner_text("h1") == f"Two runs {ATTACK}"
 

@@ -4,6 +4,7 @@ The page fills in those colours, which differ between light and dark.
 """
 
 import html
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NEGATIVE_TO_POSITIVE = [[0, "#2166ac"], [0.5, "#f7f7f7"], [1, "#b2182b"]]
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot")
+_LEGEND_WIDTH = 30  # characters, so that a telephone has room for them
 
 
 def label(text: str) -> str:
@@ -43,7 +45,7 @@ def curve_figure(bands: Mapping[str, Band], measure: str) -> Figure:
             {
                 "type": "scatter",
                 "mode": "lines+markers" if len(band.x) < 60 else "lines",
-                "name": label(group),
+                "name": "<br>".join(map(label, textwrap.wrap(group, _LEGEND_WIDTH))),
                 "x": band.x,
                 "y": band.mean,
                 "line": {

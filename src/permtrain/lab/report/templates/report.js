@@ -30,11 +30,28 @@
       yaxis: axis(layout.yaxis),
     };
   }
+  // The box is as high as its drawing; on narrow screens the lines of a legend come on top.
+  function fit(element, { data: traces, layout }) {
+    const named = layout.legend && element.clientWidth < 600
+      ? traces.filter((trace) => trace.showlegend !== false) : [];
+    const lines = named.reduce((sum, trace) => sum + trace.name.split("<br>").length, 0);
+    element.style.height = `${layout.height + 18 * lines}px`;
+  }
   function draw(element, figure) {
     drawn.set(element, figure);
-    const config = { displayModeBar: false, responsive: true };
-    return Plotly.react(element, figure.data, themed(figure.layout), config);
+    fit(element, figure);
+    const layout = { ...themed(figure.layout), height: element.clientHeight };
+    return Plotly.react(element, figure.data, layout, { displayModeBar: false });
   }
+  let resized = null;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => drawn.forEach((figure, element) => {
+      if (!element.clientWidth) return; // folded up
+      fit(element, figure);
+      Plotly.Plots.resize(element);
+    }), 100);
+  });
   const redrawAll = () => drawn.forEach((figure, element) => draw(element, figure));
 
   // ---- light and dark
