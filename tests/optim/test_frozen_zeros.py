@@ -197,10 +197,11 @@ def test_masks_are_saved_and_loaded(tmp_path) -> None:
 
 def test_a_state_from_before_the_first_step() -> None:
     model = sparse_net()
-    frozen = FrozenZeros(INNER["adam"](model.parameters()))
+    optimizer = INNER["adam"](model.parameters())
+    frozen = FrozenZeros(optimizer)
     assert frozen.state_dict() == {"version": 1, "masks": []}
     frozen.load_state_dict({"version": 1, "masks": []})
-    train(model, frozen.optimizer, range(1))
+    train(model, optimizer, range(1))
     assert len(frozen.masks) == 3
 
 

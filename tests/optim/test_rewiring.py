@@ -240,7 +240,8 @@ def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
     rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=5)
     train(model, optimizer, range(4))
     model = small_net()
-    shorter = Rewiring(METHODS["laperm"](adam(model), model), num_steps=4)
+    other_optimizer = adam(model)
+    shorter = Rewiring(METHODS["laperm"](other_optimizer, model), num_steps=4)
     with pytest.raises(CheckpointError, match="permuted for 4 steps; allowed: less than num_steps"):
         shorter.load_state_dict(rewiring.state_dict())
     assert shorter.permuter.num_steps == 0
@@ -263,7 +264,8 @@ def test_a_state_that_is_past_the_switch_without_it_is_refused() -> None:
 )
 def test_a_state_of_something_else_is_refused(state, message: str) -> None:
     model = small_net()
-    rewiring = Rewiring(METHODS["laperm"](adam(model), model), num_steps=5)
+    optimizer = adam(model)
+    rewiring = Rewiring(METHODS["laperm"](optimizer, model), num_steps=5)
     with pytest.raises(CheckpointError, match=message):
         rewiring.load_state_dict(state)
     assert rewiring.rewired is None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from numbers import Integral
 from types import FrameType
 from typing import Any, TypeAlias
+from weakref import ref
 
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
@@ -19,6 +20,9 @@ from permtrain.optim.method import Method
 
 Closure: TypeAlias = Callable[[], Any]
 
+_REFERENCES = ("_optimizer", "_last_groups")
+"""What a copy makes anew."""
+
 _OWN_SETTINGS = ("granularity", "sync_period")
 """What a group of the optimizer may say of permutation."""
 
@@ -28,15 +32,44 @@ _HOOKED_STEP = Optimizer.profile_hook_step(lambda: None).__code__
 class Attached(Method):
     """What acts before and after each `optimizer.step()`, from when it is attached.
 
-    Copying or pickling it copies its optimizer; the copy is attached if the original is.
+    The optimizer holds it, by its hooks, and not the other way round, so that both are freed as
+    soon as nobody else holds the optimizer. Copying or pickling it copies its optimizer, which the
+    copy does hold; the copy is attached if the original is.
     """
 
-    optimizer: Optimizer
     _handles: list[RemovableHandle]
+    _held: Optimizer
     _beginning: Beginning | None = None
     """Until the first step, of a method that would not notice that its saved state is missing."""
     _anew = "attaching it to a new optimizer"
     """What to do where the weights as they are shall be the initial ones."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What it is attached to.
+
+        Raises:
+            SettingError: nobody holds it any more.
+        """
+        found = self._optimizer()
+        if found is None:
+            raise SettingError(
+                f"the optimizer of {type(self).__name__} is gone; allowed: one that the program "
+                "keeps"
+            )
+        return found
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._optimizer = ref(optimizer)
+        self._last_groups: list[dict[str, Any]] = optimizer.param_groups
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups; of one that is gone those that it last had."""
+        if (optimizer := self._optimizer()) is not None:
+            self._last_groups = optimizer.param_groups
+        return self._last_groups
 
     @property
     def changed_unseen(self) -> list[str]:
@@ -57,14 +90,15 @@ class Attached(Method):
 
     def _refuse_unseen_training(self) -> None:
         if self._beginning is not None and not self.has_begun:
-            self._beginning.check_nothing_trained(self.optimizer, type(self).__name__)
+            self._beginning.check_nothing_trained(self._optimizer(), type(self).__name__)
 
     def detach(self) -> None:
         """Takes the hooks off; the optimizer goes on as a plain one."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        vars(self.optimizer).pop("__deepcopy__", None)
+        if (optimizer := self._optimizer()) is not None:
+            vars(optimizer).pop("__deepcopy__", None)
         live.detached(self)
 
     def _attach(self) -> None:
@@ -113,11 +147,14 @@ class Attached(Method):
             self._after_step(optimizer, args, kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handles": [], "_is_attached": bool(self._handles)}
+        own = {key: self.__dict__[key] for key in self.__dict__ if key not in _REFERENCES}
+        attached = {"_handles": [], "_is_attached": bool(self._handles)}
+        return own | attached | {"_held": self.optimizer}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         is_attached = state.pop("_is_attached")
         self.__dict__.update(state)
+        self.optimizer = self._held
         if is_attached:
             self._attach()
 

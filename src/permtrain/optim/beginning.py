@@ -70,18 +70,22 @@ class Beginning:
         """Names of the parameters that were written since attaching."""
         return [name for name, (each, was) in self._versions.items() if each._version != was]
 
-    def check_nothing_trained(self, optimizer: Optimizer, who: str) -> None:
+    def check_nothing_trained(self, optimizer: Optimizer | None, who: str) -> None:
         """Refuses weights that were trained though the method has seen no step.
 
         Written weights alone may have been loaded; with gradients, or steps counted, somebody
         trains them.
 
+        Args:
+            optimizer: None if it is gone.
+
         Raises:
             ChangedWeightsError: naming the first parameter.
         """
+        num_steps = 0 if optimizer is None else steps_counted(optimizer)
         for name in self.changed():
             has_gradient = self._versions[name][0].grad is not None
-            if has_gradient or steps_counted(optimizer) > self._num_steps:
+            if has_gradient or num_steps > self._num_steps:
                 raise ChangedWeightsError(
                     f"{name}: weights were trained, and {who} has seen no step: the optimizer that "
                     "it is attached to does not make them through step(); allowed: step(), as "

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from typing import Any
+from weakref import ref
 
 from torch.optim import Optimizer
 
@@ -19,7 +20,11 @@ def watch_copies(optimizer: Optimizer) -> None:
     if handle := vars(optimizer).pop(_ALONE, None):
         handle.remove()
 
+    own = ref(optimizer)  # which would hold itself
+
     def copied(memo: dict[int, Any]) -> Optimizer:
+        optimizer = own()
+        assert optimizer is not None
         del vars(optimizer)["__deepcopy__"]
         try:
             twin = copy.deepcopy(optimizer, memo)

@@ -54,7 +54,7 @@ class FrozenZeros(Attached):
     def parameters(self) -> dict[str, Tensor]:
         """The weights that it holds, by the names that the optimizer has for them."""
         found = {}
-        for group_index, group in enumerate(self.optimizer.param_groups):
+        for group_index, group in enumerate(self._groups):
             names = group.get("param_names")
             for index, parameter in enumerate(group["params"]):
                 if parameter.dim() >= 2:
@@ -100,8 +100,7 @@ class FrozenZeros(Attached):
     def _look_after_places(self) -> None:
         if self._model is None:
             return
-        groups = self.optimizer.param_groups
-        held = {id(parameter) for group in groups for parameter in group["params"]}
+        held = {id(parameter) for group in self._groups for parameter in group["params"]}
         known = [tensor for tensor in named_tensors(self._model) if id(tensor.parameter) in held]
         self._places.add({tensor.name: tensor.parameter for tensor in known})
 

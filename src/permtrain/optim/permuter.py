@@ -525,7 +525,9 @@ class Permuter(Attached):
             f"({tensor.cut.granularity})"
             for tensor in self.tensors
         ]
-        head = f"{type(self).__name__} of {type(self.optimizer).__name__}"
+        optimizer = self._optimizer()
+        of = "no optimizer any more" if optimizer is None else type(optimizer).__name__
+        head = f"{type(self).__name__} of {of}"
         return "\n".join([f"{head}, sync_period={self.sync_period}, step {self.num_steps}", *lines])
 
     # --- hooks -----------------------------------------------------------------------------------
@@ -658,7 +660,7 @@ class Permuter(Attached):
         """Finds parameters added to the optimizer, and refuses ones that vanished from it."""
         present: set[int] = set()
         new: list[tuple[str, Tensor, dict[str, Any]]] = []
-        for group_index, group in enumerate(self.optimizer.param_groups):
+        for group_index, group in enumerate(self._groups):
             names = group.get("param_names")
             if "sync_period" in group:
                 check_sync_period(group["sync_period"])
@@ -682,7 +684,7 @@ class Permuter(Attached):
 
         One that was read is kept where the group no longer says it.
         """
-        for group in self.optimizer.param_groups:
+        for group in self._groups:
             for parameter in group["params"]:
                 tensor = self._tensors.get(id(parameter))
                 if tensor is None:
@@ -696,7 +698,7 @@ class Permuter(Attached):
         named = named_parameters(self._model, [(name, parameter) for name, parameter, _ in new])
         if first_time:
             check_rule(self.granularity, [tensor.name for tensor in named])
-        for group in self.optimizer.param_groups:
+        for group in self._groups:
             theirs = [t.name for t, (*_, of) in zip(named, new, strict=True) if of is group]
             if theirs and "granularity" in group:
                 check_rule(group["granularity"], theirs)
