@@ -160,8 +160,27 @@ class Drawing:
         drawn = list(itertools.islice(words, count))
         return sorted(range(count), key=drawn.__getitem__)
 
+    def orthogonal(self) -> Iterator[float]:
+        rows, columns = self.shape[0], math.prod(self.shape[1:])
+        words = self.words("values")
+        for begin in range(0, rows, columns):
+            block = [[float(i == j) for j in range(columns)] for i in range(columns)]
+            for _ in range(2 * (columns - 1).bit_length()):
+                order = self.order(words, columns)
+                for i, j in zip(order[::2], order[1::2], strict=False):
+                    u = 2 * ((2 * (next(words) >> 11) + 1 - 2**53) / 2**54)
+                    d = 1 + u * u
+                    c, e = (1 - u * u) / d, 2 * u / d
+                    pairs = list(zip(block[i], block[j], strict=True))
+                    block[i] = [c * a - e * b for a, b in pairs]
+                    block[j] = [e * a + c * b for a, b in pairs]
+            for row in block[: rows - begin]:
+                yield from map(self.round, row)
+
     def values(self) -> list[float]:
         n = math.prod(self.shape)
+        if self.rule == "orthogonal":
+            return self.with_zeros(list(self.orthogonal()))
         if not any(self.of[field] for field in ("share", "quantiles", "pairwise", "levels")):
             return self.with_zeros(list(itertools.islice(self.numbers(), n)))
         vectors = self.vectors()

@@ -70,6 +70,7 @@ def small() -> nn.Module:
         "xavier_normal",
         "xavier_trunc_normal",
         "unit_uniform",
+        "orthogonal",
         Rule("constant", 0.3),
     ],
     ids=str,

@@ -147,6 +147,7 @@ def initialize_(
         ):
             of_weight = by_id[id(tensor.bias_of)]
             is_zero = (bias_values or ("zero" if of_weight.regenerable else "rule")) == "zero"
+            is_zero = is_zero or of_weight.rule == "orthogonal"  # which says nothing of vectors
             records[tensor.name] = _bias_record(tensor, of_weight, is_zero)
 
     parameters = {tensor.name: tensor.parameter for tensor in tensors}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from permtrain.core.cut import GRANULARITIES, Cut, Granularity
 from permtrain.errors import SettingError
 from permtrain.initial.checks import check, check_choice
+from permtrain.initial.orthogonal import orthonormal_rows
 from permtrain.initial.philox import MAX_SEED, centred, random_order, word_source
 from permtrain.initial.rules import (
     DTYPES,
@@ -211,9 +212,8 @@ class TensorRecord:
             self._check("quantiles", not self.quantiles, f"False {why}")
             self._check("pairwise", not self.pairwise, f"False {why}")
             self._check("levels", self.levels is None, f"None {why}")
-        self._check(
-            "share", not (self.share and self.rule == "shuffle"), "False with rule 'shuffle'"
-        )
+        is_whole = self.rule in ("orthogonal", "shuffle")
+        self._check("share", not (self.share and is_whole), f"False with rule {self.rule!r}")
         self._check(
             "sparsity_by",
             not (self.share and self.sparsity and self.sparsity_by == "bernoulli"),
@@ -267,6 +267,8 @@ def initial_values(record: TensorRecord) -> Array:
         )
     if not record.num_weights:
         return np.zeros(record.shape, dtype=storage_of(record.dtype))
+    if record.rule == "orthogonal":
+        return _with_zeros(record, _orthogonal(record))
     if not (record.share or record.quantiles or record.pairwise or record.levels):
         return _with_zeros(record, _drawn(record, record.num_weights).reshape(record.shape))
     profile_VL = _profile(record)
@@ -330,6 +332,13 @@ def _drawn(record: TensorRecord, count: int) -> Array:
         part = out[start : start + _CHUNK]
         part[:] = _at(record, centred(source.random_raw(len(part))))
     return out
+
+
+def _orthogonal(record: TensorRecord) -> Array:
+    """Rows of the tensor as a matrix, (first axis, all others)."""
+    words = word_source(record.seed, record.name, "values").random_raw
+    rows = orthonormal_rows(record.shape[0], record.num_weights // record.shape[0], words)
+    return rounded(rows, record.dtype).reshape(record.shape)
 
 
 def _at(record: TensorRecord, q: NDArray[np.float64]) -> Array:

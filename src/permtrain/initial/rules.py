@@ -59,6 +59,9 @@ _RULES = {
         "both",
     ),
     "unit_uniform": _Definition("uniform in +-1, whatever the fans", "uniform", "none"),
+    "orthogonal": _Definition(
+        "orthonormal rows, in blocks of as many rows as columns (each gate of a recurrent layer)"
+    ),
     "constant": _Definition("one shared value (give `value`)"),
     "shuffle": _Definition("values of the model as it is, shuffled within each weight vector"),
 }

@@ -174,9 +174,9 @@ def test_names_and_their_meanings_agree() -> None:
 ALL_METHODS = "laperm, index, sgperm, plain, plain-frozen-zeros"
 RULES = (
     "kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, kaiming_trunc_normal, "
-    "xavier_trunc_normal, unit_uniform, constant, shuffle"
+    "xavier_trunc_normal, unit_uniform, orthogonal, constant, shuffle"
 )
-DRAWN = RULES.removesuffix(", constant, shuffle")
+DRAWN = RULES.removesuffix(", orthogonal, constant, shuffle")
 NAN, INF = float("nan"), float("inf")
 
 
