@@ -104,6 +104,17 @@ def test_only_a_full_run_replaces_the_result_file(monkeypatch: pytest.MonkeyPatc
     assert settings_class(nets=("conv4",), output=Path("own.json")).result_file == Path("own.json")
 
 
+def test_looking_on_is_measured_beside_a_synchronization(monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    travel = importlib.import_module("travel")
+    travel.run(travel.TravelSettings(nets=("digits-cnn",), rounds=2))
+    assert capsys.readouterr().out.count("digits-cnn") == 2
+    seconds = travel.measure("digits-cnn", "index", 3)
+    assert {name: len(each) for name, each in seconds.items()} == {"travel": 3, "synchronize": 3}
+    with pytest.raises(SettingError, match="rounds is 0; allowed: 1 or more"):
+        travel.TravelSettings(rounds=0)
+
+
 def test_the_training_loop_is_measured(tmp_path: Path) -> None:
     output = tmp_path / "loop.json"
     script = SCRIPT.with_name("training_loop.py")

@@ -39,6 +39,7 @@ from permtrain.errors import (
 )
 from permtrain.optim.attached import Attached, only_creates_state, optimizer_inside
 from permtrain.optim.kept_moves import KeptMoves
+from permtrain.optim.moves import Look, Moves, moves_between, ranks_in
 from permtrain.optim.parameters import (
     ModelOrNone,
     leave_cuts,
@@ -115,6 +116,7 @@ class Permuter(Attached):
         # What latent weights keep is not lost in a synchronization.
         self._kept_moves = None if self.keep_latent else KeptMoves()
         self._is_showing = False
+        self._last_look: Look | None = None
         self._adopt_new_parameters(first_time=True)
         if not self._tensors:
             raise SettingError(
@@ -396,6 +398,45 @@ class Permuter(Attached):
         leave_cuts(other, set(self.cuts), self.cuts)
         return other
 
+    @torch.no_grad()
+    def travel(self) -> Moves:
+        """What weights did since the last call: how many changed rank, and how far.
+
+        The ranks are those of `scores`: of latent weights where they are kept. The first call
+        begins. Takes a bit more than a synchronization, and from then on a rank per weight is
+        kept; a checkpoint does not hold it.
+
+        Raises:
+            ChangedWeightsError: weights were changed since the last step.
+            NonFiniteError: weights hold NaN or infinity.
+
+        Example:
+            >>> from torch import nn
+            >>> from permtrain import LaPerm
+            >>> model = nn.Linear(2, 1)
+            >>> with torch.no_grad():
+            ...     _ = model.weight.copy_(torch.tensor([[1.0, 2.0]]))
+            >>> optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            >>> permuter = LaPerm(optimizer, sync_period=2, model=model)
+            >>> _ = permuter.travel()
+            >>> model(torch.tensor([[-2.0, 0.0]])).sum().backward()
+            >>> _ = optimizer.step()
+            >>> permuter.travel().moved_share
+            1.0
+
+            With TensorBoard, wandb or trackio, every hundred steps or so:
+
+            >>> # for name, value in permuter.travel().numbers().items():
+            >>> #     writer.add_scalar(name, value, step)
+            >>> # wandb.log(permuter.travel().numbers(), step=step)
+            >>> # trackio.log(permuter.travel().numbers())
+        """
+        self._settle()
+        ranks = ranks_in(self.vectors(self.scores))
+        now = Look(self.num_steps, self.num_synchronizations, ranks)
+        before, self._last_look = self._last_look, now
+        return moves_between(before, now)
+
     @contextmanager
     def allow_changes(self) -> Iterator[None]:
         """Takes what is written to weights inside the block as meant; the initial values stay.
@@ -518,6 +559,7 @@ class Permuter(Attached):
         self._inside_step = False
         self._beginning = None
         self._kept_moves = None
+        self._last_look = None
 
     def __repr__(self) -> str:
         lines = [
