@@ -455,6 +455,30 @@ def test_curves_and_points_are_where_the_data_are() -> None:
     assert perfect.axes[0].get_yscale() == "linear"
 
 
+def test_kernels_are_tiles_of_the_picture_in_every_format(tmp_path: Path) -> None:
+    """Two neurons, three inputs each, kernels of 2 x 2; Keras has inputs and neurons last."""
+    weights = torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file["conv/kernel"] = weights.permute(2, 3, 1, 0).numpy()
+    torch.save({"conv/kernel": weights}, tmp_path / "net.pt")
+    gap = np.nan
+    for name in ("net.h5", "net.pt"):
+        figure, _ = drawings.neurons(Request((tmp_path / name,)))
+        first, second, _bar = (axes for axes in figure.axes)
+        np.testing.assert_array_equal(
+            np.ma.filled(first.images[0].get_array(), gap),
+            [
+                [0, 1, gap, 4, 5],
+                [2, 3, gap, 6, 7],
+                [gap] * 5,
+                [8, 9, gap, gap, gap],
+                [10, 11, gap, gap, gap],
+            ],
+        )
+        assert second.images[0].get_array()[0, 0] == 12
+        assert "the kernels of each neuron" in figure.get_suptitle()
+
+
 def test_panels_share_scale_styles_and_legend() -> None:
     first = {"lenet5: laperm": [[(1, 90.0), (2, 95.0)]], "fc: laperm": [[(1, 80.0), (2, 85.0)]]}
     second = {"fc: laperm": [[(1, 60.0), (2, 70.0)]]}

@@ -79,8 +79,8 @@ def test_variables_stand_in_the_models_order_under_their_names(name: str, tmp_pa
     assert all(torch.equal(found[each], expected[each]) for each in expected)
     layers = read_layers(tmp_path / name)
     assert list(layers) == [each for each, values in expected.items() if values.dim() > 1]
-    for each, w_VL in layers.items():  # output units are on the last axis
-        assert w_VL.tolist() == expected[each].movedim(-1, 0).flatten(1).tolist()
+    for each, w_VL in layers.items():  # output units are on the last axis, inputs before
+        assert w_VL.tolist() == expected[each].movedim((-1, -2), (0, 1)).flatten(1).tolist()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -79,7 +79,9 @@ def test_keras_kernels_have_their_output_units_last(tmp_path: Path) -> None:
         file["optimizer_weights/m"] = kernel
     layers = read_layers(tmp_path / "net.h5")
     assert list(layers) == ["conv/kernel"]
-    assert layers["conv/kernel"].tolist() == [kernel[..., i].ravel().tolist() for i in (0, 1)]
+    assert layers["conv/kernel"].tolist() == [
+        kernel[..., i].transpose(2, 0, 1).ravel().tolist() for i in (0, 1)
+    ]
 
 
 def test_keras_files_read_no_other_files(tmp_path: Path) -> None:

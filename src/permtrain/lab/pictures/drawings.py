@@ -29,7 +29,7 @@ from permtrain.lab.pictures.records import (
 )
 from permtrain.lab.pictures.registry import Drawing, Request
 from permtrain.lab.pictures.runs import run_weights
-from permtrain.lab.pictures.weights import Layers, read_layers
+from permtrain.lab.pictures.weights import Kernels, Layers, read_layers, read_units
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.text import alike
 
@@ -73,7 +73,7 @@ def profile_3d(request: Request) -> Drawing:
 
 
 def histogram(request: Request) -> Drawing:
-    before, after, notes = _units(request)
+    before, after, _, notes = _units(request)
     if request.layer is not None:
         name = _layer(after, request)
         after = {name: after[name]}
@@ -83,8 +83,10 @@ def histogram(request: Request) -> Drawing:
 
 
 def neurons(request: Request) -> Drawing:
-    name, before_VL, after_VL, notes = _unit_pair(request)
-    return draw_neurons(after_VL, name, before_VL), notes
+    before, after, kernels, notes = _units(request)
+    name, after_VL = _chosen(after, request)
+    before_VL = None if before is None else before[name]
+    return draw_neurons(after_VL, name, before_VL, kernels[name]), notes
 
 
 def heat_map(request: Request) -> Drawing:
@@ -208,22 +210,25 @@ def _layer(layers: Layers, request: Request) -> str:
     return name
 
 
-def _units(request: Request) -> tuple[Layers | None, Layers, list[str]]:
-    """Every layer by output unit, before where that is known, and what is to be said of it."""
+def _units(request: Request) -> tuple[Layers | None, Layers, Kernels, list[str]]:
+    """Every layer by output unit, before where that is known, and what is to be said of it.
+
+    Also the sides of its kernels.
+    """
     source = request.source
     if not source.is_dir():
-        return None, read_layers(source, request.ceilings), []
-    after = read_layers(source)  # refuses what is no complete run
+        return None, *read_units(source, request.ceilings), []
+    after, kernels = read_units(source)  # refuses what is no complete run
     try:
         weights = run_weights(source, trust_model=request.trust_model)
     except PermtrainError as error:
-        return None, after, [f"weights before training are not known: {error}"]
-    return *weights.by_unit(), []
+        return None, after, kernels, [f"weights before training are not known: {error}"]
+    return *weights.by_unit(), weights.kernels(), []
 
 
 def _unit_pair(request: Request) -> tuple[str, Floats | None, Floats, list[str]]:
     """One layer by output unit, likewise."""
-    before, after, notes = _units(request)
+    before, after, _, notes = _units(request)
     name, after_VL = _chosen(after, request)
     return name, None if before is None else before[name], after_VL, notes
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from permtrain.lab.pictures.numbers.arrays import (
     Floats,
     as_grid,
+    as_tiles,
     block_means,
     connections,
     drawable,
@@ -34,7 +35,12 @@ _MOST_PIXELS = 1000
 _ZOOM = 100
 
 
-def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = None) -> Figure:
+def draw_neurons(
+    after_VL: ArrayLike,
+    name: str,
+    before_VL: ArrayLike | None = None,
+    kernel: tuple[int, ...] = (),
+) -> Figure:
     """Each neuron's weight vector as a small picture; before in the first row, after in the second.
 
     At most ten neurons are drawn, evenly spread. All share one scale of colours.
@@ -42,6 +48,8 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
     Args:
         after_VL: weights as they stand; a vector's picture is square if its length is, else nearly.
         before_VL: the same at first; None draws one row.
+        kernel: sides of the kernels of a convolution, which are tiles of the picture if they are
+            two and hold more than one weight.
 
     Raises:
         PictureError: nothing to draw, NaN, or other shapes.
@@ -52,19 +60,25 @@ def draw_neurons(after_VL: ArrayLike, name: str, before_VL: ArrayLike | None = N
         before, after = drawable_pair(before_VL, after_VL, name)
         rows = {"before": before, "after": after}
     limits = limits_of(rows.values())
+    are_tiles = len(kernel) == 2 and kernel != (1, 1)
     neurons = evenly(len(next(iter(rows.values()))), _MOST_NEURONS)
     figure = new_figure(max(0.95 * len(neurons) + 0.8, 3.4), 0.95 * len(rows) + 0.5)
     grid = figure.subplots(len(rows), len(neurons), squeeze=False)
     for axes_row, (label, w_VL) in zip(grid, rows.items(), strict=True):
         for axes, neuron in zip(axes_row, neurons, strict=True):
-            image = show_matrix(axes, as_grid(w_VL[neuron]), limits)
+            image = show_matrix(
+                axes,
+                as_tiles(w_VL[neuron], *kernel) if are_tiles else as_grid(w_VL[neuron]),
+                limits,
+            )
             axes.spines[:].set_visible(False)
         axes_row[0].set_ylabel(label, fontsize=8)
     for axes, neuron in zip(grid[0], neurons, strict=True):
         axes.set_title(str(neuron), fontsize=7)
     bar = figure.colorbar(image, ax=grid, shrink=0.9)
     tidy(bar.ax)
-    literal(figure.suptitle(f"{name}: the weights into each neuron, by its number", fontsize=9))
+    each = "kernels of" if are_tiles else "weights into"
+    literal(figure.suptitle(f"{name}: the {each} each neuron, by its number", fontsize=9))
     return figure
 
 

@@ -70,7 +70,9 @@ KINDS: dict[str, PictureKind] = {
         "histogram", _CHECKPOINT, "weights of the whole network and per layer; of a run, before too"
     ),
     "neurons": PictureKind(
-        "neurons", _CHECKPOINT, "the weights into each neuron as a heat map; of a run, before too"
+        "neurons",
+        _CHECKPOINT,
+        "the weights into each neuron as a heat map, kernels as tiles; of a run, before too",
     ),
     "heat-map": PictureKind(
         "heat_map", _CHECKPOINT, "a layer's whole matrix; of a run, before too"

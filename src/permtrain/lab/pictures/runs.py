@@ -10,7 +10,14 @@ from torch import Tensor
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import named_tensors
 from permtrain.errors import PictureError
-from permtrain.lab.pictures.weights import Layers, as_numpy, read_state, rows_by_unit
+from permtrain.lab.pictures.weights import (
+    Kernels,
+    Layers,
+    as_numpy,
+    kernels_of,
+    read_state,
+    rows_by_unit,
+)
 from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.optimizers import attach, make_optimizer
 from permtrain.lab.training.origin import outline_of
@@ -40,6 +47,10 @@ class RunWeights:
     def by_unit(self) -> tuple[Layers, Layers]:
         """Every weight as (output units, inputs), before and after."""
         return self._by_unit(self.before), self._by_unit(self.after)
+
+    def kernels(self) -> Kernels:
+        """The sides of the kernels of every weight."""
+        return kernels_of(self.units)
 
     def by_vector(self) -> tuple[Layers, Layers]:
         """Every weight as (V, L) of its weight vectors, before and after.

@@ -30,6 +30,9 @@ from permtrain.packed.reader import PackedFile, most_weights, naming
 Layers = dict[str, Floats]
 """Layer name to a matrix of its weights, (V, L): a row for each output unit, or weight vector."""
 
+Kernels = dict[str, tuple[int, ...]]
+"""Layer name to the sides of its kernels; none of a linear layer."""
+
 _TORCH_BEFORE_ZIP = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[:-1]
 
 
@@ -39,7 +42,7 @@ def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
     A packed file tells where the output units of a tensor are that is an arrangement, or that
     stands as it was born. Else they are taken to be on axis 0, as those of linear layers and
     convolutions are; a safetensors file or a state dict does not tell these from transposed
-    convolutions and embeddings. A Keras kernel has them on its last axis.
+    convolutions and embeddings. A Keras kernel has them on its last axis, and inputs before.
 
     Sparse tensors and those on device meta are left out.
 
@@ -64,6 +67,19 @@ def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
         >>> {name: w_VL.shape for name, w_VL in read_layers(file).items()}
         {'a.weight': (4, 12)}
     """
+    return read_units(path, ceilings)[0]
+
+
+def read_units(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> tuple[Layers, Kernels]:
+    """`read_layers`, and the sides of each layer's kernels: a row holds one after the other.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "model.pt"
+        >>> torch.save({"a.weight": torch.zeros(4, 3, 2, 2), "b.weight": torch.zeros(2, 4)}, file)
+        >>> read_units(file)[1]
+        {'a.weight': (2, 2), 'b.weight': ()}
+    """
     file = _weights_file(path) if path.is_dir() else path
     tensors = {
         name: tensor
@@ -72,15 +88,15 @@ def read_layers(path: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> Layers:
     }
     _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), ceilings)
     if is_keras(file):
-        tensors = {name: kernel.movedim(-1, 0) for name, kernel in tensors.items()}
+        tensors = {name: kernel.movedim((-1, -2), (0, 1)) for name, kernel in tensors.items()}
     cuts = _cuts_in(file, ceilings)
-    layers = {
-        name: rows_by_unit(tuple(tensor.shape), cuts.get(name)).to_vectors(as_numpy(tensor))
-        for name, tensor in tensors.items()
+    units = {
+        name: rows_by_unit(tuple(tensor.shape), cuts.get(name)) for name, tensor in tensors.items()
     }
-    if not layers:
+    if not units:
         raise PictureError(f"{path}: holds no weights of two or more dimensions to draw")
-    return layers
+    layers = {name: rows.to_vectors(as_numpy(tensors[name])) for name, rows in units.items()}
+    return layers, kernels_of(units)
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:
@@ -91,6 +107,11 @@ def read_state(folder: Path) -> dict[str, Tensor]:
 def read_tensors(file: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Tensor]:
     """All tensors of a checkpoint, by name; errors as `read_layers`."""
     return _tensors_in(file, ceilings)
+
+
+def kernels_of(units: Mapping[str, Cut]) -> Kernels:
+    """The sides of kernels where inputs and output units are the first two axes, as in torch."""
+    return {name: rows.shape[2:] if rows.output_axis < 2 else () for name, rows in units.items()}
 
 
 def rows_by_unit(shape: tuple[int, ...], cut: TensorRecord | Cut | None = None) -> Cut:

@@ -137,6 +137,22 @@ def as_grid(vector_L: Floats) -> Floats:
     return grid.reshape(height, width)
 
 
+def as_tiles(vector_L: Floats, height: int, width: int) -> Floats:
+    """Kernels, one after the other in a vector, side by side in a square or nearly; NaN between.
+
+    Example:
+        >>> as_tiles(np.arange(6.0), 1, 2).tolist()
+        [[0.0, 1.0, nan, 2.0, 3.0], [nan, nan, nan, nan, nan], [4.0, 5.0, nan, nan, nan]]
+    """
+    tiles = vector_L.reshape(-1, height, width)
+    columns = math.ceil(math.sqrt(len(tiles)))
+    rows = -(-len(tiles) // columns)
+    grid = np.full((rows * columns, height + 1, width + 1), np.nan)
+    grid[: len(tiles), :height, :width] = tiles
+    joined = grid.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
+    return joined.reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
+
+
 def three_digits(value: float) -> float | None:
     """Rounded to three significant digits; None for what is no finite number, as JSON has none.
 
