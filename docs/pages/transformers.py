@@ -31,6 +31,11 @@ class Chosen:
     file_bytes: float
 
     @property
+    def aside(self) -> float:
+        """The score on data set aside at the best rate."""
+        return self.tried[self.rate]
+
+    @property
     def at_edge(self) -> bool:
         rates = sorted(self.tried, key=float)
         return self.rate in (rates[0], rates[-1])
@@ -81,7 +86,7 @@ def _chosen_table(recipe_id: str, rows: list[dict[str, Any]]) -> str:
         [
             method,
             f"{each.rate}{' (at the edge)' if each.at_edge else ''}",
-            f"{each.tried[each.rate]:.{digits}f}",
+            f"{each.aside:.{digits}f}",
             f"{each.test:.{digits}f}",
             f"{each.file_bytes:,.0f}",
         ]
