@@ -30,6 +30,7 @@ METHODS = {
     "laperm": attached(LaPerm, sync_period=3),
     "index": attached(IndexOptimizer),
     "index-3": attached(IndexOptimizer, sync_period=3),
+    "across": attached(IndexOptimizer, granularity="across"),
     "zeros": attached(FrozenZeros),
     "supermask": attached(Supermask),
     "rewiring": rewiring,

@@ -266,7 +266,9 @@ class Permuter(Attached):
         For evaluating and saving in mid-period: the published accuracies are "right after
         synchronisation" (Train by Reconnect, appendix). The training state is put back, bit for
         bit, when the block ends, in a state dict too that was taken inside and not copied. While
-        the schedule says "not now" the weights are left as they are.
+        the schedule says "not now" the weights are left as they are. A copy of the model that is
+        taken inside stays arranged, and is what `torch.export` should get: what it exports shares
+        the parameters.
 
         Example:
             >>> from torch import nn

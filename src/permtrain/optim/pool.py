@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from operator import is_
+from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -63,13 +65,24 @@ class Pool(Block):
     """The members of one vector that goes across tensors.
 
     The union of what they brought in is laid out. So a member is saved and checked as other tensors
-    are, and the pool itself has nothing to save.
+    are, and the pool itself has nothing to save. Members hold it, and not the other way round.
     """
 
-    def __init__(self) -> None:
-        self.members: list[PermutedTensor] = []
+    def __init__(self, members: Sequence[PermutedTensor] = ()) -> None:
+        self._members = [ref(member) for member in members]
         self._shares: tuple[Tensor, ...] = ()
         self._union_1J = torch.empty(1, 0)
+
+    @property
+    def members(self) -> list[PermutedTensor]:
+        """In the order in which they joined."""
+        return [member for each in self._members if (member := each()) is not None]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"members": self.members}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["members"])  # type: ignore[misc]
 
     def tensor(self, name: str, parameter: Tensor, cut: Cut) -> PermutedTensor:
         """A parameter that joins the pool.
@@ -79,7 +92,7 @@ class Pool(Block):
         """
         member = PooledTensor(name, parameter, cut, self)
         self._check_dtypes([*self.members, member])
-        self.members.append(member)
+        self._members.append(ref(member))
         return member
 
     def check_step(self) -> None:
