@@ -63,6 +63,15 @@ def test_the_first_24_groups_look_different() -> None:
     assert len({(line["color"], line["dash"]) for line in lines}) == 24
 
 
+def test_a_method_has_one_color_and_a_network_one_dash_and_marker() -> None:
+    band = Band([1], [0.0], [0.0], [0.0], [1])
+    groups = ["lenet5: Adam", "lenet5: LaPerm", "fc: Adam"]
+    first, second, third = curve_figure(dict.fromkeys(groups, band), "lr")["data"]
+    assert first["line"]["color"] == third["line"]["color"] != second["line"]["color"]
+    assert first["line"]["dash"] == second["line"]["dash"] != third["line"]["dash"]
+    assert first["marker"] == second["marker"] != third["marker"]
+
+
 def test_a_table_has_a_row_for_each_epoch_of_any_curve() -> None:
     found = bands_of([("a", record(0.5, 0.25)), ("b", record(math.nan))], "test_loss")
     assert curve_table(found, "test_loss") == {

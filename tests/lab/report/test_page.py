@@ -19,7 +19,7 @@ from permtrain.lab.recipes.recipe import Alternative, Arm, Recipe
 from permtrain.lab.recipes.registry import RECIPES
 from permtrain.lab.report.contents import Collector, group_results, small_files
 from permtrain.lab.report.inspection import Inspector
-from permtrain.lab.report.page import page_html
+from permtrain.lab.report.page import curve_charts, page_html
 from permtrain.lab.report.pictures import Picture
 from permtrain.lab.report.sources import RecipeArm, ReportedRun, find_runs
 from permtrain.lab.report.watch import watch
@@ -91,6 +91,22 @@ def test_weights_shown_are_the_arranged_ones(permuted: Path) -> None:
     assert dots[0] == sorted(dots[0])
     assert [sorted(each) for each in dots] == [dots[0]] * 4
     assert len({tuple(each) for each in dots}) > 1
+
+
+def test_each_data_set_has_charts_of_its_own(permuted: Path, unpermuted: Path) -> None:
+    first, second = Collector(Place()).collect([reported(permuted), reported(unpermuted)])
+    elsewhere = replace(second.settings, data=replace(second.settings.data, data="mnist"))
+    both = curve_charts([first, replace(second, settings=elsewhere)])
+    assert [(chart.name, list(chart.bands)) for chart in both[:2]] == [
+        ("test accuracy on digits", [first.run.group]),
+        ("test accuracy on mnist", [second.run.group]),
+    ]
+    together = curve_charts([first, second])
+    assert (together[0].name, list(together[0].bands)) == (
+        "test accuracy",
+        [first.run.group, second.run.group],
+    )
+    assert len(both) == 2 * len(together)
 
 
 def test_the_page_says_it_all(permuted: Path, unpermuted: Path) -> None:

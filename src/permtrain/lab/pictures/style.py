@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from permtrain.errors import SettingError
 from permtrain.files import written_whole
+from permtrain.lab.pictures.numbers.series import series_places
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which colour-blind people tell apart, without the yellow."""
@@ -62,10 +63,7 @@ class SeriesStyle:
 
 
 def series_styles(labels: Sequence[str]) -> dict[str, SeriesStyle]:
-    """A style for each series: one color for each method, one dash and marker for each net.
-
-    A label reads "net: method"; one without a colon is a method of a single net. With more methods
-    than colors the dashes and markers move on, so that no two series look alike.
+    """A style for each series, as `series_places` says: dash and marker go together.
 
     Example:
         >>> styles = series_styles(["lenet5: Adam", "lenet5: LaPerm", "fc: Adam"])
@@ -76,16 +74,10 @@ def series_styles(labels: Sequence[str]) -> dict[str, SeriesStyle]:
         >>> len(set(styles.values()))
         3
     """
-    parts = {label: label.rpartition(": ")[::2] for label in labels}
-    nets = list(dict.fromkeys(net for net, _ in parts.values()))
-    methods = list(dict.fromkeys(method for _, method in parts.values()))
-    found = {}
-    for label, (net, method) in parts.items():
-        place = methods.index(method)
-        kind = nets.index(net) + len(nets) * (place // len(PALETTE))
-        dash, marker = DASHES[kind % len(DASHES)], MARKERS[kind % len(MARKERS)]
-        found[label] = SeriesStyle(colour(place), dash, marker)
-    return found
+    return {
+        label: SeriesStyle(PALETTE[color], DASHES[kind % len(DASHES)], MARKERS[kind % len(MARKERS)])
+        for label, (color, kind) in series_places(labels, len(PALETTE)).items()
+    }
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -11,6 +11,7 @@ from typing import Any
 from permtrain.lab.pictures.numbers.bands import Band
 from permtrain.lab.pictures.numbers.movement import LayerMovement
 from permtrain.lab.pictures.numbers.scores import SizedArm
+from permtrain.lab.pictures.numbers.series import series_places
 from permtrain.lab.pictures.numbers.sizes import Size
 from permtrain.lab.report.measures import MEASURES
 
@@ -35,10 +36,14 @@ def label(text: str) -> str:
 
 
 def curve_figure(bands: Mapping[str, Band], measure: str) -> Figure:
-    """Means as lines; a band where several runs make up a group."""
+    """Means as lines; a band where several runs make up a group.
+
+    A method has one color, a network one dash and marker, where groups are named "net: method".
+    """
     data: list[Figure] = []
-    for number, (group, band) in enumerate(bands.items()):
-        colour = COLOURS[number % len(COLOURS)]
+    places = series_places(list(bands), len(COLOURS))
+    for group, band in bands.items():
+        colour, kind = COLOURS[places[group][0]], places[group][1]
         if max(band.num_curves) > 1:
             data.append(_outline(band, colour))
         data.append(
@@ -50,10 +55,10 @@ def curve_figure(bands: Mapping[str, Band], measure: str) -> Figure:
                 "y": band.mean,
                 "line": {
                     "color": colour,
-                    "dash": DASHES[number // len(COLOURS) % len(DASHES)],
+                    "dash": DASHES[kind % len(DASHES)],
                     "width": 2,
                 },
-                "marker": {"size": 4},
+                "marker": {"size": 6, "symbol": SYMBOLS[kind % len(SYMBOLS)]},
                 "hovertemplate": f"%{{y:{_format(measure)}}}",
             }
         )

@@ -13,7 +13,7 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,7 @@ def page_html(
         get_plotlyjs(),
         (templates / "report.js").read_text(encoding="utf-8"),
     ]
-    histories = [(each.run.group, each.history) for each in contents]
-    measures = {
-        measure: bands_of(histories, measure)
-        for measure in measures_of(history for _, history in histories)
-    }
+    charts = curve_charts(contents)
     template = environment.from_string((templates / "report.html").read_text(encoding="utf-8"))
     return template.render(
         title=title,
@@ -103,8 +99,8 @@ def page_html(
         groups=group_results(contents),
         small_files=small_files(contents),
         measures=[
-            {"name": MEASURES[measure], "table": curve_table(found, measure)}
-            for measure, found in measures.items()
+            {"name": chart.name, "table": curve_table(chart.bands, chart.measure)}
+            for chart in charts
         ],
         moving=[
             each for each in contents if each.inspection is not None and each.inspection.layers
@@ -116,23 +112,49 @@ def page_html(
             "dots": MOST_DOTS,
             "layers": MOST_LAYERS,
         },
-        chart_data=chart_data(contents, measures, refresh_s),
+        chart_data=chart_data(contents, charts, refresh_s),
         refresh_s=refresh_s,
         written=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     )
 
 
+@dataclass(frozen=True)
+class CurveChart:
+    """One chart of learning curves: a measure of all runs on one data set."""
+
+    name: str
+    measure: str
+    bands: dict[str, Band]
+
+
+def curve_charts(contents: Sequence[RunContents]) -> list[CurveChart]:
+    """A chart for each measure; where runs are on several data sets, for each of these."""
+    sets = list(dict.fromkeys(each.settings.data.data for each in contents))
+    charts = []
+    for measure in measures_of(each.history for each in contents):
+        for data in sets:
+            runs = [
+                (each.run.group, each.history)
+                for each in contents
+                if each.settings.data.data == data
+            ]
+            if bands := bands_of(runs, measure):
+                name = MEASURES[measure] + (f" on {data}" if len(sets) > 1 else "")
+                charts.append(CurveChart(name, measure, bands))
+    return charts
+
+
 def chart_data(
     contents: Sequence[RunContents],
-    measures: dict[str, dict[str, Band]],
+    charts: Sequence[CurveChart],
     refresh_s: float | None,
 ) -> dict[str, Any]:
     """What the page's script draws, as plain data for JSON."""
     return {
         "refreshSeconds": refresh_s,
         "curves": [
-            {"name": MEASURES[measure], "figure": curve_figure(found, measure)}
-            for measure, found in measures.items()
+            {"name": chart.name, "figure": curve_figure(chart.bands, chart.measure)}
+            for chart in charts
         ],
         "smallFiles": small_files_figure(stored) if (stored := small_files(contents)) else None,
         "sizes": [size_figure(each.sizes) if each.sizes else None for each in contents],
