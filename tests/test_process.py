@@ -22,8 +22,8 @@ PACKAGE = Path(permtrain.__file__).parent
 
 CHANGES = re.compile(
     r"redirect_std|sys\.(path|modules|argv|excepthook|meta_path|setrecursionlimit|set_\w+|std\w+)"
-    r"(\.\w+\(| ?=[^=]|\[)|warnings\.(catch|simple|filter)|setLevel|logging\.(disable|basicConfig)"
-    r"|progress_bars\(|os\.(umask|chdir|fchdir|putenv|nice|dup2|setsid)\(|os\.environ(\.\w+\(|\[)"
+    r"(\.\w+\(| ?=[^=]|\[)|warnings\.(catch|simple|filter|\w+ =)|setLevel"
+    r"|logging\.(disable|basicConfig)|progress_bars\(|os\.(umask|chdir|fchdir|putenv|nice|dup2|setsid)\(|os\.environ(\.\w+\(|\[)"
     r"|signal\.(signal|alarm|setitimer)\(|set_default_d|torch\.manual_seed|set_rng_state|set_num_\w+\("
     r"|np\.random\.seed|np\.seterr|set_printoptions|set_flush|set_float32|use_determin|rc_context"
     r"|rcParams|mallopt\(|locale\.set|csv\.field_size|setrlimit|MAX_IMAGE|LOAD_TRUNC|set_start_m"
@@ -35,7 +35,12 @@ READING = re.compile(
 
 ALLOWED: dict[str, set[str]] = {
     # A process that is one command and nothing else: its streams, width and environment.
-    "lab/cli/process.py": {"os.environ[", "os.environ.pop(", "os.environ.setdefault("},
+    "lab/cli/process.py": {
+        "os.environ[",
+        "os.environ.pop(",
+        "os.environ.setdefault(",
+        "warnings.formatwarning =",
+    },
     "lab/cli/main.py": {"os.dup2("},
     "lab/training/memory.py": {"mallopt("},
     # Python imports what lies beside a module through finders alone; ours answers one thread.

@@ -25,6 +25,17 @@ def printable(text: str) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    r"""`printable` of each line.
+
+    Example:
+        >>> print(printable_lines("a\nb\x1b[2J"))
+        a
+        b\x1b[2J
+    """
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def composed(name: str) -> str:
     """A name in the one spelling by which names are compared.
 

@@ -3,9 +3,12 @@
 import csv
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.table import Table
 from run_problem import place_in, plain
 from torch import nn
@@ -98,3 +101,27 @@ def test_pipes_in_a_run_are_not_waited_for(tmp_path: Path) -> None:
         main(["plot", "histogram", str(run), "--output", str(tmp_path / "h.svg")])
         (run / name).unlink()
         (run / name).write_bytes(kept)
+
+
+def test_warnings_show_escapes_in_names(tmp_path: Path) -> None:
+    """Of ours and of libraries, as Pillow's."""
+    for split in ("train", "test"):
+        (tmp_path / "d" / split / "a").mkdir(parents=True)
+        for number in range(2):
+            image = Image.new("RGBA", (8, 8), (9, 9, 9, 128))
+            image.save(tmp_path / "d" / split / "a" / f"{ESCAPES.replace('/', '')}{number}.png")
+    code = (
+        "import sys, warnings\n"
+        "from permtrain.lab.cli import main, process\n"
+        "sys.argv = ['permtrain', 'train', '--epochs', '0']\n"
+        "main.main()\n"
+        f"warnings.warn({ESCAPES!r})\n"
+        "from permtrain.lab.data.load import load_images\n"
+        "load_images('./d')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("a\\x1b[2J\\x1b]0;title\\x07\\u202eb") == 3
+    assert "\x1b" not in done.stderr
+    assert "\u202e" not in done.stderr

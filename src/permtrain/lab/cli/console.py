@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from permtrain.text import printable
+from permtrain.text import printable, printable_lines
 
 
 class PlainConsole(Console):
@@ -18,18 +18,14 @@ class PlainConsole(Console):
         super().__init__(**{"markup": False, "emoji": False} | options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(_lines(text), **options)
+        return super().render_str(printable_lines(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
-            shown = text if control else _lines(text)
+            shown = text if control else printable_lines(text)
             yield Segment(shown, style, control)
-
-
-def _lines(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def say(text: object, file: TextIO | None = None) -> None:

@@ -3,8 +3,11 @@
 import os
 import shutil
 import sys
+import warnings
+from collections.abc import Callable
 
 from permtrain.lab.training.memory import keep_freed_memory
+from permtrain.text import printable_lines
 
 LEAST_COLUMNS = 40
 """Narrower help and tables are not made; libraries that lay them out never end, or fail."""
@@ -29,6 +32,7 @@ def settle() -> None:
     - A terminal of fewer than `LEAST_COLUMNS` counts as that wide.
     - Libraries that fetch data show no progress and log no more than errors, unless they are told
       to (their variables).
+    - Warnings, of libraries too, show what is not printable as an escape: they may name files.
     - A command that trains keeps the memory that its steps free.
     - `MPLBACKEND` of a notebook is forgotten: pictures are drawn without a backend, and matplotlib
       refuses to be imported where the named one is not installed.
@@ -45,10 +49,15 @@ def settle() -> None:
     if shutil.get_terminal_size().columns < LEAST_COLUMNS or (said.isdigit() and int(said) == 0):
         os.environ["COLUMNS"] = str(LEAST_COLUMNS)
     os.environ.pop("MPLBACKEND", None)
+    warnings.formatwarning = _printable_warning(warnings.formatwarning)
     for name, value in _SILENT.items():
         os.environ.setdefault(name, value)
     if sys.argv[1:2] and sys.argv[1] in _TRAINING:
         keep_freed_memory()
+
+
+def _printable_warning(form: Callable[..., str]) -> Callable[..., str]:
+    return lambda *args, **kwargs: printable_lines(form(*args, **kwargs))
 
 
 def _is_open(number: int) -> bool:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from permtrain.errors import DataError
 from permtrain.files import require_file
 from permtrain.lab.data.crops import middle_part
+from permtrain.text import printable
 
 _NAMED = (
     "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA",
@@ -134,7 +135,7 @@ def decode_images(
     if transparent:
         warnings.warn(
             f"{len(transparent)} of {num_images} images have transparency, which is dropped: what "
-            f"lies under it is seen; the first is {transparent[0]}",
+            f"lies under it is seen; the first is {printable(transparent[0])}",
             stacklevel=2,
         )
     return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), form

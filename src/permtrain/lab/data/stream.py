@@ -21,6 +21,7 @@ from torch import Tensor
 
 from permtrain.errors import SettingError
 from permtrain.lab.data.normalize_settings import Normalization
+from permtrain.text import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,8 +76,8 @@ class Notice:
         if self.is_due and (first := next(filter(None, names), None)):
             self.is_due = False
             warnings.warn(
-                f"{first} has transparency, which is dropped: what lies under it is seen; further "
-                "images of its split may have some too",
+                f"{printable(first)} has transparency, which is dropped: what lies under it is seen; "
+                "further images of its split may have some too",
                 stacklevel=2,
             )
 

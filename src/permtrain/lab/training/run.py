@@ -49,6 +49,7 @@ from permtrain.lab.training.trainer import Callback, Trainer, data_name, load_da
 from permtrain.lab.training.travel import Travel, travel_between
 from permtrain.lab.training.weights_file import read_weights, write_weights
 from permtrain.packed.model import pack
+from permtrain.text import printable
 from permtrain.verification import Verification
 
 
@@ -124,7 +125,7 @@ def _trained_weights(
             else:
                 start_run(first, place, callbacks, display=display, only_once=True)
         except (RunIsBusy, RunIsBegun) as busy:
-            warnings.warn(f"{busy}; its end is waited for", stacklevel=2)
+            warnings.warn(f"{printable(str(busy))}; its end is waited for", stacklevel=2)
             with locked(folder.path / ".lock", poll_interval=1):
                 pass  # complete, or to be gone on with
     return read_weights(folder.weights_file)
@@ -237,7 +238,7 @@ def load_run(
                 f"{path}: {classes}; allowed: those of the run, or others with --accept-changes"
             )
         for change in changes:
-            say(f"{path}: {change}")
+            say(printable(f"{path}: {change}"))
     file = folder.checkpoint(checkpoint)
     try:
         load_into(trainer, file)
@@ -436,7 +437,7 @@ class ClassifierSession(TrainerSession):
         try:
             pack(self.trainer.model, folder.packed_file, weights=weights)
         except PackedFileError as error:  # a state that no packed file holds, as complex numbers
-            warnings.warn(f"{folder.path} gets no packed file: {error}", stacklevel=2)
+            warnings.warn(printable(f"{folder.path} gets no packed file: {error}"), stacklevel=2)
         return result.to_dict()
 
 
