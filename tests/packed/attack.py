@@ -1,9 +1,10 @@
-"""Long attacks on packed files, too long for the tests. From the checkout:
+"""Long attacks on packed files, and with other files of foes. From the checkout:
 
     python tests/packed/attack.py mutants --count 100000     # for each coder; minutes
     python tests/packed/attack.py fuzz --inputs 1000000      # some ten minutes
     python tests/packed/attack.py readers --inputs 10000     # compiled against plain; minutes
     python tests/packed/attack.py kill --times 200           # a minute
+    python tests/packed/attack.py foreign                    # minutes
 
 Each prints what it did, with `--output` writes it to a file too, and ends with an error if anything
 went wrong.
@@ -17,7 +18,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from packed.foreign import KINDS, SECRET, Foreign, cells_that_are_formulas
 from packed.mutants import mutants, recoded, repaired
 from packed.nets import NETS
 from packed.readers import READERS, outcomes, with_fitting_digests
@@ -225,7 +229,110 @@ def run_kill(times: int = 200, seed: int = 0, output: Path | None = None) -> Non
     report(output, "kill", {"kills": times, "whole": times, "left_beside": num_left_over})
 
 
+MOST_SECONDS = 60.0
+"""Of processor time; whoever waits five times as long waits for ever."""
+MOST_BYTES = 2 << 30
+TRAP = '#!/bin/sh\ntouch "$RAN"\n'
+
+
+def run_foreign(only: str = "", output: Path | None = None) -> None:
+    """Give commands the files of `foreign.KINDS`, each in an empty folder and a process of its own.
+
+    No command ends with a traceback, prints an escape, starts a program (traps of their names come
+    first in PATH), tells a secret, waits for ever or takes more than 2 GiB or a minute of one
+    processor; what it refuses it refuses in a line.
+
+    Args:
+        only: Kinds whose name holds this.
+        output: A JSON file to write what was found to.
+    """
+    found: dict[str, Any] = {"kinds": 0, "commands": 0, "refused": 0, "slowest_seconds": 0.0}
+    found["largest_bytes"] = 0
+    for name, kind in KINDS.items():
+        if only not in name:
+            continue
+        found["kinds"] += 1
+        for command in kind.commands:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder, traps = Path(temporary, "here"), Path(temporary, "traps")
+                folder.mkdir()
+                kind.make(folder)
+                traps.mkdir()
+                for program in ("gs", "gswin64c", "sh", "bash", "ffmpeg", "convert"):
+                    (traps / program).write_text(TRAP)
+                    (traps / program).chmod(0o755)
+                outcome = _given_to(command, folder, traps, Path(temporary, "ran"))
+            if problem := _problem_of(outcome, kind):
+                sys.exit(f"{name}: {command}: {problem}: {outcome.said[-500:]!r}")
+            found["commands"] += 1
+            found["refused"] += outcome.code != 0
+            found["slowest_seconds"] = max(found["slowest_seconds"], round(outcome.seconds, 1))
+            found["largest_bytes"] = max(found["largest_bytes"], outcome.most_bytes)
+    report(output, "foreign", found)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: how it ended, what it said, and what it left and took."""
+
+    code: int | None
+    said: str
+    ran: bool
+    formulas: list[str]
+    seconds: float
+    most_bytes: int
+
+
+def _given_to(command: str, folder: Path, traps: Path, ran: Path) -> Outcome:
+    environment = os.environ | {
+        "PATH": f"{traps}:{os.environ['PATH']}",
+        "RAN": str(ran),
+        "PERMTRAIN_CACHE": str(traps / "cache"),
+        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+    }
+    arguments = [sys.executable, "-m", "permtrain.lab.cli.main", *command.split()]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            arguments, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT
+        )
+        alarm = threading.Timer(5 * MOST_SECONDS, process.kill)
+        alarm.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    has_run = ran.exists() or (folder / "ran").exists()
+    seconds = usage.ru_utime + usage.ru_stime
+    formulas = cells_that_are_formulas(folder) if command.startswith("gather") else []
+    return Outcome(process.returncode, text, has_run, formulas, seconds, usage.ru_maxrss << 10)
+
+
+def _problem_of(outcome: Outcome, kind: Foreign) -> str | None:
+    problems = {
+        "waits for ever": outcome.code == -signal.SIGKILL,
+        "takes too long": outcome.seconds > MOST_SECONDS,
+        "ends with a traceback": "Traceback" in outcome.said,
+        "ended in an unknown way": outcome.code not in (0, 1),
+        "took what is refused elsewhere": outcome.code == 0 and not kind.may_work,
+        "refused in more than a line": outcome.code == 1
+        and [line[:7] for line in outcome.said.splitlines()][-1:] != ["error: "],
+        "prints escapes": any(each in outcome.said for each in ("\x1b", "\u202e", "\x07")),
+        "started a program": outcome.ran,
+        "tells a secret": SECRET[:8] in outcome.said,
+        "wrote formulas": bool(outcome.formulas),
+        "took too much memory": outcome.most_bytes > MOST_BYTES,
+    }
+    return next((problem for problem, is_so in problems.items() if is_so), None)
+
+
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"mutants": run_mutants, "fuzz": run_fuzz, "readers": run_readers, "kill": run_kill}
+        {
+            "mutants": run_mutants,
+            "fuzz": run_fuzz,
+            "readers": run_readers,
+            "kill": run_kill,
+            "foreign": run_foreign,
+        }
     )

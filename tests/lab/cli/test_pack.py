@@ -157,6 +157,14 @@ def test_code_that_was_compiled_before_runs_without_the_compiler(run: Path, tmp_
     assert done.stdout.splitlines()[-1] == "0 {'numba'}"
 
 
+def test_a_long_table_is_cut(run: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("permtrain.lab.cli.pack.MOST_ROWS", 2)
+    assert main(["inspect", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "and 6 tensors more" in said
+    assert ("conv1.bias" in said, "conv2" in said) == (True, False)
+
+
 def test_damage_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = (run / "packed.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(data[:-1])

@@ -1,5 +1,6 @@
 """A run's folder may come from anybody: what it was computed from, and whose code it may run."""
 
+import importlib
 import json
 import shutil
 import sys
@@ -11,13 +12,15 @@ import pytest
 import torch
 from PIL import Image
 from run_problem import interrupted_run, outcome, place_in, plain, tiny
+from torch import nn
 
 from permtrain.errors import CheckpointError, DataError, PermtrainError, SettingError
 from permtrain.lab.cli.main import main
+from permtrain.lab.data import sampled
 from permtrain.lab.data.images import ImageData, Split
-from permtrain.lab.data.load import load_images
+from permtrain.lab.data.load import load_images, open_stream
 from permtrain.lab.training import trainer
-from permtrain.lab.training.origin import Origin, data_origin
+from permtrain.lab.training.origin import Origin, data_origin, source_digest
 from permtrain.lab.training.run import load_run, resume_run, start_run
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import DataSettings, Settings
@@ -346,6 +349,155 @@ def test_changed_code_is_noticed(
     assert main(["resume", str(stopped), "--accept-changes"]) == 0
     assert main(["evaluate", str(stopped)]) == 0
     assert "note:" not in capsys.readouterr().err
+
+
+WHOLE = """
+from torch import nn
+import own_beside, own_kit.layers
+def build(image_shape, num_classes):
+    from own_late import size
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "is_followed"),
+    [
+        ("own_whole.py", True), ("own_beside.py", True), ("own_kit/__init__.py", True),
+        ("own_kit/layers.py", True), ("own_kit/deep.py", True), ("own_late.py", True),
+        ("own_kit/other.py", False), ("own_other.py", False), ("json.py", False),
+    ],
+)  # fmt: skip
+def test_what_a_network_imports_from_beside_it_is_followed(
+    file: str, is_followed: bool, code: Path
+) -> None:
+    (code / "own_kit").mkdir()
+    for name, text in {
+        "own_whole": WHOLE, "own_beside": "import torch, missing_one", "own_late": "size = 1",
+        "own_kit/__init__": "", "own_kit/layers": "from .deep import size", "own_other": "",
+        "own_kit/deep": "size = 3", "own_kit/other": "", "json": "",
+    }.items():  # fmt: skip
+        (code / f"{name}.py").write_text(text)
+    network = nn.Linear(2, 2)
+    before = source_digest("own_whole:build", network, str(code))
+    assert source_digest("own_whole:build", network, str(code)) == before
+    shutil.copytree(code, code.parent / "moved")
+    assert source_digest("own_whole:build", network, str(code.parent / "moved")) == before
+    (code / file).write_text((code / file).read_text() + "# changed")
+    assert (source_digest("own_whole:build", network, str(code)) != before) == is_followed
+    assert not {"own_whole", "own_beside", "own_kit"} & set(sys.modules)  # nothing is imported
+
+
+def test_of_installed_packages_their_own_modules_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    for package in ("own_installed", "own_needed"):
+        (site / package).mkdir(parents=True)
+        (site / package / "__init__.py").write_text("")
+    (site / "own_installed" / "nets.py").write_text("import own_needed, own_installed.parts")
+    (site / "own_installed" / "parts.py").write_text("")
+    monkeypatch.syspath_prepend(site)
+    importlib.import_module("own_installed")
+
+    def digest() -> str:
+        return source_digest("own_installed.nets:build", nn.Linear(2, 2), str(tmp_path))
+
+    before = digest()
+    (site / "own_needed" / "__init__.py").write_text("# another version")
+    assert digest() == before
+    (site / "own_installed" / "parts.py").write_text("# changed")
+    assert digest() != before
+    monkeypatch.delitem(sys.modules, "own_installed")
+
+
+def test_records_of_before_imports_were_followed_say_nothing(code: Path, tmp_path: Path) -> None:
+    origin = RunFolder(start_run(with_own_net(), place_in(tmp_path)).folder).origin()
+    assert origin is not None
+    assert origin.network is not None
+    older = replace(origin, network=replace(origin.network, digest="0123"))
+    assert older.changes(origin) == []
+    other = replace(origin, network=replace(origin.network, digest="imports:0123"))
+    assert other.changes(origin) == ["the code of own_net:build is not that of the run"]
+
+
+def test_a_report_says_that_code_changed(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("plotly")
+    (code / "own_net.py").write_text("import own_part\n" + NET)
+    (code / "own_part.py").write_text("")
+    run = start_run(with_own_net(), place_in(tmp_path / "runs")).folder
+    note = "the code of own_net:build is not that of the run"
+    for text, is_noted in (("", False), ("# another line", True)):
+        (code / "own_part.py").write_text(text)
+        forget_code(monkeypatch)
+        assert main(["report", str(run), "--output", "page.html"]) == 0
+        assert (note in Path("page.html").read_text()) == is_noted
+
+
+# Streamed data
+
+
+def digest_of_stream(folder: Path) -> str:
+    return data_origin(str(folder), open_stream(folder, image_size=8)).digest
+
+
+def grown(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"1")
+
+
+def changed(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "change", [changed, grown, Path.unlink, lambda file: file.rename(file.with_name("z.png"))]
+)
+def test_streamed_images_are_told_by_more_than_their_names(change, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", per_class=4)
+    (folder / "test").rename(folder / "val")
+    before = digest_of_stream(folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert digest_of_stream(tmp_path / "copy") == before
+    change(folder / "train" / "bee" / "2.png")
+    assert digest_of_stream(folder) != before
+
+
+def test_what_is_read_of_large_data_is_bounded(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sampled, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(sampled, "MOST_SIZES", 30)
+    files = {}
+    for number in range(40):
+        path = tmp_path / str(number)
+        path.write_bytes(bytes(200_000))
+        files[f"{number}"] = path
+    read: list[int] = []
+    contents = sampled._contents
+
+    def counted(path: Path, size: int, num_bytes: int) -> str:
+        read.append(num_bytes)
+        return contents(path, size, num_bytes)
+
+    monkeypatch.setattr(sampled, "_contents", counted)
+    facts = sorted(sampled.facts_of(files))
+    backwards = dict(reversed(files.items()))
+    assert sorted(sampled.facts_of(backwards)) == facts
+    assert sum(read) <= 2 * (1 << 20) + (2 << 16)
+    assert sum(fact.count(" ") == 0 for fact in facts) == 10
+    changed(tmp_path / "7")
+    is_sampled = len(sorted(sampled.facts_of(files))) and sorted(sampled.facts_of(files)) != facts
+    assert is_sampled == (sum(fact.startswith("7 ") for fact in facts) == 2)
+
+
+def test_older_records_of_streams_know_names_alone() -> None:
+    data = data_origin("digits", load_images("digits"))
+    now = replace(data, digest="sampled:12 sampled:34")
+    assert replace(data, digest="12 34").changes(now) == []
+    assert replace(data, digest="12 34", num_images=(9, 9)).changes(now) != []
+    assert replace(data, digest="sampled:12 sampled:35").changes(now) != []
 
 
 @pytest.mark.parametrize(

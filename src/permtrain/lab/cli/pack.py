@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from permtrain.packed.report import FileReport, TensorReport
 
 
+MOST_ROWS = 1000
+"""Of a table; somebody's file may have tens of thousands, and to lay them out takes long."""
+
+
 def pack(
     source: Annotated[Path, tyro.conf.Positional],
     place: Annotated[PlaceToLook, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
@@ -113,7 +117,7 @@ def inspect(
         # Numbers stay whole where a terminal is narrow.
         justify: Literal["left", "right"] = "left" if is_text else "right"
         table.add_column(column, justify=justify, no_wrap=not is_text, overflow="fold")
-    for tensor in report.tensors:
+    for tensor in report.tensors[:MOST_ROWS]:
         limit = tensor.limit_per_weight
         table.add_row(
             tensor.name,
@@ -126,6 +130,8 @@ def inspect(
         )
     console = PlainConsole(width=None if PlainConsole().is_terminal else 140)
     console.print(table)
+    if (more := len(report.tensors) - MOST_ROWS) > 0:
+        console.print(f"and {more:,} tensors more", highlight=False)
     for line in _summary(report):
         console.print(line, highlight=False, soft_wrap=True)
     words = {tensor.coder: CODERS[tensor.coder] for tensor in report.tensors}

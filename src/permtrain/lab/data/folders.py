@@ -20,6 +20,7 @@ from permtrain.errors import DataError
 from permtrain.lab.data.decode import FORMATS, EncodedImage, PixelFormat, decode_images
 from permtrain.lab.data.images import ImageData, Split
 from permtrain.lab.data.order import permutation
+from permtrain.lab.data.sampled import facts_of
 from permtrain.lab.data.sources import IMAGE_FOLDERS, STREAMED_FOLDERS, Source
 from permtrain.lab.data.stream import Labelled, StreamedData, StreamedSplit
 from permtrain.text import composed
@@ -55,9 +56,9 @@ class FolderImages:
         return FolderImages(self.files[:num_images], self.labels[:num_images])
 
     def facts(self) -> Iterator[str]:
-        """Label and name of each file."""
-        for path, label in zip(self.files, self.labels.tolist(), strict=True):
-            yield f"{label}/{composed(path.name)}"
+        """Label and name of each file, and what `facts_of` tells of them."""
+        labelled = zip(self.files, self.labels.tolist(), strict=True)
+        return facts_of({f"{label}/{composed(path.name)}": path for path, label in labelled})
 
     def mixed(self) -> "FolderImages":
         """In a random order that depends on their number only: files lie sorted by class."""

@@ -62,7 +62,7 @@ class Encoded(Protocol):
         """The first ones; all where there are no more."""
 
     def facts(self) -> Iterator[str]:
-        """What tells these images from others without reading them, in any order."""
+        """What tells these images from others without reading all of them, in any order."""
 
 
 class Notice:
@@ -76,8 +76,8 @@ class Notice:
         if self.is_due and (first := next(filter(None, names), None)):
             self.is_due = False
             warnings.warn(
-                f"{printable(first)} has transparency, which is dropped: what lies under it is seen; "
-                "further images of its split may have some too",
+                f"{printable(first)} has transparency, which is dropped: what lies under it is "
+                "seen; further images of its split may have some too",
                 stacklevel=2,
             )
 

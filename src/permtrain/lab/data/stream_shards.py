@@ -30,6 +30,7 @@ from permtrain.lab.data.read import (
     read_labels,
     reason,
 )
+from permtrain.lab.data.sampled import facts_of
 from permtrain.lab.data.sources import STREAMED_SHARDS, Source
 from permtrain.lab.data.stream import Labelled, StreamedData, StreamedSplit
 from permtrain.text import composed
@@ -49,6 +50,8 @@ class ShardImages:
         image_column, label_column: their names.
         num_classes: labels are 0 to num_classes - 1.
         numbers: of labels that are text; None where they are numbers.
+        files: local ones.
+        hub_bytes: of the split, as the hub has it.
     """
 
     table: Any
@@ -58,6 +61,8 @@ class ShardImages:
     label_column: str
     num_classes: int
     numbers: Mapping[str, int] | None = None
+    files: tuple[Path, ...] = ()
+    hub_bytes: int | None = None
 
     def __len__(self) -> int:
         return self.num_images
@@ -81,8 +86,9 @@ class ShardImages:
         return replace(self, table=self.table.take(kept), num_images=kept)
 
     def facts(self) -> Iterator[str]:
-        """Their number."""
-        yield str(self.num_images)
+        """Their number; what `facts_of` tells of local files; the size that the hub tells."""
+        yield f"{self.num_images} images {self.hub_bytes}"
+        yield from facts_of({composed(path.name): path for path in self.files})
 
     def _rows(self, table: Any) -> Iterator[Labelled]:
         rows = iter(table)
@@ -136,10 +142,13 @@ def _opened(
     pattern = STREAMED_SHARDS[place]
     split = pattern.partition("-")[0]
     where = f"{source.location} {split}"
+    files: list[Path] = []
+    hub_bytes = None
     try:
         if source.kind == "streamed hub":
             table = datasets.load_dataset(source.location, split=split, streaming=True)
-            num_images = (table.info.splits or {})[split].num_examples
+            told = (table.info.splits or {})[split]
+            num_images, hub_bytes = told.num_examples, told.num_bytes
         else:
             files = [path for path in source.files if fnmatchcase(path.name, pattern)]
             for path in files:
@@ -184,7 +193,10 @@ def _opened(
         names = _names_in(files, columns[1], where, known)
         if is_text(label):
             numbers = {name: number for number, name in enumerate(names)}
-    return ShardImages(table, num_images, where, *columns, len(names), numbers), names
+    found = ShardImages(
+        table, num_images, where, *columns, len(names), numbers, tuple(files), hub_bytes
+    )
+    return found, names
 
 
 def _names_in(

@@ -1,8 +1,12 @@
 """What a run was computed from: its data, and its network's own code.
 
 Data are told by a digest that does not depend on the order of the images: of all pixels and labels
-where images are in memory; of the files' names where folders are streamed, and of the number of
-images where shards are.
+where images are in memory; of the files' names, sizes and some of their contents where they are
+streamed (`lab/data/sampled.py`), and of what the hub tells where it streams them.
+
+Code is told by a digest of the module that has the network's function, of what that imports from
+beside it or from its own package, and of the modules that define its classes. Other installed
+packages, torch and this one are told by their versions (`environment.json`).
 
 A network of the user's own is code. A run's folder may come from anybody, so commands that only
 look at runs build such a network only if its training was begun by the same user on the same
@@ -19,8 +23,11 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from importlib.machinery import PathFinder
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +81,8 @@ class DataOrigin:
         """How the images are others now, in words."""
         if self.digest == now.digest:
             return []
+        if _scheme(self.digest) != _scheme(now.digest) and self.num_images == now.num_images:
+            return []  # of streamed images older records know the names alone
         was, found = (
             "{:,} training and {:,} test images".format(*each.num_images) for each in (self, now)
         )
@@ -88,7 +97,8 @@ class NetworkOrigin:
     Attributes:
         model: its `module:function`.
         folder: what its module was imported from.
-        digest: of the files that define its function and the classes of its modules.
+        digest: of the files that define its function and the classes of its modules, and of what
+            they import from beside them.
         mark: what shows that the training was begun here; None where no key can be kept.
     """
 
@@ -123,6 +133,7 @@ class Origin:
         if (
             self.network is not None
             and now.network is not None
+            and _scheme(self.network.digest) == _scheme(now.network.digest)
             and self.network.digest != now.network.digest
         ):
             said.append(f"the code of {self.network.model} is not that of the run")
@@ -203,7 +214,9 @@ def outline_of(settings: Settings, origin: Origin | None) -> OutlinedData | None
 def _digest_of(split: Split | StreamedSplit | TextSplit) -> str:
     if isinstance(split, TextSplit):
         return blake2b(split.codes.numpy().tobytes(), digest_size=_DIGEST_BYTES).hexdigest()
-    return _digest_of_images(split) if isinstance(split, Split) else _sum_of(_digests_of(split))
+    if isinstance(split, Split):
+        return _digest_of_images(split)
+    return f"sampled:{_sum_of(_digests_of(split))}"
 
 
 def _digest_of_images(split: Split) -> str:
@@ -247,7 +260,7 @@ def network_origin(
     held = (each for each in folders if any(each.glob(f"{package}*")))
     where = str(next(held, folders[-1]))
     return NetworkOrigin(
-        model, where, source_digest(model, network), _mark(model, where, make=True)
+        model, where, source_digest(model, network, where), _mark(model, where, make=True)
     )
 
 
@@ -279,20 +292,74 @@ def import_folders(model: str, origin: Origin | None, trust: bool, where: Path) 
     return [*remembered, Path.cwd()] if trust else remembered
 
 
-def source_digest(model: str, network: nn.Module) -> str:
+def source_digest(model: str, network: nn.Module, folder: str) -> str:
     """A digest of the files that define a network's function and the classes of its modules.
 
-    Those of torch and of this package do not count. What these files import is not followed.
+    What the function's module imports is followed as far as it lies in the folder that it was
+    imported from, of an installed package in that package. Nothing is imported for it.
+
+    Args:
+        model: its `module:function`.
+        folder: where its module was looked for.
     """
-    names = {model.partition(":")[0]}
-    names |= {cls.__module__ for module in network.modules() for cls in type(module).__mro__}
-    digest = hashlib.sha256()
-    for name in sorted(names):
+    module = model.partition(":")[0]
+    files = _followed(module, Path(folder))
+    names = {cls.__module__ for part in network.modules() for cls in type(part).__mro__}
+    for name in names if files else {module, *names}:
         file = getattr(sys.modules.get(name), "__file__", None)
-        if name.partition(".")[0] in ("torch", "permtrain") or file is None:
-            continue
-        digest.update(f"{name} ".encode() + hashlib.sha256(Path(file).read_bytes()).digest())
-    return digest.hexdigest()
+        is_known = name.partition(".")[0] in (*_KNOWN, *sys.stdlib_module_names)
+        if not is_known and file is not None and Path(file).is_file():
+            files.setdefault(_name_of(Path(file), Path(folder), name), Path(file))
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return f"imports:{digest.hexdigest()}"
+
+
+_KNOWN = ("torch", "numpy", "permtrain")
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+class _Follower(ModuleFinder):
+    """Follows imports that lie in a folder; in one of installed packages those of one package."""
+
+    def __init__(self, folder: Path, package: str) -> None:
+        super().__init__([str(folder)])
+        self._only = package if _INSTALLED & set(folder.parts) else None
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        if path is None and (
+            name in _KNOWN
+            or self._only not in (None, name)
+            or PathFinder.find_spec(name, self.path) is None
+        ):
+            raise ImportError(name)
+        return super().find_module(name, path, parent)
+
+
+def _followed(module: str, folder: Path) -> dict[str, Path]:
+    """The files of a module and of what it imports, as far as they lie in its folder, by name."""
+    package = module.partition(".")[0]
+    if PathFinder.find_spec(package, [str(folder)]) is None:  # it is installed
+        file = getattr(sys.modules.get(package), "__file__", None)
+        if file is None or package in (*_KNOWN, *sys.stdlib_module_names):
+            return {}
+        folder = Path(file).parents[1 if Path(file).stem == "__init__" else 0]
+    follower = _Follower(folder, package)
+    with suppress(ImportError, SyntaxError):
+        follower.import_hook(module)
+    found = (getattr(each, "__file__", None) for each in follower.modules.values())
+    return {_name_of(Path(file), folder, file): Path(file) for file in found if file}
+
+
+def _name_of(file: Path, folder: Path, other: str) -> str:
+    """A file's name in its folder, else another that holds wherever that is."""
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else other
+
+
+def _scheme(digest: str) -> str:
+    """How a digest was made; older ones do not say."""
+    return digest.partition(":")[0] if ":" in digest else ""
 
 
 def key_file() -> Path | None:
