@@ -51,7 +51,7 @@ def require_service(name: str | None) -> None:
 class ServiceLog:
     """Gives every number of an epoch's metrics to a service, under its own name.
 
-    The service's project is `permtrain`, its run has the folder's name and the settings. A run that
+    But `step`, which services count in their own way, is `optimizer_step`. The service's project is `permtrain`, its run has the folder's name and the settings. A run that
     goes on begins a further one there. Where the service fails in training, a warning says so, and
     training goes on without it.
 
@@ -80,7 +80,10 @@ class ServiceLog:
         """Nothing: epochs are logged."""
 
     def after_epoch(self, trainer: Trainer, metrics: Metrics) -> None:
-        self._try("log", numbers_of(metrics), step=metrics["epoch"])
+        # What services call a step is an epoch here.
+        names = {"step": "optimizer_step"}
+        numbers = {names.get(name, name): value for name, value in numbers_of(metrics).items()}
+        self._try("log", numbers, step=metrics["epoch"])
 
     def close(self) -> None:
         """The run is complete, or stops here."""
