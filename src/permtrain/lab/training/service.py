@@ -51,9 +51,10 @@ def require_service(name: str | None) -> None:
 class ServiceLog:
     """Gives every number of an epoch's metrics to a service, under its own name.
 
-    But `step`, which services count in their own way, is `optimizer_step`. The service's project is `permtrain`, its run has the folder's name and the settings. A run that
-    goes on begins a further one there. Where the service fails in training, a warning says so, and
-    training goes on without it.
+    The service's project is `permtrain`, its run has the folder's name and the settings. A run that
+    goes on begins a further one there. `step`, which services count in their own way, is
+    `optimizer_step`. Where the service fails in training, a warning says so, and training goes on
+    without it.
 
     Args:
         library: as `service_of` gives it.
