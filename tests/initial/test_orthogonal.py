@@ -35,7 +35,7 @@ def test_a_wider_matrix_begins_with_the_same_rows_and_blocks_differ() -> None:
 def test_every_weight_is_made_of_all_and_as_large_as_the_others() -> None:
     matrix = np.concatenate([drawn(64, 64, seed) for seed in range(60)])
     assert (matrix != 0).all()
-    assert (np.square(matrix).reshape(60, 64, 64).mean(axis=0) * 64).max() < 2.2
+    assert (np.square(matrix).reshape(60, 64, 64).mean(axis=0) * 64).max() < 2.5
     fourth = np.mean(matrix**4) / np.mean(matrix**2) ** 2
     assert 2.7 < fourth < 3.3  # of a normal distribution 3, of a random orthogonal matrix 3 x 64/66
 
