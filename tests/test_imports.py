@@ -41,7 +41,7 @@ ALLOWED = {
     "core": {"errors"},
     "initial": {"core", "errors"},
     "graph": {"core", "errors"},
-    "optim": {"core", "graph", "errors", "ranges"},
+    "optim": {"core", "graph", "initial", "errors", "ranges"},
     "packed": {"core", "files", "initial", "errors", "ranges"},
     "circuit": {"core", "files", "initial", "packed", "errors", "text"},
     "verification": LIBRARY - {"circuit", "expert", "integrations", "packed"},

@@ -11,6 +11,9 @@ from torch import nn
 
 from permtrain.core.names import first_names, modules_of
 
+RECORDS = "permtrain_records"
+"""The kind of the notes of how a parameter was born: `initial.record.TensorRecord` as a dict."""
+
 
 def leave_note(model: nn.Module, kind: str, name: str, note: Any) -> None:
     """Leave a note on a parameter, in place of the one of this kind that is there.

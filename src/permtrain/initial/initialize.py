@@ -15,7 +15,7 @@ from permtrain.core.cut import GRANULARITIES, Cut, Granularity
 from permtrain.core.granularity import NamedTensor, named_tensors
 from permtrain.core.kinds import check_model
 from permtrain.core.names import modules_of, parameters_of
-from permtrain.core.notes import leave_note, notes_of
+from permtrain.core.notes import RECORDS, leave_note, notes_of
 from permtrain.errors import (
     GranularityError,
     LeftAloneWarning,
@@ -158,7 +158,7 @@ def initialize_(
     with torch.no_grad():
         for name, record in records.items():
             _write(parameters[name], record)
-            leave_note(model, "permtrain_records", name, record.to_dict())
+            leave_note(model, RECORDS, name, record.to_dict())
     _warn_of_unknown(tensors, records)
     return records
 
@@ -183,7 +183,7 @@ def records_of(model: nn.Module) -> dict[str, TensorRecord]:
 
 
 def _notes(model: nn.Module) -> dict[str, list[tuple[str, Any]]]:
-    return notes_of(model, "permtrain_records")
+    return notes_of(model, RECORDS)
 
 
 def recorded_initial_weights(model: nn.Module, *, of_last_name: bool = False) -> dict[str, Tensor]:

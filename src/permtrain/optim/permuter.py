@@ -38,6 +38,7 @@ from permtrain.errors import (
     SettingError,
 )
 from permtrain.optim.attached import Attached, only_creates_state, optimizer_inside
+from permtrain.optim.births import Births
 from permtrain.optim.kept_moves import KeptMoves
 from permtrain.optim.moves import Look, Moves, moves_between, ranks_in
 from permtrain.optim.parameters import (
@@ -108,6 +109,7 @@ class Permuter(Attached):
         self.num_synchronizations = 0
         self._model = model
         self._places = Places(model)
+        self._births = Births(model)
         self._tensors: dict[int, PermutedTensor] = {}
         self._left_alone: dict[int, Tensor] = {}
         self._alone, self._pool = Block(), Pool()
@@ -522,9 +524,11 @@ class Permuter(Attached):
         """Everything needed to go on exactly, in mid-period too: plain data and tensors.
 
         The model's and the optimizer's own states are saved beside it, with the training weights
-        (not those of `arranged()`). Tensors are references, as in torch's state dicts. Settings are
-        the constructor's and are not saved. `torch.distributed.checkpoint` takes the permuter
-        itself, beside the model: `save({"model": model, "permuter": permuter}, ...)`.
+        (not those of `arranged()`). Tensors are references, as in torch's state dicts. Profiles
+        that the records of `initialize_` give again are left out; a model drawn alike loads such a
+        state. Settings are the constructor's and are not saved. `torch.distributed.checkpoint`
+        takes the permuter itself, beside the model:
+        `save({"model": model, "permuter": permuter}, ...)`.
 
         Raises:
             ChangedWeightsError: weights were changed since the last step.
@@ -536,7 +540,12 @@ class Permuter(Attached):
             "method": type(self).__name__,
             "num_steps": self.num_steps,
             "num_synchronizations": self.num_synchronizations,
-            "tensors": {each.name: each.state_dict(self.keep_latent) for each in self.tensors},
+            "tensors": {
+                each.name: self._births.without_profile(
+                    each.name, each.cut, each.state_dict(self.keep_latent)
+                )
+                for each in self.tensors
+            },
         }
 
     @torch.inference_mode(False)
@@ -552,8 +561,7 @@ class Permuter(Attached):
         self._refuse_inside_arranged()
         self._places.check()
         self._adopt_new_parameters()
-        self._check_state(state_dict)
-        saved = plain_state(state_dict["tensors"], self.cuts)
+        saved = self._checked_state(state_dict)
         for tensor in self.tensors:
             tensor.load_state_dict(saved[tensor.name])
         self.num_steps = state_dict["num_steps"]
@@ -800,7 +808,8 @@ class Permuter(Attached):
             for key in owner._tensors
         }
 
-    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
+    def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """The states of the tensors, by name, profiles among them, if all fits."""
         expected = {"version", "method", "num_steps", "num_synchronizations", "tensors"}
         if set(state_dict) != expected or state_dict["version"] != 1:
             raise CheckpointError(
@@ -819,7 +828,10 @@ class Permuter(Attached):
                 f"unexpected {sorted(saved_names - names)}"
             )
         for tensor in self.tensors:
-            tensor.check_state(saved[tensor.name], self.keep_latent)
+            name = tensor.name
+            saved[name] = self._births.with_profile(name, tensor.cut, saved[name])
+            tensor.check_state(saved[name], self.keep_latent)
+        return saved
 
     def _check_unchanged(self) -> None:
         """Refuses weights that somebody else wrote since the last step; loaded ones may come."""

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from run_problem import interrupted_run, outcome, place_in, plain, tiny
 
+from permtrain.core.profile import profile_of
 from permtrain.initial.rules import RULES
 from permtrain.lab.cli.common_options import COMMON
 from permtrain.lab.cli.main import COMMANDS, _with_flags, main
@@ -22,6 +23,7 @@ from permtrain.lab.cli.train import _baseline_of
 from permtrain.lab.data.registry import DATASETS
 from permtrain.lab.models.registry import NETWORKS
 from permtrain.lab.recipes.registry import RECIPES
+from permtrain.lab.training.birth import newborn_network
 from permtrain.lab.training.run import start_run
 from permtrain.lab.training.run_folder import RunFolder
 from permtrain.lab.training.settings import (
@@ -251,6 +253,9 @@ def tampered(complete: Path, tmp_path: Path, change) -> str:
 def test_verify_names_the_vectors_that_differ(complete: Path, tmp_path: Path, capsys) -> None:
     def change(state):
         tensors = state["attached"]["tensors"]
+        born = newborn_network(RunFolder(complete).settings(), (1, 8, 8), 10).state_dict()
+        for name, saved in tensors.items():  # what the state leaves out, for it is drawn again
+            tensors[name] = saved | {"profile": profile_of(born[name]), "born": None}
         tensors["conv2.weight"]["profile"][[4, 9], 0] -= 1
         tensors["output.weight"]["profile"][2, -1] += 1
 

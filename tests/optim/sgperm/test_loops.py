@@ -23,6 +23,7 @@ def test_what_is_not_permuted_is_the_inner_optimizers():
     assert torch.equal(alone[0].bias, before["0.bias"])
 
 
+@pytest.mark.filterwarnings("ignore:a schedule changed SGPerm's lr")
 def test_a_learning_rate_schedule_is_ignored():
     model, optimizer = started({"search": "bracket"})
     other, plain = started({"search": "bracket"})
