@@ -20,7 +20,10 @@ from permtrain.errors import CheckpointError, NonFiniteError, ProfileError
 from permtrain.optim.seen import Seen, changed, refuse_resized, same
 from permtrain.optim.sync_period import SyncPeriod, period_at
 
-_ALLOWED = "write them inside `with permuter.allow_changes():`, "
+_ALLOWED = (
+    "write them inside `with permuter.allow_changes():` (torch's parametrizations write them too "
+    "when they are put on), "
+)
 
 
 @dataclass(eq=False)

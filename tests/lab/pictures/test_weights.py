@@ -18,7 +18,7 @@ from torch import nn
 import permtrain
 from permtrain.errors import CheckpointError, PermtrainError, PictureError
 from permtrain.lab.pictures.runs import run_weights
-from permtrain.lab.pictures.weights import read_layers
+from permtrain.lab.pictures.weights import read_layers, read_tensors
 from permtrain.lab.training.run import start_run
 from permtrain.packed.ceilings import Ceilings
 
@@ -224,6 +224,11 @@ def test_the_default_ceiling(
         PermtrainError, match=rf"large: claims 1843200[04] numbers; allowed: {most}, or more"
     ):
         read_layers(tmp_path / "large")
+    if write is stride_0:
+        with pytest.raises(
+            PermtrainError, match=rf"claims 1843200[04] numbers; allowed: {most}, o"
+        ):
+            read_tensors(tmp_path / "large")
 
 
 def test_a_chunk_larger_than_its_data_is_claimed_whole(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from training_problem import loss_of, small_net, train, weights_of
 from permtrain import IndexOptimizer, LaPerm, verify
 from permtrain.errors import ChangedWeightsError, NonFiniteError
 from permtrain.optim.permuted_tensor import checksum
-from permuter_problem import started
+from permuter_problem import PERMUTERS, started
 
 
 def test_weights_loaded_before_the_first_step_become_the_profile(permuter_of):
@@ -120,6 +120,31 @@ def test_a_parameter_replaced_in_the_model_is_an_error_at_the_first_step(permute
     model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
     with pytest.raises(ChangedWeightsError, match="was replaced in the model"):
         train(model, optimizer, range(1))
+
+
+@pytest.mark.parametrize("num_steps", [2, 4])  # in mid-period, and just synchronized
+def test_spectral_norm_put_on_in_mid_run(permuter_of, num_steps):
+    """It keeps the parameter, under another name, and writes its own values to it."""
+    model, optimizer, permuter = started(permuter_of)
+    train(model, optimizer, range(num_steps))
+    before = weights_of(model)
+    with permuter.allow_changes():
+        nn.utils.parametrizations.spectral_norm(model[4])
+    moved = model[4].parametrizations.weight.original
+    assert torch.equal(moved, before["4.weight"])
+    train(model, optimizer, range(num_steps, 12))
+    assert not torch.equal(moved, before["4.weight"])
+    permuter.synchronize()
+    assert verify(model, permuter)
+
+
+def test_what_is_advised_where_spectral_norm_was_put_on_between_synchronizations():
+    model, optimizer, _ = started(PERMUTERS["laperm"])
+    train(model, optimizer, range(2))
+    nn.utils.parametrizations.spectral_norm(model[4])
+    advice = r"4\.weight: .* inside `with permuter\.allow_changes\(\):` \(torch's parametr"
+    with pytest.raises(ChangedWeightsError, match=advice):
+        train(model, optimizer, range(2, 3))
 
 
 def test_a_parameter_that_left_the_model_is_trained_on(permuter_of):

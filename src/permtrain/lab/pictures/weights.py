@@ -106,7 +106,9 @@ def read_state(folder: Path) -> dict[str, Tensor]:
 
 def read_tensors(file: Path, ceilings: Ceilings = DEFAULT_CEILINGS) -> dict[str, Tensor]:
     """All tensors of a checkpoint, by name; errors as `read_layers`."""
-    return _tensors_in(file, ceilings)
+    tensors = _tensors_in(file, ceilings)
+    _check_claim(file, sum(tensor.numel() for tensor in tensors.values()), ceilings)
+    return tensors
 
 
 def kernels_of(units: Mapping[str, Cut]) -> Kernels:
