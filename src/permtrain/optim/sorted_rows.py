@@ -28,6 +28,7 @@ class SortedRows:
         first_row: its first row's number among all rows, for random words.
         values: (V, L) sorted, in float32 where weights have 16 bits, which it holds exactly;
             rank_to_slot: (V, L) int32. None until the first step.
+        dtype: the weight's when the rows were taken; None until the first step.
         seen: each parameter when we last wrote it; none until the first step.
         expected_checksums: of weights that still have to be loaded.
     """
@@ -39,6 +40,7 @@ class SortedRows:
     first_row: int
     values: Tensor | None = None
     rank_to_slot: Tensor | None = None
+    dtype: torch.dtype | None = None
     seen: list[Seen] = field(default_factory=list)
     expected_checksums: list[int] | None = None
 
@@ -72,6 +74,7 @@ class SortedRows:
         """
         self.values, order_VL = self._sorted()
         self.rank_to_slot = order_VL.to(torch.int32)
+        self.dtype = self.weight.parameter.dtype
 
     def initial_values(self) -> Tensor:
         """The sorted values, (V, L); before the first step those of the weights as they are.
@@ -117,9 +120,8 @@ class SortedRows:
         elif not self.seen or any(map(Seen.differs, self.seen, self.parameters)):
             self._refuse_resized()
             if not self._hold_what_they_held():
-                weight = self.weight.parameter
-                was = weight.dtype if self.values.dtype == self._wide else self.values.dtype
-                raise changed(self.weight.name, weight, was)
+                assert self.dtype is not None
+                raise changed(self.weight.name, self.weight.parameter, self.dtype)
             device = self.weight.parameter.device
             self.values = self.values.to(device)
             self.rank_to_slot = None if self.rank_to_slot is None else self.rank_to_slot.to(device)
@@ -132,6 +134,8 @@ class SortedRows:
         """Whether the parameters hold the values where they were laid out, wherever they are."""
         assert self.values is not None
         assert self.rank_to_slot is not None
+        if self.weight.parameter.dtype != self.dtype:
+            return False
         rows_VL = lay_out_(torch.empty_like(self.values), self.values, self.rank_to_slot)
         weight, bias = self.weight.parameter.detach(), self.bias
         now_VL = self.gathered(weight, None if bias is None else bias.detach())
@@ -186,6 +190,7 @@ class SortedRows:
             None if saved[key] is None else saved[key].detach().to(device, copy=True)
             for key in ("values", "rank_to_slot")
         )
+        self.dtype = self.weight.parameter.dtype
         # Before the first step whatever the model holds becomes the initial weights.
         self.expected_checksums = None if self.values is None else saved["checksums"]
 
