@@ -35,6 +35,10 @@ class Births:
         profile: Tensor | None = state["profile"]
         if profile is None:
             return state
+        if not state["has_begun"]:
+            # Laid out as a state of later, which distributed checkpointing loads into it.
+            born = self._drawn(name, cut)
+            return state if born is None else state | {"profile": None, "born": checksum(born)}
         known, crc = self._known.get(name, (None, None))
         if known is not profile:
             born = self._drawn(name, cut)
@@ -51,6 +55,8 @@ class Births:
         """
         if not isinstance(saved, dict) or saved.get("born") is None:
             return saved
+        if not saved["has_begun"]:
+            return saved | {"latent": None}
         profile = self._drawn(name, cut)
         if profile is None or checksum(profile) != saved["born"]:
             raise CheckpointError(

@@ -8,20 +8,29 @@ import torch
 from torch import nn
 from training_problem import assert_same, loss_of, small_net, train, weights_of
 
-from permtrain import SGPerm
+from permtrain import SGPerm, initialize_
 from permtrain.errors import ChangedWeightsError, GranularityError, KindError
 from permuter_problem import INNER, started
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of a single process
 @pytest.mark.parametrize("num_steps", [0, 5])
-def test_distributed_checkpointing_saves_it_and_loads_a_fresh_one(permuter_of, num_steps, tmp_path):
+@pytest.mark.parametrize("birth", ["torch's", "drawn", "drawn, weights loaded before"])
+def test_distributed_checkpointing_saves_it_and_loads_a_fresh_one(
+    permuter_of, num_steps, birth, tmp_path
+):
     dcp = pytest.importorskip("torch.distributed.checkpoint")
     model, optimizer, permuter = started(permuter_of, inner="sgd")
+    if birth != "torch's":
+        initialize_(model, seed=3)
     train(model, optimizer, range(num_steps))
     momenta = copy.deepcopy(optimizer.state_dict())
     dcp.save({"model": model, "permuter": permuter}, checkpoint_id=tmp_path / "saved")
     other = small_net(7)
+    if birth != "torch's":
+        initialize_(other, seed=3)
+    if birth == "drawn, weights loaded before":
+        other.load_state_dict(copy.deepcopy(model.state_dict()))
     other_optimizer = INNER["sgd"](other.parameters())
     other_permuter = permuter_of(other_optimizer, model=other)
     dcp.load({"model": other, "permuter": other_permuter}, checkpoint_id=tmp_path / "saved")
