@@ -14,43 +14,33 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import Cut
 from permtrain.core.granularity import (
     Biases,
     GranularityRule,
-    NamedTensor,
-    check_rule,
-    decide,
-    warn_of_unfit,
 )
-from permtrain.core.kinds import check_model, check_numbers
-from permtrain.core.names import parameters_of, plain_state, state_of
+from permtrain.core.names import plain_state, state_of
 from permtrain.core.profile import holding
 from permtrain.core.ranking import NOT_FINITE
 from permtrain.core.vectors import vectors_of
 from permtrain.errors import (
     ChangedWeightsError,
     CheckpointError,
-    GranularityError,
     NonFiniteError,
     ProfileError,
     SettingError,
 )
 from permtrain.optim.attached import Attached, only_creates_state, optimizer_inside
+from permtrain.optim.averages import arrange_copy
 from permtrain.optim.births import Births
 from permtrain.optim.kept_moves import KeptMoves
+from permtrain.optim.members import Members
 from permtrain.optim.moves import Look, Moves, moves_between, ranks_in
 from permtrain.optim.parameters import (
     ModelOrNone,
-    leave_cuts,
     model_said,
-    named_parameters,
-    namesakes,
 )
-from permtrain.optim.permuted_tensor import Block, PermutedTensor, checksum, in_blocks, laid_out
-from permtrain.optim.places import Places
-from permtrain.optim.pool import Pool
+from permtrain.optim.permuted_tensor import PermutedTensor, checksum, in_blocks, laid_out
 from permtrain.optim.seen import same
 from permtrain.optim.sync_period import SyncPeriod, check_sync_period, period_at
 
@@ -108,11 +98,8 @@ class Permuter(Attached):
         self.num_steps = 0
         self.num_synchronizations = 0
         self._model = model
-        self._places = Places(model)
+        self._members = Members(model, biases)
         self._births = Births(model)
-        self._tensors: dict[int, PermutedTensor] = {}
-        self._left_alone: dict[int, Tensor] = {}
-        self._alone, self._pool = Block(), Pool()
         self._inside_step = False
         self._inert_step = False
         # What latent weights keep is not lost in a synchronization.
@@ -120,7 +107,7 @@ class Permuter(Attached):
         self._is_showing = False
         self._last_look: Look | None = None
         self._adopt_new_parameters(first_time=True)
-        if not self._tensors:
+        if not self.tensors:
             raise SettingError(
                 "granularity leaves every parameter of the optimizer alone; nothing to permute"
             )
@@ -132,7 +119,7 @@ class Permuter(Attached):
     @property
     def tensors(self) -> list[PermutedTensor]:
         """The parameters under permutation, in the optimizer's order."""
-        return list(self._tensors.values())
+        return self._members.tensors
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -142,7 +129,7 @@ class Permuter(Attached):
     @property
     def cuts(self) -> dict[str, Cut]:
         """How each of them is cut into weight vectors, by name."""
-        return {tensor.name: tensor.cut for tensor in self.tensors}
+        return self._members.cuts
 
     @property
     def scores(self) -> dict[str, Tensor]:
@@ -229,7 +216,9 @@ class Permuter(Attached):
                     [-1.,  1.]])
         """
         self._settle()
-        found = {tensor.name: tensor for tensor in self.tensors if tensor.block is self._alone}
+        found = {
+            tensor.name: tensor for tensor in self.tensors if tensor.block is self._members.alone
+        }
         if name not in found:
             raise SettingError(f"name is {name!r}; allowed: {', '.join(found)}")
         tensor = found[name]
@@ -376,30 +365,7 @@ class Permuter(Attached):
             all 2 weight vectors hold exactly their initial values
         """
         self._settle()
-        check_model(other)
-        parameters = dict(parameters_of(other, remove_duplicate=False))
-        for tensor in self.tensors:
-            if tensor.profile is None:
-                raise ProfileError(
-                    f"{tensor.name}: no step has fixed the initial values yet; allowed: "
-                    "arranged_like() after the first one"
-                )
-            found = parameters.get(tensor.name)
-            if found is tensor.parameter:
-                raise SettingError("other is the model itself; allowed: a copy (or arranged())")
-            here = (tuple(tensor.parameter.shape), tensor.profile.dtype)
-            there = None if found is None else (tuple(found.shape), found.dtype)
-            if here != there:
-                raise SettingError(f"{tensor.name} is {there} in the copy; allowed: {here}")
-        copies = [parameters[tensor.name] for tensor in self.tensors]
-        scores = [
-            weights.to(tensor.parameter.device)
-            for weights, tensor in zip(copies, self.tensors, strict=True)
-        ]
-        arranged = laid_out(self.tensors, scores)
-        for weights, values in zip(copies, arranged, strict=True):
-            weights.copy_(values)
-        leave_cuts(other, set(self.cuts), self.cuts)
+        arrange_copy(self.tensors, other)
         return other
 
     @torch.no_grad()
@@ -472,7 +438,7 @@ class Permuter(Attached):
         before = [checksum(tensor.parameter) for tensor in begun]
         yield
         with torch.inference_mode(False), torch.no_grad():
-            self._places.check()
+            self._members.places.check()
             changed = [
                 tensor
                 for tensor, its_checksum in zip(begun, before, strict=True)
@@ -485,7 +451,7 @@ class Permuter(Attached):
             if tensor.latent is not None:
                 tensor.latent.copy_(tensor.parameter)
             tensor.note_seen()
-        blocks = {tensor.block for tensor in changed} - {self._alone}
+        blocks = {tensor.block for tensor in changed} - {self._members.alone}
         concerned = [each for each in self.tensors if each in changed or each.block in blocks]
         for tensor in concerned:
             tensor.is_arranged = False
@@ -509,8 +475,6 @@ class Permuter(Attached):
         self._inside_step = False  # weights are as they are after a step that raised, too
         self._take_profiles(self.tensors)
         self._beginning = None
-        if self._kept_moves is not None:
-            self._kept_moves.begin(self.tensors)
 
     def detach(self) -> None:
         """Takes the hooks off; the optimizer goes on as a plain one from the weights as they are.
@@ -559,7 +523,7 @@ class Permuter(Attached):
             CheckpointError: the state is of another method, model or granularity.
         """
         self._refuse_inside_arranged()
-        self._places.check()
+        self._members.places.check()
         self._adopt_new_parameters()
         saved = self._checked_state(state_dict)
         for tensor in self.tensors:
@@ -596,16 +560,14 @@ class Permuter(Attached):
         if self._inert_step:
             return None
         self._adopt_new_parameters()
-        self._places.check()
+        self._members.places.check()
         if self.num_steps % FINITE_CHECK_PERIOD == 0:
             self._refuse_what_was_not_finite()
-        self._alone.check_step()
-        self._pool.check_step()
+        self._members.alone.check_step()
+        self._members.pool.check_step()
         new = [tensor for tensor in self.tensors if tensor.profile is None]
         if new:
             self._take_profiles(new)
-            if self._kept_moves is not None:
-                self._kept_moves.begin(new)
         for tensor in self.tensors:
             tensor.check_unchanged()
             tensor.enter_step(self.num_steps + 1)
@@ -662,6 +624,8 @@ class Permuter(Attached):
             tensor.take_profile(self.keep_latent)
         for block in in_blocks(tensors):
             block.check_profiles()
+        if self._kept_moves is not None:
+            self._kept_moves.begin(tensors)
 
     def _is_to_be_arranged(self, tensor: PermutedTensor) -> bool:
         if tensor.profile is None or tensor.is_arranged:
@@ -671,7 +635,7 @@ class Permuter(Attached):
     def _settle(self) -> None:
         """Leaves no half-done step, and no weights that somebody else wrote."""
         self._refuse_inside_arranged()
-        self._places.check()
+        self._members.places.check()
         self._refuse_unseen_training()
         if self._inside_step:
             self._recover()
@@ -709,92 +673,10 @@ class Permuter(Attached):
         self._inside_step = False
 
     def _adopt_new_parameters(self, first_time: bool = False) -> None:
-        """Finds parameters added to the optimizer, and refuses ones that vanished from it."""
-        present: set[int] = set()
-        new: list[tuple[str, Tensor, dict[str, Any]]] = []
-        for group_index, group in enumerate(self._groups):
-            names = group.get("param_names")
-            if "sync_period" in group:
-                check_sync_period(group["sync_period"])
-            for index, parameter in enumerate(group["params"]):
-                present.add(id(parameter))
-                if id(parameter) not in self._tensors and id(parameter) not in self._left_alone:
-                    name = names[index] if names else f"group {group_index}, parameter {index}"
-                    new.append((name, parameter, group))
-        for key, tensor in self._tensors.items():
-            if key not in present:
-                raise ChangedWeightsError(
-                    f"{tensor.name}: the parameter was replaced or removed in the optimizer after "
-                    "attaching; attach when the model has its final parameters"
-                )
-        if new:
-            self._adopt(new, first_time)
-        self._hand_out_periods()
-
-    def _hand_out_periods(self) -> None:
-        """The permuter's sync period, or that of its group, which a scheduler may change.
-
-        One that was read is kept where the group no longer says it.
-        """
-        for group in self._groups:
-            for parameter in group["params"]:
-                tensor = self._tensors.get(id(parameter))
-                if tensor is None:
-                    continue
-                if "sync_period" in group:
-                    tensor.take_own_period(group["sync_period"])
-                elif not tensor.has_own_period:
-                    tensor.sync_period = self.sync_period
-
-    def _adopt(self, new: list[tuple[str, Tensor, dict[str, Any]]], first_time: bool) -> None:
-        named = named_parameters(self._model, [(name, parameter) for name, parameter, _ in new])
-        if first_time:
-            check_rule(self.granularity, [tensor.name for tensor in named])
-        for group in self._groups:
-            theirs = [t.name for t, (*_, of) in zip(named, new, strict=True) if of is group]
-            if theirs and "granularity" in group:
-                check_rule(group["granularity"], theirs)
-        taken = self._permuted_by_others()
-        names = {tensor.name for tensor in self.tensors}
-        rules = [group.get("granularity", self.granularity) for *_, group in new]
-        decisions = [
-            decide(tensor, rule, biases=self.biases, may_go_across=True)
-            for tensor, rule in zip(named, rules, strict=True)
-        ]
-        cuts = [decision.cut for decision in decisions]
-        refuse_aliases(
-            {t.name: t.parameter for t, cut in zip(named, cuts, strict=True) if cut is not None},
-            self._all_parameters(named),
+        self._members.adopt(
+            self._groups, self.granularity, self._permuted_by_others, first_time=first_time
         )
-        for tensor, (_, parameter, _), cut in zip(named, new, cuts, strict=True):
-            if cut is None:
-                self._left_alone[id(parameter)] = parameter
-                continue
-            if parameter.dtype not in _DTYPES:
-                raise GranularityError(
-                    f"{tensor.name}: dtype is {parameter.dtype}; allowed: floating point, of 16 "
-                    "bits or more"
-                )
-            check_numbers(tensor.name, parameter)
-            if id(parameter) in taken:
-                raise SettingError(
-                    f"{tensor.name} is already permuted by a {taken[id(parameter)]} on the same "
-                    "optimizer; call its detach() first"
-                )
-            if tensor.name in names:
-                raise SettingError(namesakes(tensor.name))
-            names.add(tensor.name)
-            block = self._pool if cut.is_across else self._alone
-            self._tensors[id(parameter)] = block.tensor(tensor.name, parameter, cut)
-        self._places.add({tensor.name: tensor.parameter for tensor in named})
-        leave_cuts(self._model, {tensor.name for tensor in named}, self.cuts)
-        warn_of_unfit({t.name: each for t, each in zip(named, decisions, strict=True)})
-
-    def _all_parameters(self, named: list[NamedTensor]) -> list[tuple[str, Tensor]]:
-        """Those of the model, or where there is none those of the optimizer, with names."""
-        if self._model is not None:
-            return list(parameters_of(self._model))
-        return [*self.parameters.items(), *((each.name, each.parameter) for each in named)]
+        self._members.hand_out_periods(self._groups, self.sync_period)
 
     def _permuted_by_others(self) -> dict[int, str]:
         owners = {
@@ -805,7 +687,7 @@ class Permuter(Attached):
             key: type(owner).__name__
             for owner in owners
             if isinstance(owner, Permuter) and owner is not self
-            for key in owner._tensors
+            for key in map(id, owner.parameters.values())
         }
 
     def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -843,16 +725,10 @@ class Permuter(Attached):
         self._refuse_inside_arranged()
         if self._handles:
             self._check_unchanged()
-        # Dictionaries keyed by identity travel as lists: a copy's tensors are other objects.
-        return super().__getstate__() | {
-            "_tensors": self.tensors,
-            "_left_alone": list(self._left_alone.values()),
-        }
+        return super().__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._tensors = {id(tensor.parameter): tensor for tensor in state["_tensors"]}
-        self._left_alone = {id(parameter): parameter for parameter in state["_left_alone"]}
         for tensor in self.tensors:
             if tensor.seen.is_noted:
                 tensor.note_seen()
