@@ -229,6 +229,18 @@ def test_a_checkpoint_without_the_permuters_state_is_refused(framework, tmp_path
         framework(tmp_path, METHODS["laperm"]).train(bare)
 
 
+def test_of_a_checkpoint_in_another_folder_the_callback_is_told(tmp_path):
+    first = HuggingFace(tmp_path / "first", METHODS["laperm"]).train()
+    again = HuggingFace(tmp_path / "again", METHODS["laperm"])
+    with pytest.raises(
+        CheckpointError, match=r"goes on at step 6, and there is no permuter\.pt in"
+    ):
+        again.train(first.checkpoint(6))
+    again.callback.resume_from = first.checkpoint(6)
+    again.train(first.checkpoint(6))
+    assert_same(weights_of(again.model), weights_of(first.model))
+
+
 def test_the_optimizer_is_a_plain_one_after_training(framework, attach, tmp_path):
     run = framework(tmp_path, attach).train()
     assert not run.callback.permuter.optimizer._optimizer_step_pre_hooks
