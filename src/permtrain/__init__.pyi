@@ -1,4 +1,4 @@
-from .core.arrangement import arrange, straight_through
+from .core.arrange import arrange, straight_through
 from .core.cut import Granularity
 from .core.description import Description, describe
 from .core.granularity import GranularityRule

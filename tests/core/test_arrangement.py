@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
+from permtrain.core.arrange import arrange, straight_through
 from permtrain.core.arrangement import (
-    arrange,
     arrange_by_sorting,
     arrange_vectors,
-    straight_through,
 )
 from permtrain.core.cut import Cut
 from permtrain.core.profile import profile_of

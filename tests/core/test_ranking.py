@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
-from permtrain.core.arrangement import arrange
+from permtrain.core.arrange import arrange
 from permtrain.core.cut import Cut, Granularity
 from permtrain.core.profile import profile_of
 from permtrain.core.ranking import ranking, ranks_of, sorting_order

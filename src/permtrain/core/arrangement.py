@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from permtrain.core.cut import Cut, Granularity, as_cut
 from permtrain.core.device_rows import DeviceRows
 from permtrain.core.kinds import check_numbers, check_weights
 from permtrain.core.ranking import NOT_FINITE, sorting_key, sorting_order
-from permtrain.core.traced import arrange_traced, is_traced
 from permtrain.errors import NonFiniteError, ProfileError
 
 
@@ -102,33 +100,8 @@ def arrange_by_sorting(profile_VL: Tensor, like_VL: Tensor, out_VL: Tensor | Non
     return out_VL.scatter_(1, order_VL, values_VL)
 
 
-def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neuron") -> Tensor:
-    """The profile's values laid out in the order of `like`: sigma_theta(theta_sorted).
-
-    Source: Train by Reconnect, section 4, "Synchronization"; index optimizer, Algorithm 1, line 11,
-    which indexes by argsort; taken literally that is the inverse permutation, and its text asks for
-    the ranking, which is used here.
-
-    Args:
-        profile: ascending values, (V, L), or (1, L) or (L,) shared by all vectors.
-        like: weights of any shape whose order counts.
-        granularity: how `like` is cut into vectors.
-
-    Shapes: out has the shape of `like` and the dtype of `profile`; exactly the profile's values.
-    Ties: equal weights in `like` take ascending values in the order of their positions.
-    Traced: one operator under `torch.compile(fullgraph=True)`, `torch.export` and `torch.vmap`,
-        which adds an axis of members to both or one of them; no gradient reaches the profile there.
-    Raises:
-        KindError: one of them is no tensor, or holds no numbers that have an order.
-        ProfileError: the profile's shape does not fit, or it does not ascend.
-        NonFiniteError: `like` holds NaN or infinity.
-
-    Example:
-        >>> arrange(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.5, -7.0, 0.1]]))
-        tensor([[3., 1., 2.]])
-    """
-    if is_traced():
-        return arrange_traced(profile, like, granularity)
+def arrange_now(profile: Tensor, like: Tensor, granularity: Granularity | Cut) -> Tensor:
+    """`core.arrange.arrange` of tensors that hold values."""
     check_weights("like", like)
     check_numbers("profile", profile)
     if profile.is_floating_point() or profile.is_complex():
@@ -143,40 +116,3 @@ def arrange(profile: Tensor, like: Tensor, granularity: Granularity | Cut = "neu
     if not (profile_VL[:, 1:] >= profile_VL[:, :-1]).all():
         raise ProfileError("profile does not ascend; allowed: values sorted along the last axis")
     return cut.to_tensor(arrange_vectors(profile_VL, cut.to_vectors(like)))
-
-
-class _StraightThrough(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(profile: Tensor, scores: Tensor, granularity: Granularity | Cut) -> Tensor:
-        return arrange(profile, scores, granularity)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept for the way back; torch.func asks for this to be said apart."""
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
-        return None, grad_outputs[0], None
-
-
-def straight_through(
-    profile: Tensor, scores: Tensor, granularity: Granularity | Cut = "neuron"
-) -> Tensor:
-    """`arrange(profile, like=scores)`, whose gradient passes to `scores` unchanged.
-
-    The straight-through estimator of the index optimizer thesis, section 4.1: the permutation is
-    taken for the identity on the way back. No gradient reaches the profile.
-
-    Args, shapes, ties, errors: as in `arrange`.
-
-    Example:
-        >>> scores = torch.tensor([[0.5, -7.0, 0.1]], requires_grad=True)
-        >>> out = straight_through(torch.tensor([1.0, 2.0, 3.0]), scores)
-        >>> (out * torch.tensor([10.0, 20.0, 30.0])).sum().backward()
-        >>> out.detach(), scores.grad
-        (tensor([[3., 1., 2.]]), tensor([[10., 20., 30.]]))
-    """
-    check_weights("scores", scores)
-    return _StraightThrough.apply(profile, scores, granularity)  # type: ignore[no-any-return]

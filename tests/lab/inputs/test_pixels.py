@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from permtrain.core.arrangement import arrange
+from permtrain.core.arrange import arrange
 from permtrain.errors import NonFiniteError, ProfileError
 from permtrain.lab.inputs.pixels import (
     LUMA,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from permtrain.core.arrangement import straight_through
+from permtrain.core.arrange import straight_through
 from permtrain.errors import SettingError
 from permtrain.lab.data.load import load_images
 from permtrain.lab.inputs.judge import judge_settings, trained

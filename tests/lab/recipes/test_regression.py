@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from permtrain.core.arrangement import arrange
+from permtrain.core.arrange import arrange
 from permtrain.errors import SettingError
 from permtrain.lab.recipes.experiments.regression.arms import TASK, WIDTHS
 from permtrain.lab.recipes.experiments.regression.network import Networks, initial_coefficients

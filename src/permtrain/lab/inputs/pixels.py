@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from permtrain.core.arrangement import straight_through
+from permtrain.core.arrange import straight_through
 from permtrain.core.ranking import sorting_order
 from permtrain.errors import NonFiniteError, ProfileError
 
