@@ -15,7 +15,7 @@ from packed.nets import NETS
 from packed.readers import READERS, outcomes, with_fitting_digests
 from permtrain import PackedFile
 from permtrain.core.cut import Cut
-from permtrain.errors import PackedFileError
+from permtrain.errors import KindError, PackedFileError
 from permtrain.packed.coders import conditional_levels, uniform_levels
 from permtrain.packed.container import packed_file, safetensors_file
 from permtrain.packed.model import tensors_of, unpack
@@ -446,6 +446,14 @@ def test_what_has_no_weights_is_no_arrangement(how: str, shape: str) -> None:
         PackedFileError, match=r"a: shape is \[.*\]; allowed.*: one (weight|size) or"
     ):
         read_all(data)
+
+
+@pytest.mark.parametrize("read", [PackedFile, unpack])
+def test_a_number_is_no_path(read) -> None:
+    """To `os.stat` it is a file that this process has open."""
+    for source in (0, None, {}):
+        with pytest.raises(KindError, match=r"source is of type \w+; allowed: a path, or bytes"):
+            read(source)
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def unpack(
 
     Example: see `pack`. Without torch: `permtrain.packed.reader.PackedFile`.
     """
-    packed = PackedFile(Path(path), max_weights=max_weights, max_header=max_header)
+    packed = PackedFile(path, max_weights=max_weights, max_header=max_header)
     tensors: dict[str, Tensor] = {}
     for name, bits in packed.all_bits(threads).items():
         entry = packed.entry(name)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from permtrain.errors import PackedFileError, SettingError
+from permtrain.errors import KindError, PackedFileError, SettingError
 from permtrain.files import require_file
 from permtrain.initial.record import initial_values
 from permtrain.packed.checksums import crc32_of, digest_of
@@ -75,6 +75,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
     Raises:
         PackedFileError: it is no packed file, or its header is damaged. A damaged tensor raises
             when it is asked for.
+        KindError: neither a path nor bytes.
         OSError: it cannot be read, or is no regular file.
 
     Example: see `permtrain.pack`.
@@ -87,7 +88,9 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         max_weights: int | None = None,
         max_header: int | None = None,
     ) -> None:
-        self._source = Path(source) if isinstance(source, str) else source
+        if not isinstance(source, str | bytes | os.PathLike):  # a number would be a file that is open
+            raise KindError(f"source is of type {type(source).__name__}; allowed: a path, or bytes")
+        self._source = source if isinstance(source, bytes) else Path(source)
         if not isinstance(self._source, bytes):
             require_file(self._source)
         self.file_size = (
