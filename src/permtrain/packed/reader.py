@@ -88,7 +88,7 @@ class PackedFile(Mapping[str, NDArray[Any]]):
         max_weights: int | None = None,
         max_header: int | None = None,
     ) -> None:
-        if not isinstance(source, str | bytes | os.PathLike):  # a number would be a file that is open
+        if not isinstance(source, str | bytes | os.PathLike):  # a number is an open file
             raise KindError(f"source is of type {type(source).__name__}; allowed: a path, or bytes")
         self._source = source if isinstance(source, bytes) else Path(source)
         if not isinstance(self._source, bytes):
