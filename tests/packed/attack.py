@@ -291,6 +291,7 @@ def _given_to(command: str, folder: Path, traps: Path, ran: Path) -> Outcome:
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
     }
     arguments = [sys.executable, "-m", "permtrain.lab.cli.main", *command.split()]
+    made = time.time()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             arguments, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT
@@ -304,7 +305,7 @@ def _given_to(command: str, folder: Path, traps: Path, ran: Path) -> Outcome:
         text = said.read().decode(errors="replace")
     has_run = ran.exists() or (folder / "ran").exists()
     seconds = usage.ru_utime + usage.ru_stime
-    formulas = cells_that_are_formulas(folder) if command.startswith("gather") else []
+    formulas = cells_that_are_formulas(folder, made)
     return Outcome(process.returncode, text, has_run, formulas, seconds, usage.ru_maxrss << 10)
 
 

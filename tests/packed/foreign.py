@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
+from permtrain import initialize_, pack
 from permtrain.packed.checksums import crc32_of
 from permtrain.packed.container import packed_file
 
@@ -164,6 +166,14 @@ def formulas(folder: Path) -> None:
     head = "recipe,budget,arm,seed,status,settings_hash,test_percent"
     cells = "index-layer,quick,=cmd|' /C calc'!A0,0,complete,-1+2,@SUM(1)"
     (results / "index-layer-quick.csv").write_text(f"{head}\n{cells}\n")
+    model = nn.Module()
+    for name in ("=1+1", "@SUM(1)", "+2", "a"):
+        model.add_module(name, nn.Linear(4, 3))
+    initialize_(model, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.flip(-1))
+    pack(model, folder / "f")
 
 
 KINDS: dict[str, Foreign] = {
@@ -191,16 +201,19 @@ KINDS: dict[str, Foreign] = {
     "HDF5 chunks never written": Foreign(unwritten, READ),
     "escapes in names": Foreign(escapes_in_names, (*READ, TRAIN), may_work=True),
     "formulas in cells": Foreign(
-        formulas, ("gather index-layer", "plot curves results/index-layer-quick.csv"), may_work=True
+        formulas,
+        ("export-circuit f", "gather index-layer", "plot curves results/index-layer-quick.csv"),
+        may_work=True,
     ),
 }
 
 
-def cells_that_are_formulas(folder: Path) -> list[str]:
-    """Cells that a spreadsheet would compute, of CSV files that a command wrote."""
+def cells_that_are_formulas(folder: Path, made: float) -> list[str]:
+    """Cells that a spreadsheet would compute, of CSV files that were written later than this."""
     cells = [
         cell.strip('"')
         for path in folder.rglob("*.csv")
+        if path.stat().st_mtime > made
         for line in path.read_text().splitlines()
         for cell in line.split(",")
     ]
