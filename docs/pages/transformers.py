@@ -85,7 +85,7 @@ def _chosen_table(recipe_id: str, rows: list[dict[str, Any]]) -> str:
     cells = [
         [
             method,
-            f"{each.rate}{' (at the edge)' if each.at_edge else ''}",
+            f"{each.rate}{_remark(each)}",
             f"{each.aside:.{digits}f}",
             f"{each.test:.{digits}f}",
             f"{each.file_bytes:,.0f}",
@@ -93,6 +93,12 @@ def _chosen_table(recipe_id: str, rows: list[dict[str, Any]]) -> str:
         for method, each in chosen_of(recipe_id, rows).items()
     ]
     return markdown_table(["method", "rate", "set aside", "test", "bytes"], cells)
+
+
+def _remark(chosen: Chosen) -> str:
+    if len(chosen.tried) == 1:
+        return " (alone)"
+    return " (at the edge)" if chosen.at_edge else ""
 
 
 def _arms_table(recipe_id: str, rows: list[dict[str, Any]]) -> str:
