@@ -6,6 +6,7 @@ class, its groups and its state are not touched.
 """
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -594,9 +595,7 @@ class Permuter(Attached):
             return
         due = [tensor for tensor in self.tensors if tensor.is_due]
         try:
-            for tensor in self.tensors:
-                if tensor.latent is not None or tensor.step_period is not None:
-                    tensor.check_finite()
+            self._refuse_not_finite()
         except NonFiniteError:
             self._recover()
             raise
@@ -643,6 +642,21 @@ class Permuter(Attached):
             if tensor.profile is not None:
                 tensor.check_unchanged()
         self._refuse_what_was_not_finite()
+
+    def _refuse_not_finite(self) -> None:
+        """Refuses NaN and infinity that the step left in weights, by the tensor's name.
+
+        One look at the sum of all: it is finite unless an addend is not, or it overflows, and each
+        tensor by itself decides then.
+        """
+        moved = [
+            tensor
+            for tensor in self.tensors
+            if tensor.latent is not None or tensor.step_period is not None
+        ]
+        if not math.isfinite(sum(tensor.sum_of_weights() for tensor in moved)):
+            for tensor in moved:
+                tensor.check_finite()
 
     def _refuse_what_was_not_finite(self) -> None:
         """What steps on a GPU noted; it is forgotten with that, so that one may go on."""
