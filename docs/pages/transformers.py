@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pages.figures import means
@@ -18,25 +19,37 @@ class Chosen:
     """A method at the rate that is best on data set aside.
 
     Attributes:
-        tried: each rate that was run, with the score on data set aside.
+        tried: each rate that was run, with the score on data set aside of the first seed.
         rate: the best one.
-        test: the score on test data at this rate.
-        file_bytes: likewise.
-        at_edge: whether the best rate is the smallest or the largest that was run.
+        asides: the scores on data set aside at this rate, one for each seed.
+        tests: likewise on test data.
+        file_bytes: the mean over seeds.
     """
 
     tried: dict[str, float]
     rate: str
-    test: float
+    asides: list[float]
+    tests: list[float]
     file_bytes: float
 
     @property
     def aside(self) -> float:
-        """The score on data set aside at the best rate."""
+        """The mean over seeds."""
+        return fmean(self.asides)
+
+    @property
+    def test(self) -> float:
+        """The mean over seeds."""
+        return fmean(self.tests)
+
+    @property
+    def first_aside(self) -> float:
+        """That of the first seed, which all arms have."""
         return self.tried[self.rate]
 
     @property
     def at_edge(self) -> bool:
+        """Whether the best rate is the smallest or the largest that was run."""
         rates = sorted(self.tried, key=float)
         return self.rate in (rates[0], rates[-1])
 
@@ -56,17 +69,21 @@ def transformers_page(results: Path = RESULTS) -> str:
 def chosen_of(recipe_id: str, rows: list[dict[str, Any]]) -> dict[str, Chosen]:
     """The best rate of each method, chosen on data set aside; of bits the fewest, else the most."""
     unit, sign = ("bits", 1) if recipe_id == "gpt-char" else ("percent", -1)
-    aside, test = means(rows, f"validation_{unit}"), means(rows, f"test_{unit}")
+    first = [row for row in rows if int(row["seed"]) == 0]
     sizes = means(rows, "file_bytes")
     by_method: dict[str, dict[str, float]] = {}
-    for arm, score in aside.items():
+    for arm, score in means(first, f"validation_{unit}").items():
         method, _, rate = arm.partition(_RATE)
         by_method.setdefault(method, {})[rate] = score
     found = {}
     for method, tried in by_method.items():
         rate = min(tried, key=lambda each, tried=tried: sign * tried[each])
         arm = f"{method}{_RATE}{rate}"
-        found[method] = Chosen(tried, rate, test[arm], sizes[arm])
+        asides, tests = (
+            [float(row[f"{kind}_{unit}"]) for row in rows if row["arm"] == arm]
+            for kind in ("validation", "test")
+        )
+        found[method] = Chosen(tried, rate, asides, tests, sizes[arm])
     return found
 
 
@@ -86,13 +103,22 @@ def _chosen_table(recipe_id: str, rows: list[dict[str, Any]]) -> str:
         [
             method,
             f"{each.rate}{_remark(each)}",
-            f"{each.aside:.{digits}f}",
-            f"{each.test:.{digits}f}",
+            str(len(each.tests)),
+            _mean_and_range(each.asides, digits),
+            _mean_and_range(each.tests, digits),
             f"{each.file_bytes:,.0f}",
         ]
         for method, each in chosen_of(recipe_id, rows).items()
     ]
-    return markdown_table(["method", "rate", "set aside", "test", "bytes"], cells)
+    return markdown_table(["method", "rate", "seeds", "set aside", "test", "bytes"], cells)
+
+
+def _mean_and_range(scores: list[float], digits: int) -> str:
+    """`2.31 (2.30 to 2.33)`, or the score of a single seed."""
+    mean = f"{fmean(scores):.{digits}f}"
+    if len(scores) == 1:
+        return mean
+    return f"{mean} ({min(scores):.{digits}f} to {max(scores):.{digits}f})"
 
 
 def _remark(chosen: Chosen) -> str:
