@@ -58,4 +58,4 @@ def test_a_structure_of_vectors_is_refused(structure: Structure) -> None:
 
 
 def test_sweeps_double_what_a_row_is_made_of() -> None:
-    assert all(2 ** (num_sweeps(width) // 2) >= width for width in range(1, 70))
+    assert all(2 ** (num_sweeps(width) // 4) >= width for width in range(1, 70))

@@ -165,7 +165,7 @@ class Drawing:
         words = self.words("values")
         for begin in range(0, rows, columns):
             block = [[float(i == j) for j in range(columns)] for i in range(columns)]
-            for _ in range(2 * (columns - 1).bit_length()):
+            for _ in range(4 * (columns - 1).bit_length()):
                 order = self.order(words, columns)
                 for i, j in zip(order[::2], order[1::2], strict=False):
                     u = 2 * ((2 * (next(words) >> 11) + 1 - 2**53) / 2**54)

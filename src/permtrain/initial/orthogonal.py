@@ -41,13 +41,16 @@ def orthonormal_rows(num_rows: int, num_columns: int, words: Words) -> NDArray[n
 
 
 def num_sweeps(width: int) -> int:
-    """How often all rows are rotated in pairs: enough that each is made of all, twice over.
+    """How often all rows are rotated in pairs: four times as often as makes each of all.
+
+    Then the fourth moment of the weights is within 2% of that of a uniformly random orthogonal
+    matrix (twice as often: 60% above it, at a width of 64).
 
     Example:
         >>> [num_sweeps(width) for width in (1, 2, 3, 4, 5, 512)]
-        [0, 2, 4, 4, 6, 18]
+        [0, 4, 8, 8, 12, 36]
     """
-    return 2 * (width - 1).bit_length()
+    return 4 * (width - 1).bit_length()
 
 
 def _orthogonal(width: int, words: Words) -> NDArray[np.float64]:
