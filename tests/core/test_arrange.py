@@ -14,6 +14,8 @@ CUTS = {
     "layer": "layer",
     "kernel": "kernel",
     "output axis 1": Cut("neuron", 1),
+    "a stack's neurons": Cut("neuron", 1, is_stack=True),
+    "a stack's layers": Cut("layer", 1, is_stack=True),
 }
 
 

@@ -96,6 +96,13 @@ def test_what_is_no_layout_is_refused(arguments: Any, text: str) -> None:
         register_layout(arguments[0], **arguments[1])
 
 
+@pytest.mark.parametrize("given", ["neuron", Cut("layer"), Cut("neuron").of((4, 6)), 0])
+def test_a_function_that_gives_no_layout_is_refused_by_name(given: Any) -> None:
+    register_layout(Own, w=lambda module, w: given)
+    with pytest.raises(SettingError, match=rf"^layout of .*Own\.w is {re.escape(repr(given))};"):
+        describe(Own(4, 6))
+
+
 # --- stacks: experts, ensembles ------------------------------------------------------------------
 
 

@@ -83,6 +83,35 @@ def test_a_method_attached_in_mid_training_warns(method: str) -> None:
         step(model, optimizer)  # said once
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_attached_to_momentum_without_a_count_warns(method: str) -> None:
+    model = small()
+    optimizer = INNER["SGD with momentum"](model)
+    step(model, optimizer)
+    METHODS[method](optimizer, model)
+    with pytest.warns(UserWarning, match="attached to an optimizer that had made steps: "):
+        step(model, optimizer)
+
+
+class Ranger(torch.optim.SGD):
+    """Has a setting of the name under which others count."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, lr=0.1)
+        self.defaults["k"] = 6
+        for group in self.param_groups:
+            group["k"] = 6
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("inner", [INNER["Adagrad"], lambda model: Ranger(model.parameters())])
+def test_settings_and_empty_states_are_no_steps(method: str, inner: Any) -> None:
+    model = small()
+    optimizer = inner(model)
+    METHODS[method](optimizer, model)
+    step(model, optimizer)
+
+
 @pytest.mark.parametrize("method", PERMUTERS)
 def test_reset_profile_says_that_it_is_meant(method: str) -> None:
     weights, states, _ = trained(method, "Adam")
@@ -205,8 +234,13 @@ def test_loading_weights_after_attaching_is_no_training() -> None:
 # --- steps that are undone -----------------------------------------------------------------------
 
 
-def few_places_change(rate: float, period: int, num_steps: int = 40) -> list[str]:
+def few_places_change(
+    rate: float, period: int, num_steps: int = 40, num_zeros: int = 0
+) -> list[str]:
+    torch.manual_seed(0)
     model = nn.Linear(64, 8)
+    with torch.no_grad():
+        model.weight[:, :num_zeros] = 0
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     LaPerm(optimizer, sync_period=period, model=model)
     generator = torch.Generator().manual_seed(0)
@@ -227,6 +261,12 @@ def test_synchronizations_that_undo_almost_every_move_are_warned_of_once() -> No
     assert messages[0].endswith("which in weight is 0.0039")
     assert few_places_change(rate=1e-5, period=2, num_steps=39) == []
     assert few_places_change(rate=5e-3, period=2) == []
+
+
+def test_zeros_that_stay_zero_are_no_moves_undone() -> None:
+    """Of 64 weights 62 are zero, so that 4 at most change at once."""
+    assert few_places_change(rate=0.05, period=2, num_zeros=62) == []
+    assert len(few_places_change(rate=1e-5, period=2, num_zeros=62)) == 1
 
 
 def test_latent_weights_lose_no_move_and_are_not_warned_of() -> None:

@@ -93,7 +93,7 @@ def _is_traced() -> bool:
 def _arrange_traced(profile: Tensor, like: Tensor, granularity: Granularity | Cut) -> Tensor:
     """`arrange`, through which no gradient flows."""
     name, layout = (
-        (granularity.granularity, list(granularity.layout))
+        (granularity.granularity, [*granularity.layout, int(granularity.is_stack)])
         if isinstance(granularity, Cut)
         else (granularity, [])
     )
@@ -107,7 +107,10 @@ def _operator(profile: Tensor, like: Tensor, granularity: str, layout: list[int]
 
 
 def _cut(like: Tensor, granularity: str, layout: list[int]) -> Cut:
-    return as_cut(like, Cut(granularity, *layout) if layout else granularity)  # type: ignore[arg-type]
+    if not layout:
+        return as_cut(like, granularity)  # type: ignore[arg-type]
+    *places, is_stack = layout
+    return as_cut(like, Cut(granularity, *places, is_stack=bool(is_stack)))  # type: ignore[arg-type]
 
 
 @_operator.register_fake

@@ -71,17 +71,22 @@ def register_layout(module_type: type[nn.Module] | str, **parameters: Layout) ->
             )
         module_type = _qualified(module_type)
     for name, layout in parameters.items():
-        is_neuron = isinstance(layout, Cut) and layout.granularity == "neuron" and not layout.shape
-        if not (layout is None or is_neuron or callable(layout)):
-            raise SettingError(
-                f"layout of {name} is {layout!r}; allowed: a Cut of granularity 'neuron' without a "
-                "shape, None, or a function of module and parameter"
-            )
+        if not callable(layout):
+            _check_layout(name, layout)
     known = _LAYOUTS.pop(module_type, {})  # the newest is looked at first
     _LAYOUTS[module_type] = {
         **parameters,
         **{k: v for k, v in known.items() if k not in parameters},
     }
+
+
+def _check_layout(name: str, layout: object) -> None:
+    is_neuron = isinstance(layout, Cut) and layout.granularity == "neuron" and not layout.shape
+    if not (layout is None or is_neuron):
+        raise SettingError(
+            f"layout of {name} is {layout!r}; allowed: a Cut of granularity 'neuron' without a "
+            "shape, None, or a function of module and parameter that gives one of these"
+        )
 
 
 def neuron_cut(module: nn.Module, parameter_name: str, weight: Tensor | None = None) -> Cut:
@@ -179,7 +184,9 @@ def _registered(
                 if any(fnmatchcase(stem, name) for stem in stems):
                     if isinstance(layout, Cut) or layout is None:
                         return True, layout
-                    return True, layout(module, parameter)
+                    found = layout(module, parameter)
+                    _check_layout(f"{qualified}.{parameter_name}", found)
+                    return True, found
     return False, None
 
 

@@ -12,6 +12,9 @@ from permtrain.errors import ChangedWeightsError, CheckpointError
 _COUNTERS = ("step", "k")
 """Under what names optimizers count steps, for a parameter or a group."""
 
+_TRACES = ("momentum_buffer", "exp_avg", "n_iter")
+"""Under what names those that count none keep what steps leave: SGD with momentum, Lion, LBFGS."""
+
 
 class Beginning:
     """A method between attaching and its first step.
@@ -26,6 +29,7 @@ class Beginning:
         self._num_steps = steps_counted(optimizer)
         self._num_made_up = 0
         self._has_state = bool(optimizer.state)
+        self._has_traces = not any(_counts(optimizer)) and _has_traces(optimizer)
         self._versions = {name: (each, each._version) for name, each in parameters.items()}
         self._anew = anew
 
@@ -58,7 +62,7 @@ class Beginning:
                 f"into it and not into {who}; allowed: its own load_state_dict() too, or "
                 f"{self._anew}, which makes the weights as they are the initial ones"
             )
-        if num_steps > 0:
+        if num_steps > 0 or self._has_traces:
             warnings.warn(
                 f"{who} was attached to an optimizer that had made {count}: the weights as they "
                 f"are become the initial ones. To go on with a training, load {who}'s saved state "
@@ -82,7 +86,7 @@ class Beginning:
         Raises:
             ChangedWeightsError: naming the first parameter.
         """
-        num_steps = 0 if optimizer is None else steps_counted(optimizer)
+        num_steps = 0 if optimizer is None else steps_counted(optimizer) - self._num_made_up
         for name in self.changed():
             has_gradient = self._versions[name][0].grad is not None
             if has_gradient or num_steps > self._num_steps:
@@ -109,9 +113,17 @@ def steps_counted(optimizer: Optimizer) -> int:
     return max((int(count) for count in _counts(optimizer)), default=0)
 
 
+def _has_traces(optimizer: Optimizer) -> bool:
+    """Whether the state holds what steps leave, and constructors do not."""
+    states = [each for each in optimizer.state.values() if isinstance(each, Mapping)]
+    return any(state.get(key) is not None for state in states for key in _TRACES)
+
+
 def _counts(optimizer: Any) -> Iterator[Any]:
+    # What a constructor was given under such a name is a setting, as the k of Lookahead and Ranger.
+    counters = [key for key in _COUNTERS if not getattr(optimizer, "defaults", {}).get(key)]
     for holder in (*optimizer.state.values(), *optimizer.param_groups):
-        for key in _COUNTERS:
+        for key in counters:
             count = holder.get(key) if isinstance(holder, Mapping) else None
             if isinstance(count, int | float) or (isinstance(count, Tensor) and count.numel() == 1):
                 yield count

@@ -33,19 +33,16 @@ class Births:
         Cost: drawing and sorting the tensor at the first look at a profile.
         """
         profile: Tensor | None = state["profile"]
-        if profile is None:
-            return state
-        if not state["has_begun"]:
-            # Laid out as a state of later, which distributed checkpointing loads into it.
-            born = self._drawn(name, cut)
-            return state if born is None else state | {"profile": None, "born": checksum(born)}
+        if profile is None or not state["has_begun"]:
+            # Distributed checkpointing loads into it: a profile, or what says that there is none.
+            return state | {"born": None}
         known, crc = self._known.get(name, (None, None))
         if known is not profile:
             born = self._drawn(name, cut)
             is_born = born is not None and _same_bits(born, profile)
             crc = checksum(profile) if is_born else None
             self._known[name] = profile, crc
-        return state if crc is None else state | {"profile": None, "born": crc}
+        return state | ({"born": None} if crc is None else {"profile": None, "born": crc})
 
     def with_profile(self, name: str, cut: Cut, saved: Any) -> Any:
         """The inverse.
@@ -55,8 +52,6 @@ class Births:
         """
         if not isinstance(saved, dict) or saved.get("born") is None:
             return saved
-        if not saved["has_begun"]:
-            return saved | {"latent": None}
         profile = self._drawn(name, cut)
         if profile is None or checksum(profile) != saved["born"]:
             raise CheckpointError(

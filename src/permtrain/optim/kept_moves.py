@@ -53,17 +53,34 @@ class KeptMoves:
         if self._num_looks < NUM_LOOKS:
             return self
         share = sum(map(int, self._changed)) / max(self._num_seen, 1)
-        if share < SMALLEST_SHARE:
+        if share < SMALLEST_SHARE and (share := share / _movable(tensors)) < SMALLEST_SHARE:
             largest = max(tensors, key=lambda tensor: tensor.parameter.numel())
             warnings.warn(
                 f"synchronizations undo almost every move: in the first {NUM_LOOKS} only "
-                f"{share:.1%} of the weights changed places. Raise sync_period, which is "
-                f"{sync_period}, or the learning rate: their product, which is about as far as "
+                f"{share:.1%} of the weights that can change places did. Raise sync_period, which "
+                f"is {sync_period}, or the learning rate: their product, which is about as far as "
                 "Adam moves a weight in a period, should be at least twice the gap between "
                 f"neighbouring values, which in {largest.name} is {gap_of(largest):.2g}",
                 stacklevel=2,
             )
         return None
+
+
+def _movable(tensors: Sequence[PermutedTensor]) -> float:
+    """The share of weights that can change at once: equal ones, as zeros, take each other's place.
+
+    As many as stand where the commonest value stood, and stands.
+    """
+    movable = total = 0
+    for tensor in tensors:
+        assert tensor.profile is not None
+        V, L = tensor.cut.num_vectors, tensor.cut.vector_length
+        profile = tensor.profile
+        commonest = (profile == profile.mode(dim=1, keepdim=True).values).sum(dim=1)
+        each = (2 * (L - commonest)).clamp(max=L)
+        movable += int(each.sum()) * (V // len(profile))
+        total += V * L
+    return max(movable, 1) / total
 
 
 def gap_of(tensor: PermutedTensor) -> float:

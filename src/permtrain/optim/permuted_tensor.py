@@ -208,6 +208,8 @@ class PermutedTensor:
                 f"vectors of layout {saved['layout']} (output axis, kernel axes, groups); "
                 f"allowed: {layout}"
             )
+        elif profile is None and saved.get("has_begun", False):
+            problem = "no profile, though training had begun; allowed: one, or a model drawn alike"
         elif profile is not None and profile.dtype != self.parameter.dtype:
             problem = f"values of {profile.dtype}; allowed: {self.parameter.dtype}"
         elif profile is not None and tuple(profile.shape) not in {(V, L), (1, L)}:

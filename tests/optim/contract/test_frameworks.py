@@ -9,7 +9,7 @@ from torch import nn
 from training_problem import assert_same, loss_of, small_net, train, weights_of
 
 from permtrain import SGPerm, initialize_
-from permtrain.errors import ChangedWeightsError, GranularityError, KindError
+from permtrain.errors import ChangedWeightsError, CheckpointError, GranularityError, KindError
 from permuter_problem import INNER, started
 
 
@@ -40,6 +40,55 @@ def test_distributed_checkpointing_saves_it_and_loads_a_fresh_one(
     train(model, optimizer, range(num_steps, num_steps + 7))
     train(other, other_optimizer, range(num_steps, num_steps + 7))
     assert_same(weights_of(model), weights_of(other))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("written", ["", "before", "after"])
+def test_distributed_checkpointing_takes_the_optimizers_state_beside_it(
+    permuter_of, written, tmp_path
+):
+    """By torch's own functions, whose made-up step is no training; profiles born and others."""
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    def begun(is_written):
+        model = small_net()
+        initialize_(model, seed=3)
+        if is_written:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.5)
+        optimizer = INNER["adam"](model.parameters())
+        return model, optimizer, permuter_of(optimizer, model=model)
+
+    model, optimizer, permuter = begun(bool(written))
+    train(model, optimizer, range(5))
+    weights, momenta = get_state_dict(model, optimizer)
+    state = {"model": weights, "optimizer": momenta, "permuter": permuter}
+    dcp.save(state, checkpoint_id=tmp_path / "saved")
+    other, other_optimizer, other_permuter = begun(written == "before")
+    weights, momenta = get_state_dict(other, other_optimizer)
+    state = {"model": weights, "optimizer": momenta, "permuter": other_permuter}
+    dcp.load(state, checkpoint_id=tmp_path / "saved")
+    set_state_dict(other, other_optimizer, model_state_dict=weights, optim_state_dict=momenta)
+    train(model, optimizer, range(5, 12))
+    train(other, other_optimizer, range(5, 12))
+    assert_same(weights_of(model), weights_of(other))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_distributed_checkpointing_refuses_a_model_that_was_not_drawn_alike(permuter_of, tmp_path):
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    model, optimizer, permuter = started(permuter_of, inner="sgd")
+    if any(cut.is_across for cut in permuter.cuts.values()):
+        pytest.skip("profiles across tensors are always saved")
+    initialize_(model, seed=3)
+    train(model, optimizer, range(3))
+    dcp.save({"permuter": permuter}, checkpoint_id=tmp_path / "saved")
+    other, optimizer, permuter = started(permuter_of, inner="sgd")
+    train(other, optimizer, range(3))
+    with pytest.raises(CheckpointError, match="of a model that initialize_ drew"):
+        dcp.load({"permuter": permuter}, checkpoint_id=tmp_path / "saved")
 
 
 def test_the_optimizer_inside_a_wrapper_of_accelerate_is_attached_to(permuter_of):

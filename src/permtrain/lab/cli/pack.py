@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from permtrain.packed.report import FileReport, TensorReport
 
 
+FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras")
+"""What names of models' files end in; what has none of these and is not there is a missing run."""
+
 MOST_ROWS = 1000
 """Of a table; somebody's file may have tens of thousands, and to lay them out takes long."""
 
@@ -40,7 +43,7 @@ def pack(
             file FILE-packed.safetensors beside it.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
-    if source.is_file():
+    if source.is_file() or (source.suffix in FILES and not source.exists()):
         _pack_file(source, checkpoint, output, ceilings)
         return
     from permtrain.lab.training.run_folder import RunFolder
