@@ -109,8 +109,9 @@ def _operator(profile: Tensor, like: Tensor, granularity: str, layout: list[int]
 def _cut(like: Tensor, granularity: str, layout: list[int]) -> Cut:
     if not layout:
         return as_cut(like, granularity)  # type: ignore[arg-type]
-    *places, is_stack = layout
-    return as_cut(like, Cut(granularity, *places, is_stack=bool(is_stack)))  # type: ignore[arg-type]
+    output_axis, num_kernel_axes, groups, is_stack = layout
+    cut = Cut(granularity, output_axis, num_kernel_axes, groups, is_stack=bool(is_stack))  # type: ignore[arg-type]
+    return as_cut(like, cut)
 
 
 @_operator.register_fake
