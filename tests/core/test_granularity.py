@@ -291,6 +291,12 @@ def test_names_are_matched_by_case() -> None:
     assert set(plan(model, {"FC.weight": "neuron"})) == {"FC.weight"}
 
 
+def test_a_pattern_after_the_one_for_all_is_refused() -> None:
+    """It would silently say nothing."""
+    with pytest.raises(SettingError, match=r"pattern 'weight' comes after '\*', which matches all"):
+        plan(nn.Linear(3, 2), {"*": "neuron", "weight": None})
+
+
 def test_a_pattern_that_matches_nothing_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(SettingError) as caught:
         plan(nn.Linear(3, 2), {"weight": "neuron", "conv*": "kernel"})

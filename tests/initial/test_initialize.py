@@ -361,6 +361,14 @@ def test_patterns_first_match_wins():
     assert [each.granularity for each in weights] == ["neuron", "neuron", "layer"]
 
 
+def test_patterns_after_the_one_for_all_are_refused():
+    model = nn.Linear(3, 2)
+    with pytest.raises(SettingError, match=r"^rule pattern 'weight' comes after '\*'"):
+        initialize_(model, {"*": "kaiming_normal", "weight": "orthogonal"})
+    with pytest.raises(SettingError, match=r"^sparsity pattern 'weight' comes after '\*'"):
+        initialize_(model, structure=Structure(sparsity={"*": 0.1, "weight": 0.5}))
+
+
 @pytest.mark.parametrize(("sparsity", "first"), [(0.7, 0.2), (0.1, 0.1), ({"*": 0.7}, 0.2)])
 def test_first_layer_cap(sparsity, first):
     model = nn.Sequential(nn.BatchNorm1d(40), nn.Linear(40, 30), nn.Linear(30, 20))

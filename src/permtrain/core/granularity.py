@@ -160,14 +160,30 @@ def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
     return weight if weight is not None and weight.dim() >= 2 else None
 
 
+def refuse_patterns_after_all(setting: str, patterns: Iterable[str]) -> None:
+    """Refuses name patterns that come after "*", for the first that matches counts.
+
+    Raises:
+        SettingError: naming the first of them.
+    """
+    patterns = list(patterns)
+    if "*" in patterns[:-1]:
+        dead = patterns[patterns.index("*") + 1]
+        raise SettingError(
+            f"{setting} pattern {dead!r} comes after '*', which matches all, and the first that "
+            "matches counts; allowed: '*' as the last"
+        )
+
+
 def check_rule(rule: GranularityRule, names: Iterable[str]) -> None:
-    """Refuses misspelt granularities, and name patterns that match nothing.
+    """Refuses misspelt granularities, and name patterns that match nothing or too late.
 
     Raises:
         SettingError: naming the value and what is allowed.
     """
     if isinstance(rule, Mapping):
         names = list(names)
+        refuse_patterns_after_all("granularity", rule)
         for pattern, answer in rule.items():
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise SettingError(

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from permtrain.core.aliases import refuse_aliases
 from permtrain.core.cut import GRANULARITIES, Cut, Granularity
-from permtrain.core.granularity import NamedTensor, named_tensors
+from permtrain.core.granularity import NamedTensor, named_tensors, refuse_patterns_after_all
 from permtrain.core.kinds import check_model
 from permtrain.core.names import modules_of, parameters_of
 from permtrain.core.notes import RECORDS, leave_note, notes_of
@@ -284,6 +284,7 @@ def _warn_of_unknown(tensors: list[NamedTensor], records: Mapping[str, TensorRec
 def _refuse_patterns_without_match(
     setting: str, given: Mapping[str, Any], names: list[str]
 ) -> None:
+    refuse_patterns_after_all(setting, given)
     for pattern in given:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise SettingError(

@@ -56,8 +56,8 @@ def show_result(
             console.print(f"{mark} {result.verification}", highlight=False, soft_wrap=True)
         if result.travel is not None:
             console.print(
-                f"travel: {result.travel.moved_fraction:.1%} of them stand elsewhere than at "
-                f"first, {result.travel.mean_ranking_distance:.1%} of their vector's ranks away "
+                f"travel: {result.travel.moved_fraction:.1%} of the weights stand elsewhere than "
+                f"at first, {result.travel.mean_ranking_distance:.1%} of their vector's ranks away "
                 f"on average, in {result.travel.num_cycles:,} cycles",
                 highlight=False,
                 soft_wrap=True,

@@ -103,7 +103,7 @@ def find_source(name_or_path: str, data_folder: Path | None) -> Source:
     if entry is None:
         if _looks_like_path(name_or_path):
             return _own_data(from_home(name_or_path))
-        hint = "; or give the path of a folder of your own"
+        hint = "; or give the path of a folder, or a text file, of your own"
         raise DataError(unknown_name(name_or_path) + hint)
     if entry.name == "digits":
         return Source("digits", entry.name, digits_source(), entry=entry)
