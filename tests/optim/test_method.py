@@ -256,6 +256,20 @@ def test_a_new_profile_is_shown_at_once_where_weights_are_arranged() -> None:
     assert verify(layer, permuter)
 
 
+@pytest.mark.parametrize("method", [LaPerm, IndexOptimizer])
+def test_a_new_profile_is_shown_after_a_synchronization_and_across_rows(method: Any) -> None:
+    table = nn.Embedding(2, 2)  # its vectors are columns
+    with torch.no_grad():
+        table.weight.copy_(torch.tensor([[0.5, -0.1], [0.2, 0.7]]))
+    optimizer = torch.optim.SGD(table.parameters(), lr=1.0)
+    permuter = method(optimizer, sync_period=1, granularity="neuron", model=table)
+    table.weight.grad = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    optimizer.step()  # -.5 and .2, -.1 and .7
+    permuter.set_profile("weight", torch.tensor([1.0, -1.0]))
+    assert table.weight.tolist() == [[-1.0, -1.0], [1.0, 1.0]]
+    assert verify(table, permuter)
+
+
 @pytest.mark.filterwarnings("ignore:.* is in mid-period")
 def test_a_new_profile_waits_for_the_end_of_laperms_period() -> None:
     layer = two_neurons()

@@ -223,7 +223,7 @@ class Permuter(Attached):
         if name not in found:
             raise SettingError(f"name is {name!r}; allowed: {', '.join(found)}")
         tensor = found[name]
-        with torch.no_grad(), torch.inference_mode(False):
+        with torch.inference_mode(False), torch.no_grad():
             if tensor.profile is None:
                 self._take_profiles([each for each in self.tensors if each.profile is None])
             tensor.set_profile(values)
