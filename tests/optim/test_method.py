@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import warnings
+from typing import Any
 
 import pytest
 import torch
