@@ -43,7 +43,7 @@ def pack(
             file FILE-packed.safetensors beside it.
         trust_model: Run the code of a network of one's own that was not trained here.
     """
-    if source.is_file() or (source.suffix in FILES and not source.exists()):
+    if source.is_file() or (source.suffix in FILES and not source.is_dir()):
         _pack_file(source, checkpoint, output, ceilings)
         return
     from permtrain.lab.training.run_folder import RunFolder
