@@ -4,6 +4,7 @@ Both are held against the same training in a plain loop.
 """
 
 import logging
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -227,6 +228,20 @@ def test_a_checkpoint_without_the_permuters_state_is_refused(framework, tmp_path
     bare = first.without_its_state(first.checkpoint(6))
     with pytest.raises(CheckpointError, match="made with this callback"):
         framework(tmp_path, METHODS["laperm"]).train(bare)
+
+
+def test_lightnings_tuner_goes_back_to_the_beginning(attach, tmp_path):
+    run = Lightning(tmp_path, attach)
+    from lightning.pytorch.tuner import Tuner
+
+    run.module.lr = 0.02
+    loader = torch.utils.data.DataLoader(examples(), batch_size=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a search that saw too little
+        Tuner(run.trainer).lr_find(
+            run.module, loader, num_training=4, update_attr=False, early_stop_threshold=None
+        )
+    assert_same(weights_of(run.train().model), by_hand(attach))
 
 
 def test_of_a_checkpoint_in_another_folder_the_callback_is_told(tmp_path):

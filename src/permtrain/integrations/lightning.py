@@ -29,6 +29,9 @@ class PermuterCallback(Callback):
     Attributes:
         permuter: the permuter, from the beginning of training on.
 
+    Put it after callbacks that average weights, as `EMAWeightAveraging`: at the end of training
+    LaPerm lays their average out; with latent weights the model keeps those.
+
     Raises:
         CheckpointError: training is resumed from a checkpoint without the permuter's state.
         SettingError: there is no such optimizer.
@@ -52,7 +55,8 @@ class PermuterCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keeps the training state until the optimizers' states are loaded too."""
-        self._saved, self._resumes = checkpoint.get(KEY), True
+        # Before its first step, as the Tuner saves one to go back to, there is no state.
+        self._saved, self._resumes = checkpoint.get(KEY), bool(checkpoint.get("global_step", 1))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attaches, and goes on from the checkpoint if there is one."""
