@@ -159,8 +159,9 @@ def test_rates_are_chosen_on_data_set_aside(recipe_id: str, unit: str, best: str
     ]
     found = chosen_of(recipe_id, rows)["Adam"]
     assert found.rate == best
-    assert found.tried == {"1.0": 4.5, "2.0": 3.5, "3.0": 5.5}
-    assert found.test == -found.tried[best] + 0.5
+    assert found.tried == {"1.0": 4.0, "2.0": 3.0, "3.0": 5.0}  # of the first seed
+    assert found.test == -found.tried[best]
+    assert found.aside == found.tried[best] + 0.5
     assert found.at_edge is (best == "3.0")
 
 
