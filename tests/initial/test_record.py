@@ -568,7 +568,7 @@ GOLDEN_DIGESTS = {
     "kaiming_trunc_normal": "7867638a41fd823d",
     "xavier_trunc_normal": "db82073acc3c193d",
     "unit_uniform": "b21b879f874a8be3",
-    "orthogonal": "e755d8d475c8dec1",
+    "orthogonal": "debbeea399768db2",
     "float64": "8517cddc68d27026",
     "float16": "af77bb02abccde99",
     "bfloat16": "e602d89a4d08ce10",

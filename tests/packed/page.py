@@ -164,7 +164,8 @@ class Drawing:
         rows, columns = self.shape[0], math.prod(self.shape[1:])
         words = self.words("values")
         for begin in range(0, rows, columns):
-            block = [[float(i == j) for j in range(columns)] for i in range(columns)]
+            size = min(columns, rows - begin)
+            block = [[float(i == j) for j in range(size)] for i in range(columns)]  # by columns
             for _ in range(4 * (columns - 1).bit_length()):
                 order = self.order(words, columns)
                 for i, j in zip(order[::2], order[1::2], strict=False):
@@ -174,7 +175,7 @@ class Drawing:
                     pairs = list(zip(block[i], block[j], strict=True))
                     block[i] = [c * a - e * b for a, b in pairs]
                     block[j] = [e * a + c * b for a, b in pairs]
-            for row in block[: rows - begin]:
+            for row in zip(*block, strict=True):
                 yield from map(self.round, row)
 
     def values(self) -> list[float]:

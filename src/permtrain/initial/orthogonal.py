@@ -26,7 +26,7 @@ def orthonormal_rows(num_rows: int, num_columns: int, words: Words) -> NDArray[n
         words: where randomness comes from; each block takes `num_sweeps` times the words of an
             order of its columns and of half as many angles.
 
-    Cost: num_columns^2 x num_sweeps rotations a block.
+    Cost: num_sweeps products of each weight with a cosine and a sine; memory for two blocks.
 
     Example:
         >>> from permtrain.initial.philox import word_source
@@ -36,7 +36,7 @@ def orthonormal_rows(num_rows: int, num_columns: int, words: Words) -> NDArray[n
     """
     blocks = []
     for begin in range(0, num_rows, num_columns):
-        blocks.append(_orthogonal(num_columns, words)[: num_rows - begin])
+        blocks.append(_rows(min(num_columns, num_rows - begin), num_columns, words))
     return np.concatenate(blocks)
 
 
@@ -53,12 +53,12 @@ def num_sweeps(width: int) -> int:
     return 4 * (width - 1).bit_length()
 
 
-def _orthogonal(width: int, words: Words) -> NDArray[np.float64]:
-    """From the identity: sweeps that rotate disjoint random pairs of rows by random angles.
+def _rows(num_rows: int, width: int, words: Words) -> NDArray[np.float64]:
+    """From rows of the identity: sweeps that rotate random pairs of columns by random angles.
 
     An angle is 2 arctan(u), u uniform in (-1, 1): its cosine and sine need no library.
     """
-    matrix = np.eye(width)
+    matrix = np.eye(width, num_rows)  # transposed, so that what is rotated lies together
     for _ in range(num_sweeps(width)):
         pairs = stable_order(words(width))[: width // 2 * 2].reshape(-1, 2)
         u = 2.0 * centred(words(width // 2))[:, None]
@@ -66,4 +66,4 @@ def _orthogonal(width: int, words: Words) -> NDArray[np.float64]:
         first, second = matrix[pairs[:, 0]], matrix[pairs[:, 1]]
         matrix[pairs[:, 0]] = cosine * first - sine * second
         matrix[pairs[:, 1]] = sine * first + cosine * second
-    return matrix
+    return matrix.T
