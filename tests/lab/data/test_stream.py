@@ -37,6 +37,12 @@ CLASSES = ("n01440764", "n01443537", "n02102040")
 NUM = {"train": 4, "val": 2}
 
 
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` sleeps for five seconds wherever a stream of several files ends."""
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.2)
+
+
 def photograph(seed: int) -> Image.Image:
     """An image whose size and pixels follow from the seed."""
     generator = np.random.default_rng(seed)
