@@ -310,6 +310,16 @@ def test_a_changed_image_file_is_read_again(tmp_path: Path) -> None:
     assert len(load_images(folder).train) == 11
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_images_lie_alike_in_memory_decoded_or_from_the_cache(tmp_path: Path, mode: str) -> None:
+    """Else a convolution lays out what follows in another way, and dropout hits other places."""
+    folder = image_folders(tmp_path / "data", mode)
+    decoded, cached = (load_images(folder, cache_folder=tmp_path / "cache") for _ in range(2))
+    _, channels, height, width = decoded.train.images.shape
+    strides = (channels * height * width, height * width, width, 1)
+    assert decoded.train.images.stride() == cached.train.images.stride() == strides
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
 def test_a_damaged_cache_is_rebuilt(own_parquet: MakeData, tmp_path: Path, damage: str) -> None:
     folder, cache = own_parquet(), tmp_path / "cache"

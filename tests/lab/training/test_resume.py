@@ -348,7 +348,7 @@ def test_times_add_up_over_sessions(tmp_path: Path) -> None:
     torch.save(saved, folder / "checkpoints" / "step-000000007.pt")
     result = resume_run(folder, place)
     assert [line["wall_s"] > 1000 for line in RunFolder(folder).metrics()] == [False, True, False]
-    assert result.wall_s > 1000
+    assert result.wall_s >= 1000  # in tenths of a second
 
 
 def test_a_run_in_training_is_left_alone(tmp_path: Path) -> None:

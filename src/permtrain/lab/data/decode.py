@@ -138,7 +138,7 @@ def decode_images(
             f"lies under it is seen; the first is {printable(transparent[0])}",
             stacklevel=2,
         )
-    return np.ascontiguousarray(pixels_nhwc.transpose(0, 3, 1, 2)), form
+    return pixels_nhwc.transpose(0, 3, 1, 2).copy(), form
 
 
 def decode_image(encoded: EncodedImage) -> Image.Image:
