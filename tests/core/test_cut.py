@@ -20,7 +20,7 @@ from permtrain.core.cut import (
     as_cut,
     plain_cut,
 )
-from permtrain.core.layouts import neuron_cut
+from permtrain.core.layouts import kept_by
 from permtrain.errors import GranularityError
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
@@ -59,7 +59,7 @@ WEIGHTS = [
 
 
 def cut_of(module: nn.Module, name: str, granularity: Granularity = "neuron") -> Cut:
-    return neuron_cut(module, name).at(granularity)
+    return kept_by(module, name, getattr(module, name)).cut.at(granularity)
 
 
 def granularities_of(module: nn.Module) -> list[Granularity]:
@@ -307,14 +307,15 @@ def pruned(module: nn.Module) -> nn.Module:
 def test_layout_follows_the_modules_type(
     module: nn.Module, name: str, layout: tuple[int, int, int]
 ) -> None:
-    assert neuron_cut(module, name).layout == layout
+    assert kept_by(module, name, getattr(module, name)).cut.layout == layout
 
 
 def test_subclasses_have_the_layout_of_their_base() -> None:
     class Upsample(nn.ConvTranspose2d):
         pass
 
-    assert neuron_cut(Upsample(4, 6, 3, groups=2), "weight").layout == (1, 2, 2)
+    layer = Upsample(4, 6, 3, groups=2)
+    assert kept_by(layer, "weight", layer.weight).cut.layout == (1, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from permtrain.core.cut import ACROSS, GRANULARITIES, AnyGranularity, Cut, plain_cut
-from permtrain.core.layouts import COMPUTED_FROM, is_known, neuron_cut, why_no_weight
+from permtrain.core.cut import ACROSS, GRANULARITIES, AnyGranularity, Cut
+from permtrain.core.layouts import COMPUTED_FROM, kept_by
 from permtrain.core.names import modules_of
 from permtrain.errors import (
     GranularityError,
@@ -102,15 +102,14 @@ def named_tensors(model: nn.Module) -> list[NamedTensor]:
                 is_length = isinstance(owner, ParametrizationList) or (
                     name.endswith("_g") and f"{name.removesuffix('_g')}_v" in own
                 )
+                kept = kept_by(owner, own_name, parameter, module_name)
                 found.append(
                     NamedTensor(
                         full_name,
                         parameter,
-                        neuron_cut(owner, own_name, parameter),
-                        why_left=_LENGTHS
-                        if is_length
-                        else why_no_weight(owner, own_name, parameter, module_name),
-                        is_known=is_known(owner, own_name, parameter),
+                        kept.cut,
+                        why_left=_LENGTHS if is_length else kept.why_left,
+                        is_known=kept.is_known,
                         is_embedding=isinstance(owner, nn.Embedding | nn.EmbeddingBag),
                         bias_of=_weight_beside(name, beside),
                         has_padding=id(parameter) in padded,
@@ -144,8 +143,8 @@ def unnamed_tensor(name: str, parameter: Tensor) -> NamedTensor:
         SettingError: it has no shape yet.
     """
     _refuse_lazy(name, parameter)
-    why_left = why_no_weight(None, name, parameter)
-    return NamedTensor(name, parameter, plain_cut(parameter), why_left)
+    kept = kept_by(None, name, parameter)
+    return NamedTensor(name, parameter, kept.cut, kept.why_left)
 
 
 def _weight_beside(name: str, own: Mapping[str, Tensor]) -> Tensor | None:
@@ -232,7 +231,7 @@ def decide(
 ) -> Decision:
     """The weight vectors of one tensor under a rule, or why it is left alone.
 
-    A single answer concerns weights (`core.layouts.why_no_weight`); norm parameters are left alone,
+    A single answer concerns weights (`core.layouts.kept_by`); norm parameters are left alone,
     and biases too (the authors' setting on CIFAR-10) unless they are `"apart"`: each layer's bias a
     vector of its own (their `skip_bias=False` on MNIST). So does the pattern `"*"`, which stands
     for all other weights. Other patterns, and functions, concern every parameter; what no pattern

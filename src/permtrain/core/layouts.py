@@ -6,7 +6,7 @@ A registry by module type. Users add their own layers with `register_layout`.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -60,7 +60,7 @@ def register_layout(module_type: type[nn.Module] | str, **parameters: Layout) ->
         ...         self.w = nn.Parameter(torch.zeros(3, 5))  # (in, out)
         >>> import torch
         >>> register_layout(Transposed, w=Cut("neuron", output_axis=1))
-        >>> neuron_cut(Transposed(), "w").at("neuron").num_vectors
+        >>> kept_by(Transposed(), "w", torch.zeros(3, 5)).cut.num_vectors
         5
     """
     if not isinstance(module_type, str):
@@ -74,10 +74,8 @@ def register_layout(module_type: type[nn.Module] | str, **parameters: Layout) ->
         if not callable(layout):
             _check_layout(name, layout)
     known = _LAYOUTS.pop(module_type, {})  # the newest is looked at first
-    _LAYOUTS[module_type] = {
-        **parameters,
-        **{k: v for k, v in known.items() if k not in parameters},
-    }
+    others = {name: layout for name, layout in known.items() if name not in parameters}
+    _LAYOUTS[module_type] = parameters | others
 
 
 def _check_layout(name: str, layout: object) -> None:
@@ -89,33 +87,28 @@ def _check_layout(name: str, layout: object) -> None:
         )
 
 
-def neuron_cut(module: nn.Module, parameter_name: str, weight: Tensor | None = None) -> Cut:
-    """The cut into neurons of one of a module's own parameters, by the module's type.
+class Kept(NamedTuple):
+    """How a layer keeps one of its own parameters.
 
-    Args:
-        module: the layer.
-        parameter_name: its name there. What a hook computes the weight from is cut as the weight.
-        weight: the parameter, where the module does not hold it itself (parametrizations).
+    Attributes:
+        cut: into the weights of its output units, its neurons; of the parameter's shape.
+        why_left: why plain rules leave it alone, in words; empty where it is a weight.
+        is_known: whether it is a weight of a registered type of layer.
+    """
+
+    cut: Cut
+    why_left: str
+    is_known: bool
+
+
+def kept_by(
+    module: nn.Module | None, parameter_name: str, parameter: Tensor, module_name: str = ""
+) -> Kept:
+    """How a layer keeps a parameter, by the layer's type, or by the parameter's name and shape.
 
     All weights into one output unit are found along the other axes: axis 0 counts output units for
     linear and convolution weights, axis 1 for transposed convolutions and for embeddings (an
     embedding is a linear layer fed with one-hot vectors). Unknown modules keep them on axis 0.
-
-    Example:
-        >>> neuron_cut(nn.ConvTranspose2d(4, 6, 3, groups=2), "weight").layout
-        (1, 2, 2)
-    """
-    weight = getattr(module, parameter_name) if weight is None else weight
-    _, layout = _registered(module, parameter_name, weight)
-    if layout is None:
-        return replace(plain_cut(weight), num_kernel_axes=0)
-    return replace(layout, shape=tuple(weight.shape))
-
-
-def why_no_weight(
-    module: nn.Module | None, parameter_name: str, parameter: Tensor, module_name: str = ""
-) -> str:
-    """Why plain rules leave a parameter alone, in words; empty where it is a weight.
 
     A registered layer's weights are those that it says; an embedding whose name says so is a table
     of positions. Of other layers, weights are parameters of two or more axes, unless their name
@@ -124,33 +117,50 @@ def why_no_weight(
 
     Args:
         module: the layer; None where it is not known.
-        parameter_name: the parameter's name there.
-        parameter: the parameter.
+        parameter_name: the parameter's name there. What a hook computes a weight from is kept as
+            the weight.
+        parameter: the parameter, of any shape.
         module_name: the layer's name in its model.
+
+    Raises:
+        SettingError: a registered function gives what is no layout.
 
     Example:
         >>> import torch
-        >>> why_no_weight(nn.Linear(3, 1), "weight", torch.zeros(1, 3))
-        ''
-        >>> why_no_weight(None, "tokens", torch.zeros(1, 1, 8))
+        >>> up = nn.ConvTranspose2d(4, 6, 3, groups=2)
+        >>> kept_by(up, "weight", up.weight).cut.layout
+        (1, 2, 2)
+        >>> kept_by(None, "tokens", torch.zeros(1, 1, 8)).why_left
         'a learned token by its name'
-        >>> why_no_weight(None, "scale", torch.zeros(8, 1, 1))
+        >>> kept_by(None, "scale", torch.zeros(8, 1, 1)).why_left
         'a gain: one axis only is larger than 1'
     """
+    is_registered, layout = _registered(module, parameter_name, parameter)
+    if layout is not None:
+        cut = replace(layout, shape=tuple(parameter.shape))
+    elif module is None:  # a bare tensor is taken for a linear or convolution weight
+        cut = plain_cut(parameter)
+    else:
+        cut = replace(plain_cut(parameter), num_kernel_axes=0)
     if parameter.dim() < 2:
-        return "one dimension"
-    is_known, layout = _registered(module, parameter_name, parameter)
-    if is_known and layout is None:
-        return "no weight, as its layer's layout says"
-    if is_known:
-        return _why_no_table_of_words(module, module_name)
+        why_left = "one dimension"
+    elif is_registered and layout is None:
+        why_left = "no weight, as its layer's layout says"
+    elif is_registered:
+        why_left = _why_no_table_of_words(module, module_name)
+    else:
+        why_left = _why_by_name_and_shape(parameter_name, tuple(parameter.shape))
+    return Kept(cut, why_left, layout is not None)
+
+
+def _why_by_name_and_shape(parameter_name: str, shape: tuple[int, ...]) -> str:
     own_name = parameter_name.rpartition(".")[2]
     for pattern, why in _NO_WEIGHTS.items():
         if fnmatchcase(own_name, pattern):
             return why
-    if parameter.dim() > 2 and sum(size > 1 for size in parameter.shape) <= 1:
+    if len(shape) > 2 and sum(size > 1 for size in shape) <= 1:
         return "a gain: one axis only is larger than 1"
-    if parameter.dim() > 2 and parameter.shape[0] == 1:
+    if len(shape) > 2 and shape[0] == 1:
         return "a table: the first of its axes is 1"
     return ""
 
@@ -160,11 +170,6 @@ def _why_no_table_of_words(module: nn.Module | None, module_name: str) -> str:
     is_of_positions = any(fnmatchcase(own_name, each) for each in ("*pos*", "wpe", "*_bias"))
     is_table = isinstance(module, nn.Embedding | nn.EmbeddingBag)
     return "a table of positions by its name" if is_table and is_of_positions else ""
-
-
-def is_known(module: nn.Module | None, parameter_name: str, parameter: Tensor) -> bool:
-    """Whether the parameter is a weight of a registered type of layer."""
-    return _registered(module, parameter_name, parameter)[1] is not None
 
 
 def _registered(

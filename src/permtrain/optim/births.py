@@ -14,6 +14,7 @@ from permtrain.core.profile import profile_of
 from permtrain.errors import CheckpointError
 from permtrain.initial.record import TensorRecord, initial_values
 from permtrain.optim.permuted_tensor import checksum
+from permtrain.optim.seen import same
 
 
 class Births:
@@ -39,7 +40,7 @@ class Births:
         known, crc = self._known.get(name, (None, None))
         if known is not profile:
             born = self._drawn(name, cut)
-            is_born = born is not None and _same_bits(born, profile)
+            is_born = born is not None and same(profile, born)
             crc = checksum(profile) if is_born else None
             self._known[name] = profile, crc
         return state | ({"born": None} if crc is None else {"profile": None, "born": crc})
@@ -71,8 +72,3 @@ class Births:
             return None
         values = torch.from_numpy(initial_values(record)).to(getattr(torch, record.dtype))
         return profile_of(values, cut)
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    same_kind = one.dtype == other.dtype and one.shape == other.shape
-    return same_kind and checksum(one) == checksum(other)

@@ -2,26 +2,18 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
+from tyro.constructors import StructConstructorSpec
 
-from permtrain.lab.cli import paths
+from permtrain.lab.cli.dataclass_rule import dataclass_rule
 
 Help = str | Callable[[], str | None] | None
 
-_SEEN = object()
 
-
-@paths.registry.struct_rule
-def in_paragraphs(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """A dataclass of settings, each with its help on one line a paragraph."""
-    if _SEEN in info.markers or not is_dataclass(info.type):
-        return None
-    marked = replace(info, markers=(*info.markers, _SEEN))  # so that other rules answer
-    spec = ConstructorRegistry.get_struct_spec(marked)
-    if not isinstance(spec, StructConstructorSpec):
-        return None
+@dataclass_rule
+def in_paragraphs(spec: StructConstructorSpec) -> StructConstructorSpec:
+    """Each setting with its help on one line a paragraph."""
     fields = tuple(replace(each, helptext=_when_asked(each.helptext)) for each in spec.fields)
     return replace(spec, fields=fields)
 

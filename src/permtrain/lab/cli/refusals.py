@@ -1,15 +1,13 @@
 """What settings themselves refuse passes by tyro, which would draw a box around it and exit."""
 
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
+from tyro.constructors import StructConstructorSpec
 
 from permtrain.errors import PermtrainError
-from permtrain.lab.cli import paths
-
-_SEEN = object()
+from permtrain.lab.cli.dataclass_rule import dataclass_rule
 
 
 class Refused(Exception):
@@ -20,15 +18,9 @@ class Refused(Exception):
         self.error = error
 
 
-@paths.registry.struct_rule
-def refused_by_itself(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """A dataclass whose constructor may refuse its values."""
-    if _SEEN in info.markers or not is_dataclass(info.type):
-        return None
-    marked = replace(info, markers=(*info.markers, _SEEN))  # so that other rules answer
-    spec = ConstructorRegistry.get_struct_spec(marked)
-    if not isinstance(spec, StructConstructorSpec):
-        return None
+@dataclass_rule
+def refused_by_itself(spec: StructConstructorSpec) -> StructConstructorSpec:
+    """The constructor may refuse its values."""
     return replace(spec, instantiate=_passing_by(spec.instantiate))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -62,22 +62,32 @@ class OutlinedSplit:
         raise DataError("the images were not loaded, only their number and shape are known")
 
 
+class NotInMemory:
+    """What a data set tells of images that are not in memory."""
+
+    train: Any
+    class_names: tuple[str, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        shape: tuple[int, int, int] = self.train.image_shape
+        return shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
 @dataclass(frozen=True)
-class OutlinedData:
+class OutlinedData(NotInMemory):
     """A data set without its images; fields as those of `images.ImageData`."""
 
     train: OutlinedSplit
     test: OutlinedSplit
     class_names: tuple[str, ...]
     source: str
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.train.image_shape
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
 
 
 def outlined(

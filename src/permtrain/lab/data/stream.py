@@ -21,6 +21,7 @@ from torch import Tensor
 
 from permtrain.errors import SettingError
 from permtrain.lab.data.normalize_settings import Normalization
+from permtrain.lab.data.outline import NotInMemory
 from permtrain.text import printable
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class StreamedSplit:
 
 
 @dataclass(frozen=True, eq=False)
-class StreamedData:
+class StreamedData(NotInMemory):
     """A data set that is not in memory; fields as those of `images.ImageData`."""
 
     name: str
@@ -204,14 +205,6 @@ class StreamedData:
     test: StreamedSplit
     class_names: tuple[str, ...]
     source: str
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.train.image_shape
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
 
 
 def _on_threads(
